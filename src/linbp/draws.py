@@ -1,0 +1,64 @@
+"""Keyed randomness: a draw depends on the seed, the image, the step and the purpose, and on nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+__all__ = ["Draws", "generator"]
+
+
+def generator(seed: int, image_id: str, step: int, purpose: str) -> np.random.Generator:
+    """A random generator of its own for one image, one step and one purpose.
+
+    Philox (Salmon et al., SC 2011) is a counter-based generator: its 128-bit key and 256-bit counter are given, so two
+    different quadruples never share a stream. The key is the SHA-256 of seed, image and purpose cut to 128 bits; the
+    step is the counter's highest word.
+
+    Args:
+        seed: any integer.
+        image_id: the image's name.
+        step: number of the step, from 0.
+        purpose: what is drawn, such as `di.size`.
+    """
+    digest = hashlib.sha256(f"{seed}\0{image_id}\0{purpose}".encode()).digest()
+    key = np.frombuffer(digest[:16], dtype=np.uint64)
+    return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, step]))
+
+
+class Draws:
+    """The draws of a batch of images at one step; each image has its own generators.
+
+    Args:
+        seed: any integer.
+        ids: the images' names, one for each row of the batch.
+        step: number of the step, from 0.
+    """
+
+    def __init__(self, seed: int, ids: Sequence[str], step: int) -> None:
+        self.seed, self.ids, self.step = seed, tuple(ids), step
+
+    def at(self, step: int) -> Draws:
+        """The same images at another step."""
+        return Draws(self.seed, self.ids, step)
+
+    def generators(self, purpose: str) -> list[np.random.Generator]:
+        """One generator for each image."""
+        return [generator(self.seed, image_id, self.step, purpose) for image_id in self.ids]
+
+    def uniform(self, purpose: str, like: torch.Tensor, radius: float | torch.Tensor = 1.0) -> torch.Tensor:
+        """Uniform numbers in [-radius, radius): shape, dtype and device of `like` (N, ...).
+
+        Args:
+            purpose: what is drawn.
+            like: a tensor with one row for each image.
+            radius: one for all images, or a tensor that broadcasts against `like`.
+        """
+        kind = np.float64 if like.dtype == torch.float64 else np.float32
+        shape = tuple(like.shape[1:])
+        rows = [torch.from_numpy(draw.random(shape, dtype=kind)) for draw in self.generators(purpose)]
+        unit = torch.stack(rows).to(device=like.device, dtype=like.dtype)
+        return unit.mul_(2).sub_(1).mul_(radius)

@@ -1,0 +1,197 @@
+"""The autograd functions that give a forward pass another backward pass.
+
+Everything here leaves values as they are. What differs is the gradient: at a site, on the branch of a junction, or on
+the edge into a sum.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import fx
+
+__all__ = ["Branch", "Operation", "SiteBackward", "Walk", "ratio", "run_branch", "run_site", "scale_gradient"]
+
+Operation = Callable[[torch.Tensor], torch.Tensor]
+aten = torch.ops.aten
+
+
+class Walk(threading.local):
+    """Which of the two walks through a branch is under way: the rule's, or the ordinary one that it is measured by."""
+
+    def __init__(self) -> None:
+        self.ordinary = False
+
+    @contextlib.contextmanager
+    def as_ordinary(self) -> Iterator[None]:
+        """Backward passes inside take every activation's true derivative."""
+        before, self.ordinary = self.ordinary, True
+        try:
+            yield
+        finally:
+            self.ordinary = before
+
+
+class SiteBackward(Protocol):
+    """How a rule passes the gradient through one site.
+
+    Attributes:
+        needs: `nothing` where the rule needs neither the activation's input nor its derivative.
+    """
+
+    needs: Literal["nothing", "derivative"]
+
+    def __call__(self, gradient: torch.Tensor, ordinary: Operation) -> torch.Tensor:
+        """The gradient at the activation's input.
+
+        Args:
+            gradient: at the activation's output (N, ...).
+            ordinary: multiplies a gradient by the activation's true derivative.
+        """
+        ...
+
+
+def ratio(numerator: torch.Tensor, denominator: torch.Tensor) -> torch.Tensor:
+    """|numerator| / |denominator|, one L2 norm an image, shaped to multiply either; 0 where the denominator is 0.
+
+    Norms are summed in float64, where squares of tiny gradients do not vanish.
+    """
+    wide = torch.float32 if numerator.device.type == "mps" else torch.float64
+    above = torch.linalg.vector_norm(numerator.flatten(1), dim=1, dtype=wide)
+    below = torch.linalg.vector_norm(denominator.flatten(1), dim=1, dtype=wide)
+    value = torch.where(below > 0, above / torch.where(below > 0, below, 1.0), 0.0)
+    return value.to(denominator.dtype).view(-1, *[1] * (denominator.ndim - 1))
+
+
+class _Site(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, value: torch.Tensor, operation: Operation, backward: SiteBackward, walk: Walk, kept: str
+    ) -> torch.Tensor:
+        result = operation(value)
+        ctx.operation, ctx.rule, ctx.walk, ctx.kept = operation, backward, walk, kept
+        if kept == "mask":
+            ctx.save_for_backward(result)  # the next layer keeps this tensor anyway
+        elif kept == "input":
+            ctx.save_for_backward(value)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        (gradient,) = gradients
+        if ctx.walk.ordinary:
+            passed = _ordinary(ctx, gradient)
+        else:
+            passed = ctx.rule(gradient, lambda other: _ordinary(ctx, other))
+        return passed, None, None, None, None
+
+
+def _ordinary(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+    """The gradient times the activation's true derivative."""
+    (saved,) = ctx.saved_tensors
+    if ctx.kept == "mask":
+        masked: torch.Tensor = aten.threshold_backward(gradient, saved, 0)
+        return masked
+    with torch.enable_grad():
+        value = saved.detach().requires_grad_()
+        result = ctx.operation(value)
+    (masked,) = torch.autograd.grad(result, value, gradient)
+    return masked
+
+
+def run_site(
+    value: torch.Tensor, operation: Operation, backward: SiteBackward, walk: Walk, measured: bool, is_relu: bool
+) -> torch.Tensor:
+    """An activation with a rule's gradient.
+
+    Args:
+        value: the activation's input.
+        operation: the activation.
+        backward: the rule.
+        walk: of the network.
+        measured: whether an ordinary walk will pass here, so that the derivative must be kept.
+        is_relu: whether the derivative is a mask that the output shows.
+    """
+    needed = measured or backward.needs != "nothing"
+    kept = ("mask" if is_relu else "input") if needed else "nothing"
+    result: torch.Tensor = _Site.apply(value, operation, backward, walk, kept)  # type: ignore[no-untyped-call]
+    return result
+
+
+class Branch:
+    """A residual branch as a network of its own, with what the rule does to its gradient.
+
+    Args:
+        network: maps (fork, *others) to the branch's value and its cut: a tensor that every path from the fork to the
+            value goes through, behind which, towards the sum, the rule changes nothing. Both walks share the way from
+            the value back to the cut.
+        factor: multiplies the branch's gradient.
+        walk: of the whole network.
+        nested: whether the branch lies inside another such branch and can be walked again.
+    """
+
+    def __init__(self, network: fx.GraphModule, factor: float, walk: Walk, nested: bool) -> None:
+        self.network, self.factor, self.walk, self.nested = network, factor, walk, nested
+
+    def gradient(
+        self, fork: torch.Tensor, cut: torch.Tensor, value: torch.Tensor, gradient: torch.Tensor
+    ) -> torch.Tensor:
+        """factor |v| / |u| u, with u from the rule's walk and v from the ordinary walk of the same gradient."""
+        (shared,) = torch.autograd.grad(value, cut, gradient, retain_graph=True)
+        if self.walk.ordinary:
+            return _gradient(cut, fork, shared, keep=True)
+        linear = _gradient(cut, fork, shared, keep=True)
+        with self.walk.as_ordinary():
+            ordinary = _gradient(cut, fork, shared, keep=self.nested)
+        return linear.mul_(ratio(ordinary, linear).mul_(self.factor))
+
+
+def _gradient(value: torch.Tensor, at: torch.Tensor, gradient: torch.Tensor, keep: bool) -> torch.Tensor:
+    (passed,) = torch.autograd.grad(value, at, gradient, retain_graph=keep)
+    return passed
+
+
+class _Branch(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, fork: torch.Tensor, branch: Branch, *others: Any) -> torch.Tensor:
+        with torch.enable_grad():
+            start = fork.detach().requires_grad_()
+            value, cut = branch.network(start, *others)
+        ctx.branch, ctx.graph, ctx.others = branch, (start, cut, value), len(others)
+        result: torch.Tensor = value.detach()
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        passed = ctx.branch.gradient(*ctx.graph, gradients[0])
+        if not ctx.branch.nested:
+            del ctx.graph  # frees the branch's activations as the backward pass goes on
+        return passed, None, *[None] * ctx.others
+
+
+def run_branch(fork: torch.Tensor, branch: Branch, *others: Any) -> torch.Tensor:
+    """The branch's value, with the rule's gradient at the fork."""
+    result: torch.Tensor = _Branch.apply(fork, branch, *others)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Scale(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: torch.Tensor, factor: float, walk: Walk) -> torch.Tensor:
+        ctx.factor, ctx.walk = factor, walk
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        (gradient,) = gradients
+        return gradient if ctx.walk.ordinary else gradient * ctx.factor, None, None
+
+
+def scale_gradient(value: torch.Tensor, factor: float, walk: Walk) -> torch.Tensor:
+    """The value itself; its gradient is multiplied by `factor`."""
+    result: torch.Tensor = _Scale.apply(value, factor, walk)  # type: ignore[no-untyped-call]
+    return result

@@ -1,0 +1,105 @@
+"""Freeze a captured graph: its own copy of every parameter, and everything that depends on parameters only, computed."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+__all__ = ["constant", "fold_constants", "freeze"]
+
+LARGEST_CONSTANT = 64 * 2**20
+"""Elements: larger results of constant arithmetic are left to be computed at each run."""
+
+
+def freeze(module: fx.GraphModule) -> fx.GraphModule:
+    """The same graph over detached copies of parameters and buffers, as buffers of a module without children."""
+    root = nn.Module()
+    names: dict[str, str] = {}
+    for node in module.graph.nodes:
+        if node.op == "get_attr":
+            target = str(node.target)
+            if target not in names:
+                value = _attribute(module, target)
+                if not isinstance(value, torch.Tensor):
+                    names[target] = target
+                    root.add_module(target, value)
+                    continue
+                names[target] = f"constant_{len(names)}"
+                root.register_buffer(names[target], value.detach().clone())
+            node.target = names[target]
+    return fx.GraphModule(root, module.graph)
+
+
+def constant(module: fx.GraphModule, node: Any) -> torch.Tensor | None:
+    """The tensor that a `get_attr` node stands for, or None."""
+    if isinstance(node, fx.Node) and node.op == "get_attr":
+        value = getattr(module, str(node.target), None)
+        return value if isinstance(value, torch.Tensor) else None
+    return None
+
+
+def new_constant(module: fx.GraphModule, value: torch.Tensor, before: fx.Node) -> fx.Node:
+    """A `get_attr` node, in front of `before`, for a tensor that is registered as a buffer."""
+    name = next(name for count in itertools.count() if not hasattr(module, name := f"folded_{count}"))
+    module.register_buffer(name, value.detach().clone())
+    with module.graph.inserting_before(before):
+        node = module.graph.get_attr(name)
+    node.meta["val"] = value
+    return node
+
+
+def fold_constants(module: fx.GraphModule) -> None:
+    """Replace what depends on parameters only (standardised weights, tables of relative positions) by its value."""
+    known: dict[fx.Node, Any] = {}
+    for node in list(module.graph.nodes):
+        if node.op == "get_attr":
+            value = constant(module, node)
+            if value is not None:
+                known[node] = value
+            continue
+        if node.op != "call_function" or _random(node):
+            continue
+        if not all(source in known for source in node.all_input_nodes) or _symbolic(node):
+            continue
+        arguments = fx.map_arg(node.args, known.__getitem__)
+        options = fx.map_arg(node.kwargs, known.__getitem__)
+        with torch.no_grad():
+            value = node.target(*arguments, **options)
+        if isinstance(value, torch.Tensor) and value.numel() > LARGEST_CONSTANT:
+            continue
+        known[node] = value
+    for node, value in known.items():
+        used_outside = any(user not in known for user in node.users)
+        if node.op == "call_function" and used_outside and isinstance(value, torch.Tensor):
+            node.replace_all_uses_with(
+                new_constant(module, value, node), delete_user_cb=lambda user: user not in known
+            )
+    module.graph.eliminate_dead_code()
+    drop_unused(module)
+
+
+def drop_unused(module: fx.GraphModule) -> None:
+    """Free the buffers that no node reads any more."""
+    used = {str(node.target) for node in module.graph.nodes if node.op == "get_attr"}
+    for name in [name for name, _ in module.named_buffers() if name not in used]:
+        delattr(module, name)
+
+
+def _symbolic(node: fx.Node) -> bool:
+    """Whether an argument is a symbolic size written into the node itself."""
+    return any(isinstance(leaf, torch.SymInt) for leaf in torch.utils._pytree.tree_leaves((node.args, node.kwargs)))
+
+
+def _random(node: fx.Node) -> bool:
+    tags = getattr(node.target, "tags", ())
+    return torch.Tag.nondeterministic_seeded in tags
+
+
+def _attribute(module: nn.Module, path: str) -> Any:
+    value: Any = module
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value

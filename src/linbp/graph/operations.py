@@ -1,0 +1,124 @@
+"""Which operations are activations, which only reshape, and what the rest of the graph code calls them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import fx
+
+__all__ = [
+    "ACTIVATIONS",
+    "CONVOLUTIONS",
+    "GATES",
+    "NORMALISATIONS",
+    "SUMS",
+    "VIEWS",
+    "activation_name",
+    "is_data",
+]
+
+aten = torch.ops.aten
+
+ACTIVATIONS: dict[Any, str] = {
+    aten.relu.default: "relu",
+    aten.relu6.default: "relu6",
+    aten.hardtanh.default: "hardtanh",
+    aten.clamp.default: "clamp",
+    aten.clamp_min.default: "clamp",
+    aten.threshold.default: "threshold",
+    aten.leaky_relu.default: "leaky_relu",
+    aten.rrelu.default: "rrelu",
+    aten.prelu.default: "prelu",
+    aten.elu.default: "elu",
+    aten.selu.default: "selu",
+    aten.celu.default: "celu",
+    aten.gelu.default: "gelu",
+    aten.silu.default: "silu",
+    aten.hardswish.default: "hardswish",
+    aten.mish.default: "mish",
+    aten.softplus.default: "softplus",
+    aten.log_sigmoid.default: "log_sigmoid",
+    aten.tanh.default: "tanh",
+    aten.sigmoid.default: "sigmoid",
+    aten.hardsigmoid.default: "hardsigmoid",
+}
+"""Activations, element by element, by the operation that the captured graph calls."""
+
+GATES = frozenset({"sigmoid", "hardsigmoid", "tanh", "softplus"})
+"""Activations that are gates wherever their result multiplies another tensor."""
+
+SUMS = frozenset({aten.add.Tensor})
+"""Operations that can close a residual block."""
+
+CONVOLUTIONS = frozenset({aten.conv1d.default, aten.conv2d.default, aten.conv3d.default, aten.convolution.default})
+"""Convolutions whose weight starts with the output channels (unless transposed)."""
+
+NORMALISATIONS = frozenset(
+    {
+        aten.batch_norm.default,
+        aten.layer_norm.default,
+        aten.group_norm.default,
+        aten.instance_norm.default,
+        aten.dropout.default,
+        aten.mul.Scalar,
+        aten.add.Scalar,
+    }
+)
+"""Operations between a sum and the activation that follows it: they do not mix positions of a feature map."""
+
+VIEWS = frozenset(
+    {
+        aten.view.default,
+        aten.reshape.default,
+        aten._unsafe_view.default,
+        aten.flatten.using_ints,
+        aten.unflatten.int,
+        aten.slice.Tensor,
+        aten.select.int,
+        aten.narrow.default,
+        aten.transpose.int,
+        aten.permute.default,
+        aten.t.default,
+        aten.squeeze.default,
+        aten.squeeze.dim,
+        aten.squeeze.dims,
+        aten.unsqueeze.default,
+        aten.expand.default,
+        aten.expand_as.default,
+        aten.view_as.default,
+        aten.reshape_as.default,
+        aten.split.Tensor,
+        aten.split_with_sizes.default,
+        aten.chunk.default,
+        aten.unbind.int,
+        aten.detach.default,
+        aten.alias.default,
+        aten.contiguous.default,
+        aten.dropout.default,
+    }
+)
+"""Operations whose result may share memory with their first argument."""
+
+
+def activation_name(node: fx.Node) -> str | None:
+    """The name of the activation that a node is, or None.
+
+    A clamp is an activation only where it is one-sided at zero or spans an interval from zero (ReLU, ReLU6 by hand).
+    """
+    custom = node.meta.get("activation")
+    if custom is not None:
+        return str(custom)
+    name = ACTIVATIONS.get(node.target) if node.op == "call_function" else None
+    if name == "clamp":
+        low = node.args[1] if len(node.args) > 1 else node.kwargs.get("min")
+        return name if low == 0 else None
+    return name
+
+
+def is_data(node: fx.Node) -> bool:
+    """Whether a node's value is a tensor, or a tuple of tensors (and not an integer, such as a size)."""
+    value = node.meta.get("val")
+    if isinstance(value, tuple | list):
+        return any(isinstance(item, torch.Tensor) for item in value)
+    return value is None or isinstance(value, torch.Tensor)

@@ -1,0 +1,77 @@
+"""From what a user writes (an index, a fraction, a module path) to the first site that is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from linbp.errors import RuleError, nearest_name
+from linbp.graph.analysis import Structure
+
+__all__ = ["Position", "first_site"]
+
+Position = int | float | str
+"""`7`: the site of that number. `0.5`: the first site of the last half. `layer3.1`: see `first_site`."""
+
+
+def first_site(position: Position, structure: Structure) -> int:
+    """The number of the first site that a position means.
+
+    A module path means the first site executed at or after the module's first operation, whether the module holds a
+    site or not.
+
+    Args:
+        position: an index from 0, a fraction in [0, 1), or a module path.
+        structure: of the network.
+
+    Raises:
+        RuleError: no site is meant, with what there is.
+    """
+    sites, entries = structure.sites, structure.entries
+    if not sites:
+        raise RuleError(
+            "The network has no activation that is known as a site.",
+            "LinBP needs activations (ReLU, GELU, SiLU, ...): use a recipe without a backward rule.",
+        )
+    if isinstance(position, bool) or not isinstance(position, int | float | str):
+        raise RuleError(f"{position!r} is not a position.", "Give an index, a fraction in [0, 1) or a module path.")
+    if isinstance(position, int):
+        if 0 <= position < len(sites):
+            return position
+        raise RuleError(
+            f"There is no site {position}: the network has {len(sites)} sites, 0 to {len(sites) - 1}.",
+            "`linbp inspect` lists them.",
+        )
+    if isinstance(position, float):
+        if 0 <= position < 1:
+            return int(position * len(sites))
+        raise RuleError(f"The fraction {position} is outside [0, 1).", "0.5 starts in the middle of the sites.")
+    if position not in entries:
+        raise RuleError(f"The network runs no module called {position!r}.", _near(position, entries))
+    at = entries[position]
+    for site in sites:
+        if structure.ranks[site.node] >= at:
+            return site.index
+    last = sites[-1]
+    raise RuleError(
+        f"No site is executed at or after {position!r}.",
+        f"The last of the {len(sites)} sites is {last.index} ({last.op} in {last.module_path or 'the root module'}).",
+    )
+
+
+def _near(path: str, entries: Mapping[str, int]) -> str:
+    """The children of the longest existing part of a path, or the nearest name."""
+    parent = path
+    while parent:
+        parent = parent.rpartition(".")[0]
+        depth = parent.count(".") + 2 if parent else 1
+        children = [
+            name
+            for name in entries
+            if name and (not parent or name.startswith(parent + ".")) and name.count(".") + 1 == depth
+        ]
+        if children and (not parent or parent in entries):
+            hint = nearest_name(path, children)
+            there = ", ".join(children[:20]) + (", ..." if len(children) > 20 else "")  # noqa: PLR2004
+            where = f"Inside {parent!r} there are" if parent else "At the top there are"
+            return f"{hint} {where}: {there}." if hint.startswith("Did") else f"{where}: {there}."
+    return nearest_name(path, [name for name in entries if name])

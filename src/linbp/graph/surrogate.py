@@ -1,0 +1,214 @@
+"""The network that gives gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import fx
+from torch.nn import functional
+
+from linbp.errors import ImageError, ModelError
+from linbp.graph.analysis import Junction, Site, Structure
+from linbp.graph.capture import Capture, capture
+from linbp.graph.layout import MemoryFormat, best_memory_format, in_memory_format
+from linbp.graph.rewrite import Plan, rewrite
+from linbp.models.model import Model, check_logits
+
+__all__ = ["Rule", "Surrogate"]
+
+
+class Rule(Protocol):
+    """How gradients pass sites and junctions."""
+
+    def plan(self, structure: Structure) -> Plan:
+        """What the rule does on a network of this structure.
+
+        Raises:
+            RuleError: the rule does not fit the network.
+        """
+        ...
+
+
+class Surrogate:
+    """A network captured as a graph, with a backward rule of its own choosing.
+
+    The network is copied: later changes to the model's weights do not reach the surrogate, and nothing that the
+    surrogate does reaches the model.
+
+    Args:
+        model: any differentiable model.
+        rule: one rule, several that act together, or None for the ordinary gradient.
+        fold_batch_norm: fold batch norms into convolutions where logits and gradients agree to 1e-5 relative.
+        memory_format: `contiguous`, `channels_last`, or `auto` for the faster one (`docs/performance.md`).
+        cache: keep the exported program on disk (in `$LINBP_CACHE`, else in the user's cache folder).
+
+    Attributes:
+        sites: the activations, in execution order.
+        junctions: the residual sums, in execution order.
+        classes: number of logits.
+        notes: what capture and the rule did that a user should know, in words.
+        memory_format: the one that is used.
+
+    Raises:
+        ModelError: the model gives no gradients.
+        CaptureError: the network cannot be captured.
+        RuleError: the rule does not fit the network.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        rule: Rule | Sequence[Rule] | None = None,
+        *,
+        fold_batch_norm: bool = True,
+        memory_format: MemoryFormat | Literal["auto"] = "auto",
+        cache: bool = True,
+    ) -> None:
+        if not getattr(model, "differentiable", False):
+            raise ModelError(
+                f"{getattr(model, 'name', model)} gives no gradients, so it cannot be a surrogate.",
+                "Use it as a victim, and another network as the surrogate.",
+            )
+        captured = capture(model, fold=fold_batch_norm, cache=cache)
+        chosen = best_memory_format(captured.network) if memory_format == "auto" else memory_format
+        self._start(model, captured, chosen)
+        self._apply(rule)
+
+    def _start(self, model: Model, captured: Capture, memory_format: MemoryFormat) -> None:
+        self.model, self.memory_format = model, memory_format
+        self._capture = captured
+        self._ordinary = in_memory_format(captured.network, memory_format)
+        self.classes = captured.classes
+
+    def _apply(self, rule: Rule | Sequence[Rule] | None) -> None:
+        self.rules: tuple[Rule, ...] = () if rule is None else tuple(rule) if isinstance(rule, Sequence) else (rule,)
+        plan = Plan()
+        for one in self.rules:
+            plan = plan + one.plan(self._capture.structure)
+        self.plan = plan
+        self._network: fx.GraphModule = rewrite(self._ordinary, self._capture.structure, plan)
+
+    def with_rule(self, rule: Rule | Sequence[Rule] | None) -> Surrogate:
+        """The same captured network with another rule; nothing is captured again."""
+        other = object.__new__(Surrogate)
+        other.__dict__.update(self.__dict__)
+        other._apply(rule)
+        return other
+
+    def to(self, device: str | torch.device) -> Surrogate:
+        """The same surrogate on another device."""
+        other = object.__new__(Surrogate)
+        other.__dict__.update(self.__dict__)
+        other._ordinary = on_device(self._ordinary, torch.device(device))
+        other._apply(self.rules)
+        return other
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """The activations, in execution order."""
+        return self._capture.structure.sites
+
+    @property
+    def junctions(self) -> tuple[Junction, ...]:
+        """The residual sums, in execution order."""
+        return self._capture.structure.junctions
+
+    @property
+    def structure(self) -> Structure:
+        """Sites, junctions and the places of modules, as rules see them."""
+        return self._capture.structure
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What capture and the rule did that a user should know."""
+        return (*self._capture.notes, f"memory format {self.memory_format}", *self.plan.notes)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network lies."""
+        for tensor in self._ordinary.buffers():
+            return tensor.device
+        return self.model.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype that gradients are computed in."""
+        return self.model.dtype
+
+    def run(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits with a graph for autograd behind them: differentiating them takes the rule's gradient.
+
+        Args:
+            images: (N, C, H, W) in [0, 1], any size, on the surrogate's device and in its dtype.
+        """
+        logits: torch.Tensor = self._network(self._prepared(images))
+        return logits
+
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits (N, classes), without gradients, of images (N, C, H, W) in [0, 1].
+
+        Raises:
+            ModelError: they are not finite.
+        """
+        images = images.to(device=self.device, dtype=self.dtype)
+        with torch.no_grad():
+            answer = self._ordinary(self._prepared(images))
+        return check_logits(answer, len(images), self.model.name)
+
+    def gradient(self, images: torch.Tensor, labels: torch.Tensor | Sequence[int]) -> torch.Tensor:
+        """The rule's gradient of each image's own cross-entropy (of their sum, not their mean).
+
+        Args:
+            images: (N, C, H, W) in [0, 1].
+            labels: (N,), counted from 0.
+
+        Returns:
+            Shape of `images`, dtype of the network.
+
+        Raises:
+            ImageError: a label is not a class of the network.
+            ModelError: a gradient is not finite.
+        """
+        start = images.detach().to(device=self.device, dtype=self.dtype).clone().requires_grad_()
+        classes = torch.as_tensor(labels, dtype=torch.int64, device=self.device)
+        if classes.shape != (len(images),) or not bool(((classes >= 0) & (classes < self.classes)).all()):
+            raise ImageError(
+                f"Labels must be {len(images)} numbers from 0 to {self.classes - 1}.", "Labels count from 0."
+            )
+        with torch.enable_grad():
+            loss = functional.cross_entropy(self.run(start), classes, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, start)
+        if not bool(torch.isfinite(gradient).all()):
+            raise ModelError(
+                f"{self.model.name} has a gradient that is NaN or infinite.",
+                "Check its weights and its input range; try it in float64 (module.double()).",
+            )
+        return gradient
+
+    def _prepared(self, images: torch.Tensor) -> torch.Tensor:
+        images = self.model.resize(images)
+        if self.memory_format == "channels_last":
+            return images.contiguous(memory_format=torch.channels_last)
+        return images
+
+    def identity(self) -> dict[str, Any]:
+        """What results record: the model's identity, memory format and notes."""
+        return {**self.model.identity(), "memory_format": self.memory_format, "notes": list(self.notes)}
+
+
+def on_device(network: fx.GraphModule, device: torch.device) -> fx.GraphModule:
+    """A copy of a captured network on another device, with the devices that its nodes name changed."""
+    graph = fx.Graph()
+    output = graph.graph_copy(network.graph, {})
+    graph.output(output)
+    moved = fx.GraphModule(network, graph)
+    for node, original in zip(graph.nodes, network.graph.nodes, strict=True):
+        node.meta = dict(original.meta)
+        if "device" in node.kwargs:
+            node.kwargs = {**node.kwargs, "device": device}
+    for name, tensor in network.named_buffers():
+        moved.register_buffer(name, tensor.to(device))
+    moved.recompile()
+    return moved

@@ -1,0 +1,156 @@
+"""LinBP: backpropagate as if some activations had not been met (Guo, Li, Chen, NeurIPS 2020)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+
+from linbp.errors import RuleError
+from linbp.graph import Operation, Plan, Position, Site, Structure, first_site, ratio
+from linbp.parts import part
+from linbp.rules.checks import finite
+
+__all__ = ["LinBP"]
+
+Rebalance = Literal["branch", "site"]
+Which = Literal["inside", "outside", "all"]
+
+
+@dataclass(frozen=True)
+class _Linear:
+    """The gradient passes as it is."""
+
+    needs: ClassVar[Literal["nothing"]] = "nothing"
+
+    def __call__(self, gradient: torch.Tensor, ordinary: Operation) -> torch.Tensor:
+        return gradient
+
+
+@dataclass(frozen=True)
+class _LinearOfOrdinaryNorm:
+    """The gradient passes with the norm that the activation's derivative would have given it, image by image."""
+
+    needs: ClassVar[Literal["derivative"]] = "derivative"
+
+    def __call__(self, gradient: torch.Tensor, ordinary: Operation) -> torch.Tensor:
+        return gradient * ratio(ordinary(gradient), gradient)
+
+
+@part("rule", "linbp")
+class LinBP:
+    """Linear backpropagation: the forward pass is the ordinary one, the gradient skips activations from a position on.
+
+    At a linearised site the derivative is 1 instead of the activation's. In a residual block with branch
+    W3 relu W2 relu W1, masks M1, M2 of this forward pass and gradient g at the sum,
+
+        u = W1' W2' W3' g,    v = W1' M1 W2' M2 W3' g,    alpha = |v| / |u|  (L2, one ratio an image),
+        gradient at the fork = S' g + gamma alpha u,
+
+    with S the identity or the projection (section 4.2 of the paper, "gradient branching with care", and the released
+    code). A ratio 0 / 0 counts as 0. Guo, Li, Chen: Backpropagating Linearly Improves Transferability of Adversarial
+    Examples, NeurIPS 2020, arXiv 2012.03528.
+
+    Args:
+        start: where linear backpropagation begins: a site's index (`7`), a fraction of the sites (`0.5`) or a module
+            path (`layer3.1`); it reaches from there to the output.
+        rebalance: `branch` as released: the ratio above in every closed branch with linearised sites, chains are not
+            rescaled. `site`: every linearised site scales its gradient to the norm of the ordinary one, per image
+            (TA-Bench does so over the batch). `none` (None): no scaling.
+        gamma: multiplies the gradient of every branch with linearised sites (SGM's decay, 1 is LinBP alone).
+        sites: which sites from `start` on: by default all but gates and activations after a sum. `inside`: of those,
+            the ones in branches. `outside`: the ones outside branches. `all`: those after a sum too. Or a list of
+            sites' numbers.
+
+    Raises:
+        RuleError: the position matches nothing, no site is reached, or gamma has no branch to act on.
+    """
+
+    start: Position
+    rebalance: Rebalance | None = "branch"
+    gamma: float = 1.0
+    sites: Which | tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.sites, list):
+            object.__setattr__(self, "sites", tuple(self.sites))
+        if self.rebalance not in ("branch", "site", None):
+            raise RuleError(f"rebalance is {self.rebalance!r}.", "Use branch, site or none.")
+        if isinstance(self.sites, tuple) and all(isinstance(index, int) for index in self.sites):
+            pass
+        elif self.sites not in ("inside", "outside", "all", None):
+            raise RuleError(f"sites is {self.sites!r}.", "Use inside, outside, all, or a list of numbers such as [3, 5].")
+        finite("gamma", self.gamma, least=0.0)
+
+    def plan(self, structure: Structure) -> Plan:
+        """The sites to linearise and the branches to rescale on a network of this structure."""
+        start = first_site(self.start, structure)
+        chosen = self._chosen(structure, start)
+        branches = [
+            junction for junction in structure.junctions if any(index in chosen for index in junction.sites)
+        ]
+        notes: list[str] = []
+        if self.rebalance == "branch":
+            open_sites = {
+                index
+                for index in chosen
+                if (within := structure.sites[index].junction) is not None and not self._closed(structure, index)
+                and within is not None
+            }
+            chosen -= open_sites
+            branches = [b for b in branches if b.closed and any(index in chosen for index in b.sites)]
+            if open_sites:
+                notes.append(
+                    f"{len(open_sites)} sites stay ordinary: their branch is not closed, so it has no ratio "
+                    "(rebalance=site or none linearises them)"
+                )
+            if not chosen:
+                raise RuleError(
+                    f"linbp reaches no site: all {len(open_sites)} from {self.start!r} on are in branches that are not closed.",
+                    "Use rebalance=site or rebalance=none; `linbp inspect` shows the junctions.",
+                )
+        if self.gamma != 1 and not branches:
+            raise RuleError(
+                f"gamma={self.gamma} would have no effect: no branch holds a linearised site.",
+                "Leave gamma out, or start earlier.",
+            )
+        behaviour = _LinearOfOrdinaryNorm() if self.rebalance == "site" else _Linear()
+        rescaled = frozenset(branch.index for branch in branches) if self.rebalance == "branch" else frozenset()
+        factors = {branch.index: float(self.gamma) for branch in branches} if self.gamma != 1 else {}
+        notes.insert(0, f"linbp: {len(chosen)} of {len(structure.sites)} sites are linear, {len(rescaled)} branches rescaled")
+        return Plan(
+            sites={index: behaviour for index in sorted(chosen)}, rescaled=rescaled, factors=factors, notes=tuple(notes)
+        )
+
+    def _chosen(self, structure: Structure, start: int) -> set[int]:
+        if isinstance(self.sites, tuple):
+            outside = [index for index in self.sites if not start <= index < len(structure.sites)]
+            if outside:
+                raise RuleError(
+                    f"There is no site {outside[0]} from {self.start!r} on (sites {start} to {len(structure.sites) - 1}).",
+                    "`linbp inspect` lists the sites.",
+                )
+            return set(self.sites)
+        allowed = {
+            None: ("plain", "in a branch"),
+            "inside": ("in a branch",),
+            "outside": ("plain",),
+            "all": ("plain", "in a branch", "after a sum"),
+        }[self.sites]
+        chosen = {site.index for site in structure.sites[start:] if site.kind in allowed}
+        if not chosen:
+            raise RuleError(
+                f"linbp reaches no site: from {self.start!r} (site {start}) on there are only {_kinds(structure.sites[start:])}.",
+                "Start earlier, or choose other sites (sites=all).",
+            )
+        return chosen
+
+    @staticmethod
+    def _closed(structure: Structure, index: int) -> bool:
+        """Whether a closed branch holds the site."""
+        return any(junction.closed and index in junction.sites for junction in structure.junctions)
+
+
+def _kinds(sites: tuple[Site, ...]) -> str:
+    return ", ".join(f"{sum(s.kind == kind for s in sites)} {kind}" for kind in dict.fromkeys(s.kind for s in sites))
