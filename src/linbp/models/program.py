@@ -1,0 +1,170 @@
+"""Networks that `torch.export.save` wrote: `.pt2` files."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.export import ExportedProgram
+
+from linbp.errors import ModelError
+from linbp.models.checkpoint import existing_file, file_sha256, pickled_names
+from linbp.models.model import Model
+from linbp.models.sidecar import read_sidecar
+
+__all__ = ["FixedBatch", "load"]
+
+_PLAIN = re.compile(
+    r"(models/\w+\.json|data/(weights|constants)/\w+_config\.json|extra/.*|archive_format|archive_version|byteorder|"
+    r"\.data/version|\.data/serialization_id)"
+)
+"""Entries of the archive that are text and are only read as text."""
+
+
+class FixedBatch(nn.Module):
+    """Runs a network whose batch size is bounded: batches are cut into chunks, and short ones are filled up.
+
+    Args:
+        module: takes between `least` and `most` images.
+        least: fewest images it takes.
+        most: most images it takes.
+    """
+
+    def __init__(self, module: nn.Module, least: int, most: int) -> None:
+        super().__init__()
+        self.module, self.least, self.most = module, least, most
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits (N, classes) of images (N, C, H, W)."""
+        answers = []
+        for chunk in torch.split(images, self.most):
+            lack = max(0, self.least - len(chunk))
+            filled = torch.cat([chunk, chunk[-1:].expand(lack, *chunk.shape[1:])]) if lack else chunk
+            answers.append(self.module(filled)[: len(chunk)])
+        return torch.cat(answers)
+
+
+def load(rest: str) -> Model:
+    """The path of a `.pt2` file, with its preprocessing in a JSON file beside it (see `sidecar`).
+
+    A program with a fixed batch size is a victim only: its model says `dynamic_batch` False and runs in chunks.
+
+    Raises:
+        ModelError: no such file, a broken one, one that would run code when it is read, or a program that takes
+            something other than one batch of images.
+    """
+    path = existing_file(rest)
+    _refuse_code(path)
+    program = _read(path)
+    shape, least, most = _input(program, path)
+    sidecar = read_sidecar(path)
+    size = sidecar.get("input_size", shape[1:])
+    # ExportedProgram.module() forbids train() and eval() as they would do nothing: dropout and batch norm were fixed at
+    # export. To do nothing is what a model in evaluation mode needs, so that torch's own methods are brought back.
+    module = program.module()
+    for method in ("train", "eval"):
+        vars(module).pop(method, None)
+    bounded = most is not None or least > 2
+    model = Model(
+        FixedBatch(module, least, most or 2**31) if bounded else module,
+        input_size=size,
+        **{key: sidecar[key] for key in ("mean", "std", "interpolation") if key in sidecar},
+        name=path.name,
+        source={"file_sha256": file_sha256(path)},
+        program=program,
+    )
+    model.dynamic_batch = not bounded
+    model.class_names = tuple(sidecar.get("classes", ()))
+    return model
+
+
+def _read(path: Path) -> ExportedProgram:
+    log = logging.getLogger("torch.export")
+    level = log.level
+    try:
+        log.setLevel(logging.CRITICAL)
+        return torch.export.load(path)
+    # torch reports a broken archive with whatever the part that broke raises.
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ModelError(
+            f"{path.name} cannot be read as an exported program: {lines[0].rstrip('.')}.",
+            f"Write it with torch.export.save; this is torch {torch.__version__}, another version may have written it.",
+        ) from error
+    finally:
+        log.setLevel(level)
+
+
+def _refuse_code(path: Path) -> None:
+    """Raise unless the archive holds nothing but text, raw tensors, and pickles that `weights_only=True` reads.
+
+    `torch.export.load` itself unpickles without restriction and loads compiled libraries from the archive.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            if len(set(names)) != len(names):
+                raise ModelError(f"{path.name} was refused: it holds two entries of one name.", "Export it again.")
+            raw = {
+                f"{name.rpartition('/')[0]}/{entry['path_name']}"
+                for name in names
+                if name.endswith("_config.json")
+                for entry in json.loads(archive.read(name))["config"].values()
+                if not entry["use_pickle"]
+            }
+            for name in names:
+                inner = name.partition("/")[2]
+                if name not in raw and not name.endswith("/") and not _PLAIN.fullmatch(inner):
+                    _refuse_pickle(path, inner, archive.read(name))
+    except (zipfile.BadZipFile, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"{path.name} is not a program that torch.export.save wrote: {error}.",
+            "Write it with torch.export.save(torch.export.export(network, ...), FILE).",
+        ) from error
+
+
+def _refuse_pickle(path: Path, name: str, content: bytes) -> None:
+    try:
+        torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    # Whatever fails here cannot be shown to be harmless.
+    except Exception as error:
+        wanted = pickled_names(error)
+        reason = f"reading it would run Python code ({wanted})" if wanted else f"its entry {name} is not a tensor"
+        raise ModelError(
+            f"{path.name} was refused: {reason}.",
+            "Export the network again with this version of torch, without custom objects or compiled libraries.",
+        ) from error
+
+
+def _input(program: ExportedProgram, path: Path) -> tuple[tuple[int, ...], int, int | None]:
+    """Shape of the example input, and the fewest and most images that the program takes (None: any number)."""
+    inputs = program.graph_signature.user_inputs
+    nodes = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
+    value: Any = nodes[str(inputs[0])].meta.get("val") if len(inputs) == 1 else None
+    if not isinstance(value, torch.Tensor) or value.ndim != 4 or not value.is_floating_point():
+        raise ModelError(
+            f"{path.name} takes {len(inputs)} inputs, the first of them {getattr(value, 'shape', 'no tensor')}.",
+            "Export a network that takes one floating-point batch of images (N, 3, H, W).",
+        )
+    examples = program.example_inputs
+    example = examples[0][0].shape if examples and examples[0] else value.shape
+    if not all(isinstance(length, int) for length in example[1:]):
+        raise ModelError(
+            f"{path.name} does not say which image size it takes.",
+            f'Write it into {path.with_suffix(".json").name}: {{"input_size": [3, 224, 224]}}.',
+        )
+    batch = value.shape[0]
+    if isinstance(batch, int):
+        return tuple(example), batch, batch
+    bounds = program.range_constraints.get(batch.node.expr)
+    if bounds is None:
+        return tuple(example), 1, None
+    most = int(bounds.upper) if getattr(bounds.upper, "is_Integer", False) and bounds.upper < 2**31 else None
+    return tuple(example), int(bounds.lower), most

@@ -1,0 +1,93 @@
+"""Networks of timm, with their published weights, a checkpoint of one's own, or none."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import timm
+from timm.data.config import resolve_data_config
+from torch import nn
+
+from linbp.errors import ModelError, nearest_name
+from linbp.models.checkpoint import file_sha256, fill, is_path, read_checkpoint, untouched_random_state
+from linbp.models.model import Model
+
+__all__ = ["load"]
+
+
+def load(rest: str) -> Model:
+    """`NAME.TAG`, where the tag names published weights, or `NAME@FILE`, or `NAME@random`.
+
+    Mean, standard deviation, size and interpolation are those that timm keeps with the weights; for a checkpoint or an
+    untrained network those of the first weights that timm lists for it, or of the tag where one is given.
+
+    Raises:
+        ModelError: unknown network or tag; weights that cannot be downloaded or do not fit.
+    """
+    name, at, wanted = rest.partition("@")
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        raise ModelError(
+            f"timm has no network called {architecture!r}.", nearest_name(architecture, timm.list_models())
+        )
+    published = [*timm.list_pretrained(f"{architecture}.*"), *timm.list_pretrained(architecture)]
+    if (tag or not at) and name not in published:
+        seen = f"timm:{architecture} has no weights called {tag!r}." if tag else f"Which weights of {architecture}?"
+        listed = ", ".join(f"timm:{entry}" for entry in published) or f"timm:{architecture}@path/to/checkpoint"
+        raise ModelError(seen, f"Write {listed}, or timm:{architecture}@path/to/checkpoint, or @random.")
+    source: dict[str, Any]
+    if not at:
+        module, source = _published(name), {"weights": tag or name}
+    elif wanted == "random":
+        module, source = _build(name), {"weights": "random, seed 0"}
+    elif is_path(wanted):
+        module = _build(name)
+        fill(module, read_checkpoint(wanted), Path(wanted).name)
+        source = {"weights": Path(wanted).name, "file_sha256": file_sha256(Path(wanted).expanduser())}
+    else:
+        raise ModelError(
+            f"timm:{architecture}@{wanted} names no checkpoint.",
+            f"Published weights are a tag, as in timm:{(published or [architecture + '.TAG'])[0]}; "
+            "after an @ stands the path of a checkpoint, or random.",
+        )
+    config = resolve_data_config({}, model=module)  # type: ignore[no-untyped-call]
+    return Model(
+        module,
+        input_size=config["input_size"],
+        mean=config["mean"],
+        std=config["std"],
+        interpolation=config["interpolation"],
+        name=f"timm:{name}" + (f"@{source['weights'].partition(',')[0]}" if at else ""),
+        source=source,
+    )
+
+
+def _build(name: str) -> nn.Module:
+    with untouched_random_state():
+        module: nn.Module = timm.create_model(name, pretrained=False)
+    return module
+
+
+def _published(name: str) -> nn.Module:
+    """The network with its published weights, which timm reads as safetensors or with `weights_only=True`."""
+    loggers = [logging.getLogger(part) for part in ("timm", "huggingface_hub")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with untouched_random_state():
+            module: nn.Module = timm.create_model(name, pretrained=True)
+    # The hub's client raises its own, its transport's and the operating system's exceptions; all mean the same here.
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ModelError(
+            f"The weights of timm:{name} could not be fetched: {lines[0].rstrip('.')}.",
+            f"Without a network, fetch the model.safetensors of hf.co/timm/{name} elsewhere and write "
+            f"timm:{name}@path/to/model.safetensors.",
+        ) from error
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+    return module
