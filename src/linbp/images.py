@@ -1,0 +1,222 @@
+"""Pixels on disk: image files to arrays, arrays to lossless PNGs that are there whole or not at all."""
+
+from __future__ import annotations
+
+import collections
+import errno
+import hashlib
+import io
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from linbp.errors import ImageError, StoreError
+
+__all__ = [
+    "EXTENSIONS",
+    "Pixels",
+    "distances",
+    "pixel_sha256",
+    "read_ahead",
+    "read_image",
+    "size_batches",
+    "store_error",
+    "to_uint8",
+    "to_unit",
+    "write_atomically",
+    "write_png",
+]
+
+Pixels = npt.NDArray[np.uint8]
+
+EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+"""Endings, in lower case, of the files that count as images."""
+
+GRID_TOLERANCE = 0.01
+"""How far, in levels, a float may lie from the 8-bit grid and still stand for that level."""
+
+
+def read_image(path: str | os.PathLike[str]) -> Pixels:
+    """One image file as RGB pixels: uint8, shape (height, width, 3).
+
+    Greyscale, palette and CMYK images are converted, an alpha channel is dropped, of an animation the first frame is
+    taken. The orientation that a camera writes beside the pixels is not applied, as in torchvision's data sets.
+
+    Raises:
+        ImageError: the file is missing, broken, cut short, or holds more than 8 bits a channel.
+    """
+    path = Path(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                image.load()
+                if image.mode in ("I", "F") or image.mode.startswith("I;"):
+                    raise ImageError(
+                        f"{path} holds more than 8 bits a channel (Pillow's mode {image.mode}).",
+                        "Convert it to an 8-bit image first: attacks and their budgets are defined on 256 levels.",
+                    )
+                if "transparency" in image.info:
+                    image = image.convert("RGBA")
+                return np.array(image.convert("RGB"))
+    except FileNotFoundError:
+        raise ImageError(f"Image {path} does not exist.", "Check the path, or the list that names it.") from None
+    except ImageError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise ImageError(f"Image {path} has more pixels than Pillow opens.", "Scale it down first.") from None
+    # Pillow's decoders raise SyntaxError, ValueError, EOFError, struct.error and others on broken files.
+    except Exception as error:
+        raise ImageError(
+            f"Image {path} cannot be read: {' '.join(str(error).split()) or type(error).__name__}.",
+            "Replace the file or take it out of the list.",
+        ) from error
+
+
+def write_png(path: str | os.PathLike[str], pixels: Pixels) -> None:
+    """Write pixels (height, width, 3), uint8, as a PNG; afterwards the file is there whole, or as it was before.
+
+    Raises:
+        StoreError: the disk is full, or the folder cannot be written.
+    """
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    write_atomically(path, buffer.getvalue())
+
+
+def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a whole file by way of a temporary one beside it, so that no reader ever sees half of it.
+
+    Raises:
+        StoreError: the disk is full, or the folder cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise store_error(path, error) from error
+
+
+def store_error(path: str | os.PathLike[str], error: OSError) -> StoreError:
+    """What to tell when the operating system refuses to write `path`."""
+    hints = {
+        errno.ENOSPC: "Free some space and run the same command again: finished images are kept.",
+        errno.EDQUOT: "Your quota is used up: free some space and run the same command again; finished images are kept.",
+        errno.EFBIG: "The limit on file sizes is too small (see ulimit -f); finished images are kept.",
+        errno.EACCES: "Choose another folder, or change its permissions.",
+        errno.EPERM: "Choose another folder, or change its permissions.",
+        errno.EROFS: "The file system is read-only: choose another folder.",
+        errno.ENOTDIR: "A part of the path is a file: choose another folder.",
+        errno.EEXIST: "There is a file of that name: choose another folder.",
+    }
+    hint = hints.get(error.errno or 0, "Check the disk, then run the same command again: finished images are kept.")
+    return StoreError(f"{path} cannot be written: {error.strerror or error}.", hint)
+
+
+def pixel_sha256(pixels: Pixels) -> str:
+    """SHA-256 of an image's content: its shape and its bytes, whatever file format they were stored in."""
+    digest = hashlib.sha256("x".join(map(str, pixels.shape)).encode() + b"\0")
+    digest.update(np.ascontiguousarray(pixels).tobytes())
+    return digest.hexdigest()
+
+
+def to_uint8(values: npt.NDArray[Any], what: str = "images") -> Pixels:
+    """Levels 0 to 255 of an array that holds them already, or holds k/255 as floats.
+
+    Raises:
+        ImageError: the values are not in [0, 1], or not on the 8-bit grid.
+    """
+    if values.dtype == np.uint8:
+        return values
+    if not np.issubdtype(values.dtype, np.floating):
+        raise ImageError(f"The {what} are {values.dtype}.", "Give uint8 levels, or floats in [0, 1].")
+    levels = values.astype(np.float64) * 255
+    if not (np.isfinite(levels).all() and levels.min(initial=0) > -GRID_TOLERANCE):
+        raise ImageError(f"The {what} hold values below 0, or NaN.", "Give uint8 levels, or floats in [0, 1].")
+    if levels.max(initial=0) > 255 + GRID_TOLERANCE:
+        raise ImageError(f"The {what} hold values above 1.", "Give uint8 levels, or floats in [0, 1].")
+    nearest = np.rint(levels)
+    if np.abs(levels - nearest).max(initial=0) > GRID_TOLERANCE:
+        raise ImageError(
+            f"The {what} are not on the 8-bit grid.",
+            "Round them to k/255 first: what counts is the image as it can be saved.",
+        )
+    return nearest.astype(np.uint8)
+
+
+def to_unit(pixels: Pixels, dtype: torch.dtype, device: torch.device | str = "cpu") -> torch.Tensor:
+    """Levels (N, H, W, 3) as images (N, 3, H, W) in [0, 1]: k/255, rounded once to `dtype`."""
+    channels_first = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
+    return channels_first.to(device, dtype) / 255
+
+
+def read_ahead(paths: Sequence[str | os.PathLike[str]], threads: int = 4) -> Iterator[Pixels]:
+    """The images of `paths` in their order, decoded by a few threads a little ahead of whoever asks.
+
+    Args:
+        paths: image files.
+        threads: how many images are decoded at a time; the images do not depend on it.
+
+    Raises:
+        ImageError: at the turn of the first image that cannot be read.
+    """
+    waiting: collections.deque[Future[Pixels]] = collections.deque()
+    pool = ThreadPoolExecutor(max_workers=max(1, threads), thread_name_prefix="linbp-images")
+    try:
+        for path in paths:
+            waiting.append(pool.submit(read_image, path))
+            if len(waiting) > 2 * max(1, threads):
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def size_batches(sizes: Sequence[tuple[int, ...]], batch_size: int) -> list[list[int]]:
+    """Indices in batches of one image size each, in the order in which the sizes first come up.
+
+    Args:
+        sizes: (height, width) of each image.
+        batch_size: the most images in a batch.
+
+    Raises:
+        ImageError: the batch size is not positive.
+    """
+    if batch_size < 1:
+        raise ImageError(f"The batch size is {batch_size}.", "Give at least 1.")
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, size in enumerate(sizes):
+        groups.setdefault(tuple(size), []).append(index)
+    return [group[at : at + batch_size] for group in groups.values() for at in range(0, len(group), batch_size)]
+
+
+def distances(clean: Pixels, twin: Pixels, image_id: str = "") -> tuple[int, float]:
+    """L-inf in levels and L2 on the scale of [0, 1] between two images (H, W, 3) of levels.
+
+    Raises:
+        ImageError: they differ in shape.
+    """
+    if clean.shape != twin.shape:
+        raise ImageError(
+            f"The twin of image {image_id!r} has shape {twin.shape}, the clean image {clean.shape}.",
+            "A twin has its image's size: check that both belong together.",
+        )
+    difference = clean.astype(np.int64) - twin.astype(np.int64)
+    return int(np.abs(difference).max(initial=0)), float(np.sqrt(np.square(difference).sum())) / 255
