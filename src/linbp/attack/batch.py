@@ -1,0 +1,123 @@
+"""One batch of the job: twins of images of one size, with what is recorded of each."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from linbp.attack.loop import craft
+from linbp.attack.recipe import Recipe
+from linbp.graph import Surrogate
+from linbp.image_list import ImageRecord
+from linbp.images import Pixels, distances, pixel_sha256, to_uint8, to_unit
+
+__all__ = ["Settings", "craft_batch"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a twin depends on besides the image and the surrogate."""
+
+    recipe: Recipe
+    eps: float
+    steps: int
+    step_size: float | None
+    norm: str
+    seed: int
+    rounding: str
+    labels: str
+    targeted: bool
+
+    @property
+    def gradients(self) -> int:
+        """How many gradients each image takes."""
+        return self.recipe.gradients_per_step * self.steps
+
+
+def craft_batch(
+    surrogate: Surrogate,
+    settings: Settings,
+    images: Sequence[ImageRecord],
+    clean: Pixels,
+    report: Callable[[int, int], None],
+) -> tuple[Pixels, list[dict[str, Any]]]:
+    """Twins (N, H, W, 3) of clean images of the same shape, uint8, and a record of each.
+
+    Args:
+        surrogate: the captured network.
+        settings: of the job.
+        images: the images' entries in the list.
+        clean: their pixels.
+        report: told how many image steps are done, and how many there are.
+
+    Raises:
+        As `craft`.
+    """
+    dtype, device = surrogate.dtype, surrogate.device
+    unit = to_unit(clean, dtype, device)
+    before = surrogate.logits(unit)
+    labels = before.argmax(1)
+    if settings.labels == "given":
+        labels = torch.tensor([image.label for image in images], device=device)
+    targets = torch.tensor([image.target for image in images], device=device) if settings.targeted else None
+    twins = craft(
+        surrogate,
+        unit,
+        labels,
+        settings.recipe,
+        eps=settings.eps,
+        steps=settings.steps,
+        step_size=settings.step_size,
+        norm=settings.norm,
+        seed=settings.seed,
+        targets=targets,
+        ids=[image.image_id for image in images],
+        rounding=settings.rounding,
+        batch_size=len(images),
+        progress=report,
+    )
+    levels = to_uint8(twins.cpu().numpy(), "twins").transpose(0, 2, 3, 1)
+    after = surrogate.logits(to_unit(levels, dtype, device))
+    aim = labels if targets is None else targets
+    answers = zip(_answers(before, aim), _answers(after, aim), strict=True)
+    return levels, [
+        _record(image, clean[row], levels[row], int(labels[row]), *answer, settings.gradients)
+        for row, (image, answer) in enumerate(zip(images, answers, strict=True))
+    ]
+
+
+def _answers(logits: torch.Tensor, aim: torch.Tensor) -> list[tuple[int, float]]:
+    """Prediction of each image, and cross-entropy to the class that the attack leads away from or towards."""
+    losses = functional.cross_entropy(logits, aim, reduction="none")
+    return list(zip(logits.argmax(1).tolist(), losses.tolist(), strict=True))
+
+
+def _record(
+    image: ImageRecord,
+    clean: Pixels,
+    twin: Pixels,
+    label: int,
+    answer_clean: tuple[int, float],
+    answer_twin: tuple[int, float],
+    gradients: int,
+) -> dict[str, Any]:
+    linf, l2 = distances(clean, twin, image.image_id)
+    return {
+        "image_id": image.image_id,
+        "label": label,
+        "target": image.target,
+        "file": str(image.path.resolve()),
+        "clean_sha256": pixel_sha256(clean),
+        "sha256": pixel_sha256(twin),
+        "linf": linf,
+        "l2": l2,
+        "prediction_clean": answer_clean[0],
+        "prediction_twin": answer_twin[0],
+        "loss_clean": answer_clean[1],
+        "loss_twin": answer_twin[1],
+        "gradients": gradients,
+    }

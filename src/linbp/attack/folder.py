@@ -1,0 +1,263 @@
+"""The resumable job: every image of a list becomes a twin in a folder, and nothing finished is made twice or lost."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from linbp.attack.batch import Settings, craft_batch
+from linbp.attack.budget import parse_radius
+from linbp.attack.labels import check_labels, check_not_from_one, spread
+from linbp.attack.provenance import run_facts
+from linbp.attack.recipe import Recipe
+from linbp.attack.store import TwinFolder, differences, locked
+from linbp.errors import ImageError, StoreError
+from linbp.graph import Surrogate
+from linbp.image_list import ImageRecord, list_sha256
+from linbp.images import Pixels, pixel_sha256, read_ahead, size_batches, to_unit
+from linbp.models import Model
+
+__all__ = ["FolderReport", "Progress", "craft_folder"]
+
+Progress = Callable[[str, int, int], None]
+"""Told the stage (`reading images`, `crafting`), how much of it is done, and how much there is."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FolderReport:
+    """What a job did.
+
+    Attributes:
+        folder: where the twins lie.
+        made: how many twins this run made.
+        kept: how many an earlier run had finished.
+        manifest: the folder's manifest.
+        records: one an image, in the list's order.
+    """
+
+    folder: Path
+    made: int
+    kept: int
+    manifest: dict[str, Any]
+    records: tuple[dict[str, Any], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Images:
+    """The list with what was found in the files."""
+
+    records: tuple[ImageRecord, ...]
+    sizes: tuple[tuple[int, int], ...]
+    hashes: tuple[str, ...]
+
+    @property
+    def ids(self) -> list[str]:
+        return [record.image_id for record in self.records]
+
+
+def craft_folder(
+    model: Model,
+    images: Sequence[ImageRecord],
+    folder: str | os.PathLike[str],
+    recipe: Recipe | str,
+    *,
+    eps: float | str,
+    steps: int | None = None,
+    step_size: float | None = None,
+    norm: str = "linf",
+    seed: int = 0,
+    rounding: str = "inward",
+    labels: str = "given",
+    trust_labels: bool = False,
+    batch_size: int = 16,
+    device: str | torch.device | None = None,
+    threads: int = 4,
+    command: str = "",
+    progress: Progress | None = None,
+) -> FolderReport:
+    """Craft a twin of every image into `folder`; run again, it makes only what is missing.
+
+    The folder gets `<image id>.png`, one line of `records.jsonl` for each, and `manifest.json` with everything that the
+    twins depend on. Batch size, device, threads, command and versions may differ between runs of one folder and are
+    noted for each run; everything else must stay as it is. Where one image of a batch is missing, the whole batch is
+    computed again and the missing image written: with the same batch size its twin is bit for bit that of an
+    uninterrupted run, also in float32, whose last digits depend on the companions of a batch.
+
+    Args:
+        model: the surrogate.
+        images: from `list_images`; targets in it make the attack targeted.
+        folder: new, empty, or begun by the same job.
+        recipe, eps, steps, step_size, norm, seed, rounding, batch_size: as for `craft`.
+        labels: `given`, or `predicted`: the surrogate's own predictions of the clean images take the labels' place.
+        trust_labels: do not suspect labels of counting from 1.
+        device: where the surrogate runs; default: where the model is.
+        threads: that decode images.
+        command: what the user typed, for the manifest.
+        progress: told about every stage.
+
+    Raises:
+        ImageError: an image cannot be read, or a label is missing, out of range, or seems to count from 1.
+        StoreError: the folder holds another job, is being written by another process, or the disk is full.
+        RecipeError, BudgetError, ModelError, CaptureError, RuleError: as for `craft`.
+    """
+    recipe = recipe if isinstance(recipe, Recipe) else Recipe.parse(recipe)
+    settings = Settings(
+        recipe=recipe,
+        eps=parse_radius(eps),
+        steps=steps if steps is not None else (1 if recipe.single_step else 50),
+        step_size=step_size,
+        norm=norm,
+        seed=seed,
+        rounding=rounding,
+        labels=labels,
+        targeted=_is_targeted(images, labels),
+    )
+    tell = progress or (lambda stage, done, total: None)
+    read = _scan(images, threads, tell)
+    tell("capturing the surrogate", 0, 1)
+    surrogate = Surrogate(model) if device is None else Surrogate(model).to(device)
+    tell("capturing the surrogate", 1, 1)
+    _check_ranges(read, settings, surrogate)
+    store = TwinFolder(folder)
+    if store.read_manifest() is None and labels == "given" and not trust_labels:
+        _suspect(surrogate, read, threads)
+    store.create()
+    with locked(store.path):
+        store.sweep()
+        manifest = _agreed_manifest(store, settings, read, surrogate)
+        finished = store.finished(store.read_records())
+        kept = len(finished)
+        batches = [
+            batch for batch in size_batches(read.sizes, batch_size) if any(read.ids[row] not in finished for row in batch)
+        ]
+        if batches:
+            run = {**run_facts(surrogate.device, command), "batch_size": batch_size, "threads": threads, "kept": kept}
+            manifest["runs"].append(run)
+            store.write_manifest(manifest)
+            store.write_records(list(finished.values()))
+            for twin, record in _work(surrogate, settings, read, batches, threads, tell):
+                if record["image_id"] not in finished:
+                    store.add(twin, record)
+                    finished[record["image_id"]] = record
+            # The order of the list, whatever was interrupted when.
+            store.write_records([finished[image_id] for image_id in read.ids])
+    return FolderReport(
+        folder=store.path,
+        made=len(read.ids) - kept,
+        kept=kept,
+        manifest=manifest,
+        records=tuple(finished[image_id] for image_id in read.ids),
+    )
+
+
+def _is_targeted(images: Sequence[ImageRecord], labels: str) -> bool:
+    """Whether the list has targets; refuses lists without images or, unless they are to be predicted, labels."""
+    if not images:
+        raise ImageError("The list holds no images.", "Give at least one.")
+    if labels not in ("given", "predicted"):
+        raise ImageError(f"Labels cannot be {labels!r}.", "Use given or predicted.")
+    if labels == "given":
+        for image in images:
+            if image.label is None:
+                raise ImageError(
+                    f"Image {image.image_id!r} has no label.",
+                    "Give labels in a CSV or as names of sub-folders, or take the surrogate's own predictions with "
+                    "--labels predicted (labels='predicted' in Python).",
+                )
+    with_target = sum(image.target is not None for image in images)
+    if with_target not in (0, len(images)):
+        raise ImageError(f"Only {with_target} of {len(images)} images have a target.", "Give each one, or none.")
+    return with_target > 0
+
+
+def _scan(images: Sequence[ImageRecord], threads: int, tell: Progress) -> _Images:
+    """Read every image once before anything is computed: a broken one is found now and not after hours."""
+    sizes, hashes = [], []
+    tell("reading images", 0, len(images))
+    for done, pixels in enumerate(read_ahead([image.path for image in images], threads), 1):
+        sizes.append((pixels.shape[0], pixels.shape[1]))
+        hashes.append(pixel_sha256(pixels))
+        tell("reading images", done, len(images))
+    return _Images(tuple(images), tuple(sizes), tuple(hashes))
+
+
+def _check_ranges(read: _Images, settings: Settings, surrogate: Surrogate) -> None:
+    name = surrogate.model.name
+    if settings.labels == "given":
+        labels = [image.label for image in read.records if image.label is not None]
+        check_labels(read.ids, labels, surrogate.classes, network=name)
+    if settings.targeted:
+        targets = [image.target for image in read.records if image.target is not None]
+        check_labels(read.ids, targets, surrogate.classes, what="target", network=name)
+
+
+def _suspect(surrogate: Surrogate, read: _Images, threads: int) -> None:
+    """Ask the surrogate about a few images whether the labels seem to count from 1."""
+    asked = [read.records[row] for row in spread(len(read.records))]
+    predictions = []
+    for pixels in read_ahead([image.path for image in asked], threads):
+        unit = to_unit(pixels[None], surrogate.dtype, surrogate.device)
+        predictions.append(int(surrogate.logits(unit).argmax(1)))
+    every = [image.label for image in read.records if image.label is not None]
+    check_not_from_one([image.label for image in asked if image.label is not None], predictions, every)
+
+
+def _agreed_manifest(store: TwinFolder, settings: Settings, read: _Images, surrogate: Surrogate) -> dict[str, Any]:
+    """The folder's manifest, or a new one; refuses a folder that was begun with other settings."""
+    recipe = settings.recipe
+    wanted = {
+        **{field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)},
+        "recipe": str(recipe),
+        "images_sha256": list_sha256(read.records, read.hashes),
+        "surrogate": surrogate.model.identity(),
+    }
+    manifest = store.read_manifest()
+    if manifest is None:
+        return {
+            "settings": wanted,
+            "recipe": recipe.to_dict(),
+            "gradients_per_image": settings.gradients,
+            "images": len(read.records),
+            "notes": list(surrogate.notes),
+            "runs": [],
+        }
+    changed = differences(manifest["settings"], wanted)
+    if changed:
+        raise StoreError(
+            f"{store.path} was begun with other settings: {'; '.join(changed)}.",
+            "Choose a new folder (--out), or go back to the settings of this one.",
+        )
+    return manifest
+
+
+def _work(
+    surrogate: Surrogate,
+    settings: Settings,
+    read: _Images,
+    batches: Sequence[Sequence[int]],
+    threads: int,
+    tell: Progress,
+) -> Iterator[tuple[Pixels, dict[str, Any]]]:
+    """Twins and records of all images of the batches, in their order."""
+    done, total = 0, sum(map(len, batches)) * settings.steps
+    tell("crafting", done, total)
+    coming = read_ahead([read.records[row].path for batch in batches for row in batch], threads)
+    for batch in batches:
+        clean = np.stack([next(coming) for _ in batch])
+        for row, pixels in zip(batch, clean, strict=True):
+            if pixel_sha256(pixels) != read.hashes[row]:
+                raise ImageError(f"Image {read.records[row].path} was changed during the job.", "Start the job again.")
+
+        def report(now: int, _: int, before: int = done) -> None:
+            tell("crafting", before + now, total)
+
+        images = [read.records[row] for row in batch]
+        yield from zip(*craft_batch(surrogate, settings, images, clean, report), strict=True)
+        done += len(batch) * settings.steps
+        tell("crafting", done, total)

@@ -1,0 +1,197 @@
+"""A folder of twins and any number of victims: PNGs and clean images are read back from disk."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from linbp.attack.store import TwinFolder
+from linbp.errors import ImageError, StoreError
+from linbp.evaluation.evaluate import Evaluation
+from linbp.evaluation.predict import Classifier, check_classes, load_victim, predict
+from linbp.evaluation.records import Record, make_records
+from linbp.evaluation.statistics import summarise
+from linbp.image_list import list_images
+from linbp.images import Pixels, distances, pixel_sha256, read_ahead, size_batches, write_atomically
+
+__all__ = ["FolderEvaluation", "evaluate_folder", "write_csv"]
+
+Progress = Callable[[str, int, int], None]
+"""Told the stage (`reading images`, or a victim's name), how much of it is done, and how much there is."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FolderEvaluation:
+    """What the victims say of one folder.
+
+    Attributes:
+        folder: where the twins lie.
+        manifest: what made them.
+        expected: how many twins the manifest promises.
+        evaluations: one a victim, in the order asked.
+    """
+
+    folder: Path
+    manifest: dict[str, Any]
+    expected: int
+    evaluations: tuple[Evaluation, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Pair:
+    """A finished twin with its clean image."""
+
+    record: dict[str, Any]
+    clean: Path
+    twin: Path
+
+    @property
+    def image_id(self) -> str:
+        return str(self.record["image_id"])
+
+
+def evaluate_folder(
+    folder: str | os.PathLike[str],
+    victims: Sequence[Classifier | str],
+    *,
+    data: str | os.PathLike[str] | None = None,
+    partial: bool = False,
+    batch_size: int = 32,
+    device: str | torch.device | None = None,
+    threads: int = 4,
+    progress: Progress | None = None,
+) -> FolderEvaluation:
+    """How many twins of a folder that `craft_folder` made fool each victim.
+
+    Both images of each pair are read from disk and their pixels compared with the hashes that were recorded, so that
+    nothing else than what was crafted is counted.
+
+    Args:
+        folder: with `manifest.json`, `records.jsonl` and the PNGs.
+        victims: models, or names for `load_model`.
+        data: the list of clean images, if they do not lie any more where they lay; matched by image id.
+        partial: count an unfinished folder too.
+        batch_size: images at a time.
+        device: where victims given by name run.
+        threads: that decode images.
+        progress: told about every stage.
+
+    Raises:
+        StoreError: no such folder, twins are missing, or a file is not the one that was crafted.
+        ImageError: an image is missing or broken.
+        ModelError: a victim cannot be loaded, lacks classes, or gives NaN.
+    """
+    store = TwinFolder(folder)
+    manifest = store.read_manifest()
+    if manifest is None:
+        raise StoreError(f"{store.path} holds no manifest.json.", "Give the --out folder of a finished linbp craft.")
+    if not victims:
+        raise ImageError("There is no victim.", "Name at least one network with --victim.")
+    tell = progress or (lambda stage, done, total: None)
+    records = list(store.read_records().values())
+    expected = int(manifest["images"])
+    if not records or (len(records) < expected and not partial):
+        raise StoreError(
+            f"{store.path} holds {len(records)} of {expected} twins.",
+            "Run its craft command again to finish it, or count what is there with --partial.",
+        )
+    pairs = [_Pair(record, Path(record["file"]), store.twin_path(record["image_id"])) for record in records]
+    if data is not None:
+        paths = {image.image_id: image.path for image in list_images(data)}
+        for pair in pairs:
+            if pair.image_id not in paths:
+                raise ImageError(f"{data} has no image {pair.image_id!r}.", "Give the list that was crafted from.")
+        pairs = [dataclasses.replace(pair, clean=paths[pair.image_id]) for pair in pairs]
+    sizes, distance = _check_pairs(pairs, threads, tell)
+    batches = size_batches(sizes, batch_size)
+    # One victim at a time, so that memory holds one network.
+    evaluations = tuple(
+        _ask(load_victim(victim, device), pairs, batches, distance, threads, tell) for victim in victims
+    )
+    return FolderEvaluation(folder=store.path, manifest=manifest, expected=expected, evaluations=evaluations)
+
+
+def _check_pairs(
+    pairs: Sequence[_Pair], threads: int, tell: Progress
+) -> tuple[list[tuple[int, int]], list[tuple[int, float]]]:
+    """Size and distance of every pair; refuses files that are not those of the records."""
+    sizes, found = [], []
+    coming = read_ahead([path for pair in pairs for path in (pair.clean, pair.twin)], threads)
+    for done, pair in enumerate(pairs, 1):
+        clean, twin = next(coming), next(coming)
+        for pixels, wanted, path in (
+            (clean, pair.record["clean_sha256"], pair.clean),
+            (twin, pair.record["sha256"], pair.twin),
+        ):
+            if pixel_sha256(pixels) != wanted:
+                raise StoreError(
+                    f"{path} does not hold the pixels that were recorded.",
+                    "A twin: run the craft command again. A clean image: give the right list with --data.",
+                )
+        sizes.append((clean.shape[0], clean.shape[1]))
+        found.append(distances(clean, twin, pair.image_id))
+        tell("reading images", done, len(pairs))
+    return sizes, found
+
+
+def _ask(
+    victim: Classifier,
+    pairs: Sequence[_Pair],
+    batches: Sequence[Sequence[int]],
+    distance: Sequence[tuple[int, float]],
+    threads: int,
+    tell: Progress,
+) -> Evaluation:
+    """One victim's evaluation."""
+    ids = [pair.image_id for pair in pairs]
+    labels = [int(pair.record["label"]) for pair in pairs]
+    targets = [int(pair.record["target"]) for pair in pairs if pair.record["target"] is not None]
+    order = np.array([row for batch in batches for row in batch])
+    done = 0
+
+    def tick(count: int) -> None:
+        nonlocal done
+        done += count
+        tell(victim.name, done, 2 * len(pairs))
+
+    tell(victim.name, 0, 2 * len(pairs))
+    answers = []
+    for paths in ([pair.clean for pair in pairs], [pair.twin for pair in pairs]):
+        predictions, classes = predict(victim, _batches(paths, batches, threads), tick)
+        check_classes(victim.name, classes, ids, labels)
+        if targets:
+            check_classes(victim.name, classes, ids, targets, "target")
+        in_order = np.empty_like(predictions)
+        in_order[order] = predictions
+        answers.append(in_order)
+    records = make_records(ids, labels, targets or None, answers[0], answers[1], distance)
+    return Evaluation(victim=victim.identity(), records=records, statistics=summarise(records))
+
+
+def _batches(paths: Sequence[Path], batches: Sequence[Sequence[int]], threads: int) -> Iterator[Pixels]:
+    coming = read_ahead([paths[row] for batch in batches for row in batch], threads)
+    for batch in batches:
+        yield np.stack([next(coming) for _ in batch])
+
+
+def write_csv(path: str | os.PathLike[str], evaluations: Sequence[Evaluation]) -> None:
+    """One line for each victim and image, with the columns of `Record`.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    names = ["victim", *(field.name for field in dataclasses.fields(Record)), "fooled", "hit"]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    for evaluation in evaluations:
+        writer.writerows({"victim": evaluation.name, **record.to_dict()} for record in evaluation.records)
+    write_atomically(path, text.getvalue().encode())

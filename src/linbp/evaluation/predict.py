@@ -1,0 +1,99 @@
+"""What a network predicts for 8-bit images, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from linbp.errors import ImageError, ModelError
+from linbp.images import Pixels, to_unit
+from linbp.models import load_model
+
+__all__ = ["Classifier", "check_classes", "load_victim", "predict", "predict_batch"]
+
+
+class Classifier(Protocol):
+    """What a victim must be able to do: logits of RGB images in [0, 1], and say what it is."""
+
+    name: str
+
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        """Finite logits (N, classes) of images (N, 3, H, W)."""
+        ...
+
+    def identity(self) -> dict[str, Any]:
+        """What results record of the network."""
+        ...
+
+
+def load_victim(victim: Classifier | str, device: str | torch.device | None = None) -> Classifier:
+    """The victim itself, or the network of that name, put on `device` where it is one of PyTorch's.
+
+    Raises:
+        ModelError: no such network.
+    """
+    if not isinstance(victim, str):
+        return victim
+    model = load_model(victim)
+    if device is not None and isinstance(model, torch.nn.Module):
+        model = model.to(device)
+    return cast(Classifier, model)
+
+
+def predict_batch(model: Classifier, pixels: Pixels) -> tuple[npt.NDArray[np.int64], int]:
+    """Predicted classes (N,) of levels (N, H, W, 3), and how many classes the network has.
+
+    Raises:
+        ModelError: the network answers with something other than finite logits.
+    """
+    logits = model.logits(to_unit(pixels, getattr(model, "dtype", torch.float32)))
+    return logits.argmax(1).cpu().numpy().astype(np.int64), int(logits.shape[1])
+
+
+def predict(
+    model: Classifier, batches: Iterable[Pixels], tick: Callable[[int], None] | None = None
+) -> tuple[npt.NDArray[np.int64], int]:
+    """Predicted classes of all images of `batches`, each of levels (N, H, W, 3), and the number of classes.
+
+    Args:
+        model: the network.
+        batches: images of one size each.
+        tick: told after each batch how many images it held.
+
+    Raises:
+        ModelError: logits are not finite, or not of one shape.
+        ImageError: there are no images.
+    """
+    found, classes = [], 0
+    for pixels in batches:
+        predictions, seen = predict_batch(model, pixels)
+        if classes and seen != classes:
+            raise ModelError(
+                f"{model.name} answers with {classes} classes for one batch and {seen} for another.",
+                "Its output must not depend on the number or size of the images.",
+            )
+        classes = seen
+        found.append(predictions)
+        if tick is not None:
+            tick(len(pixels))
+    if not found:
+        raise ImageError("There are no images to predict.", "Give at least one.")
+    return np.concatenate(found), classes
+
+
+def check_classes(name: str, classes: int, ids: Sequence[str], labels: Sequence[int], what: str = "label") -> None:
+    """Refuse a network that has no class for one of the labels.
+
+    Raises:
+        ModelError: a label lies outside the network's classes.
+    """
+    for image_id, label in zip(ids, labels, strict=True):
+        if not 0 <= label < classes:
+            raise ModelError(
+                f"{name} has {classes} classes (0 to {classes - 1}), but image {image_id!r} has {what} {label}.",
+                "Evaluate on networks with the same classes as the labels; labels count from 0.",
+            )

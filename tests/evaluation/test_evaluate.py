@@ -1,0 +1,100 @@
+"""Evaluation in memory with victims whose answers are known by construction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from linbp.errors import ImageError, ModelError
+from linbp.evaluation import evaluate
+from linbp.models import Model
+
+
+class ByRed(nn.Module):
+    """The class is the red level of the first pixel: a network whose predictions can be read off an image."""
+
+    def __init__(self, classes: int = 10, broken: bool = False) -> None:
+        super().__init__()
+        self.classes, self.broken = classes, broken
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        level = torch.round(255 * x[:, 0, 0, 0])
+        logits = -(level[:, None] - torch.arange(self.classes)).abs()
+        return logits * float("nan") if self.broken else logits
+
+
+def victim(**options: Any) -> Model:
+    return Model(ByRed(**options), input_size=(3, 4, 4), name="by-red")
+
+
+def reds(*levels: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    images = np.zeros((len(levels), 3, 4, 4), np.uint8)
+    images[:, 0, 0, 0] = levels
+    return images
+
+
+CLEAN, TWINS, LABELS, TARGETS = reds(1, 2, 3, 4, 5), reds(1, 3, 4, 9, 7), [1, 2, 3, 0, 5], [2, 3, 5, 9, 5]
+
+
+def test_untargeted_counts_only_images_that_the_victim_knew() -> None:
+    found = evaluate(victim(), CLEAN, TWINS, LABELS, batch_size=2)
+    assert [record.fooled for record in found.records] == [False, True, True, False, True]
+    assert (found.statistics.fooled.successes, found.statistics.fooled.n) == (3, 4)
+    assert (found.statistics.wrong.successes, found.statistics.wrong.n) == (4, 5)
+    assert [record.linf for record in found.records] == [0, 1, 1, 5, 2]
+    assert [record.l2 for record in found.records] == pytest.approx([0, 1 / 255, 1 / 255, 5 / 255, 2 / 255])
+    assert found.name == "by-red"
+
+
+def test_targeted_counts_targets_that_differ_from_the_label() -> None:
+    found = evaluate(victim(), CLEAN, TWINS, LABELS, targets=TARGETS, ids=list("abcde")).statistics
+    assert found.hit is not None
+    assert (found.hit.successes, found.hit.n) == (1, 3)
+    assert (found.fooled.successes, found.fooled.n) == (3, 4)
+
+
+def test_every_kind_of_array_and_batch_size_gives_the_same_records() -> None:
+    wanted = evaluate(victim(), CLEAN, TWINS, LABELS).records
+    for dtype in (torch.float32, torch.float64):
+        images, twins = (torch.from_numpy(array).to(dtype) / 255 for array in (CLEAN, TWINS))
+        for batch_size in (1, 3, 99):
+            assert evaluate(victim(), images, twins, torch.tensor(LABELS), batch_size=batch_size).records == wanted
+    as_arrays = (CLEAN / np.float32(255), TWINS / np.float64(255), np.array(LABELS))
+    assert evaluate(victim(), *as_arrays).records == wanted
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"twins": TWINS[:3]}, "twins"),
+        ({"twins": TWINS / 255 + 0.3 / 255}, "8-bit grid"),
+        ({"images": CLEAN[0]}, "shape"),
+        ({"images": CLEAN.astype(np.int64)}, "int64"),
+        ({"labels": [1, 2]}, "Give 5 integers"),
+        ({"labels": [0.0] * 5}, "Give 5 integers"),
+        ({"targets": [1]}, "Give 5 integers"),
+        ({"ids": ["a"]}, "1 ids"),
+        ({"batch_size": 0}, "batch size"),
+        ({"images": CLEAN[:0], "twins": TWINS[:0], "labels": np.zeros(0, int)}, "no images"),
+    ],
+)
+def test_what_does_not_fit_is_refused(changes: dict[str, Any], words: str) -> None:
+    given = {"images": CLEAN, "twins": TWINS, "labels": LABELS, **changes}
+    with pytest.raises(ImageError) as caught:
+        evaluate(victim(), given.pop("images"), given.pop("twins"), given.pop("labels"), **given)
+    assert words in str(caught.value)
+
+
+def test_a_victim_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"5 classes .* image '4' has label 5"):
+        evaluate(victim(classes=5), CLEAN, TWINS, LABELS)
+    with pytest.raises(ModelError, match=r"image '3' has target 9"):
+        evaluate(victim(classes=6), CLEAN, TWINS, LABELS, targets=TARGETS)
+    with pytest.raises(ModelError, match="NaN"):
+        evaluate(victim(broken=True), CLEAN, TWINS, LABELS)
+    with pytest.raises(ModelError, match="no network"):
+        evaluate("nothing", CLEAN, TWINS, LABELS)
