@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,7 +95,10 @@ def read_checkpoint(path: str | Path) -> dict[str, torch.Tensor]:
 
 def _read_torch(place: Path) -> Any:
     try:
-        return torch.load(place, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # torch warns that it may not understand other pickle protocols; it then does, or raises.
+            warnings.simplefilter("ignore")
+            return torch.load(place, map_location="cpu", weights_only=True)
     # A stranger's file fails in as many ways as there are broken pickles; every one of them is the user's news.
     except Exception as error:
         if wanted := pickled_names(error):
