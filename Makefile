@@ -1,0 +1,57 @@
+# Two commands need nothing but Python, make and a package registry: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+CODE := src tests docs/hooks.py $(wildcard scripts experiments benchmarks)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format types docs pytest clean
+.DELETE_ON_ERROR:
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/demo.stamp  ## install into .venv and run the main job on twenty images (six minutes at most)
+	$(BIN)/linbp demo
+
+test: lint types docs pytest  ## install into .venv and run every check that CI runs
+
+lint: $(VENV)/test.stamp  ## ruff: rules and layout
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+
+format: $(VENV)/test.stamp  ## mend what ruff can mend
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+types: $(VENV)/test.stamp  ## mypy --strict
+	$(BIN)/mypy --strict src
+
+docs: $(VENV)/test.stamp  ## build the pages into site/
+	$(BIN)/mkdocs build --strict --quiet
+
+pytest: $(VENV)/test.stamp  ## the tests alone
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/pytest
+
+clean:  ## remove .venv and everything that is made
+	rm -rf $(VENV) site build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# A stamp is written only after its install has ended well, so an interrupted one is done again.
+$(VENV)/python.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
+		echo "linbp needs Python 3.10 or newer; $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo missing)." >&2; \
+		echo "Name another one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 2; }
+	@echo "Making $(VENV) ..."
+	@$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/demo.stamp: $(VENV)/python.stamp pyproject.toml constraints.txt
+	@echo "Installing linbp with the demo's packages into $(VENV) (about 3 GB with torch; once) ..."
+	@$(PIP) --editable '.[demo]'
+	@touch $@
+
+$(VENV)/test.stamp: $(VENV)/python.stamp pyproject.toml constraints.txt
+	@echo "Installing linbp with all extras into $(VENV) (about 3 GB with torch; once) ..."
+	@$(PIP) --editable '.[demo,docs,experiments,test]'
+	@touch $@ $(VENV)/demo.stamp

@@ -1,0 +1,25 @@
+"""What several test files share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).parents[1] / ".." / "shared"
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The folder of photographs and trained networks beside the repository; tests that ask for it need it there."""
+    return SHARED
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that need the shared folder as skipped, with the reason, where it is missing."""
+    if SHARED.is_dir():
+        return
+    missing = pytest.mark.skip(reason="the shared photographs and networks are not beside the repository")
+    for item in items:
+        if "shared" in getattr(item, "fixturenames", ()):
+            item.add_marker(missing)
