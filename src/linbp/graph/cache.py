@@ -8,12 +8,13 @@ import os
 import sys
 import tempfile
 import warnings
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from torch import nn
 from torch.export import ExportedProgram
+
+from linbp.version import __version__
 
 __all__ = ["cache_folder", "content_key", "load", "store"]
 
@@ -34,7 +35,7 @@ def content_key(module: nn.Module, shape: tuple[int, ...]) -> str | None:
     program is stored without them.
     """
     digest = hashlib.sha256()
-    facts = [torch.__version__, version("linbp"), sys.version, str(shape), repr(module), str(_hooks(module))]
+    facts = [torch.__version__, __version__, sys.version, str(shape), repr(module), str(_hooks(module))]
     for name, child in module.named_modules():
         plain = {
             key: value

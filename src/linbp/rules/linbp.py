@@ -7,10 +7,9 @@ from typing import ClassVar, Literal
 
 import torch
 
-from linbp.errors import RuleError
+from linbp.errors import RecipeError, RuleError
 from linbp.graph import Operation, Plan, Position, Site, Structure, first_site, ratio
-from linbp.parts import part
-from linbp.rules.checks import finite
+from linbp.parts import number, one_of, part
 
 __all__ = ["LinBP"]
 
@@ -73,15 +72,16 @@ class LinBP:
     sites: Which | tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.sites, list):
+        one_of(self, "rebalance", ("branch", "site", None))
+        number(self, "gamma", least=0.0)
+        if isinstance(self.sites, list | tuple):
             object.__setattr__(self, "sites", tuple(self.sites))
-        if self.rebalance not in ("branch", "site", None):
-            raise RuleError(f"rebalance is {self.rebalance!r}.", "Use branch, site or none.")
-        if isinstance(self.sites, tuple) and all(isinstance(index, int) for index in self.sites):
-            pass
-        elif self.sites not in ("inside", "outside", "all", None):
-            raise RuleError(f"sites is {self.sites!r}.", "Use inside, outside, all, or a list of numbers such as [3, 5].")
-        finite("gamma", self.gamma, least=0.0)
+            if self.sites and all(isinstance(index, int) for index in self.sites):
+                return
+            raise RecipeError(
+                f"linbp(sites={list(self.sites)}) names no sites.", "Give their numbers, such as sites=[3, 5]."
+            )
+        one_of(self, "sites", ("inside", "outside", "all", None))
 
     def plan(self, structure: Structure) -> Plan:
         """The sites to linearise and the branches to rescale on a network of this structure."""
@@ -95,8 +95,7 @@ class LinBP:
             open_sites = {
                 index
                 for index in chosen
-                if (within := structure.sites[index].junction) is not None and not self._closed(structure, index)
-                and within is not None
+                if structure.sites[index].junction is not None and not self._closed(structure, index)
             }
             chosen -= open_sites
             branches = [b for b in branches if b.closed and any(index in chosen for index in b.sites)]

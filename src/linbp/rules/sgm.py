@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from linbp.errors import RuleError
+from linbp.errors import RecipeError, RuleError
 from linbp.graph import Plan, Structure
-from linbp.parts import part
-from linbp.rules.checks import finite
+from linbp.parts import number, part
 
 __all__ = ["SGM"]
 
@@ -30,9 +29,9 @@ class SGM:
     gamma: float = 0.2
 
     def __post_init__(self) -> None:
-        finite("gamma", self.gamma, least=0.0)
-        if self.gamma >= 1:
-            raise RuleError(f"sgm(gamma={self.gamma}) would have no effect or the opposite one.", "gamma is below 1.")
+        number(self, "gamma", least=0.0, most=1.0)
+        if self.gamma == 1:
+            raise RecipeError("sgm(gamma=1) would have no effect.", "Give a gamma below 1, or leave sgm out.")
 
     def plan(self, structure: Structure) -> Plan:
         """A factor on the branch of every junction."""

@@ -1,0 +1,55 @@
+"""Adversarial images made on a network you have, measured on networks you cannot look into.
+
+LinBP (Guo, Li, Chen, NeurIPS 2020) and the attacks it is compared and combined with, on any network.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from linbp.version import __version__
+
+if TYPE_CHECKING:
+    from linbp.attack import Recipe, craft
+    from linbp.errors import LinbpError
+    from linbp.evaluation import evaluate
+    from linbp.graph import Surrogate
+    from linbp.models import Model, load_model
+    from linbp.rules import SGM, LinBP
+
+__all__ = [
+    "SGM",
+    "LinBP",
+    "LinbpError",
+    "Model",
+    "Recipe",
+    "Surrogate",
+    "__version__",
+    "craft",
+    "evaluate",
+    "load_model",
+]
+
+_HOMES = {
+    "LinBP": "linbp.rules",
+    "LinbpError": "linbp.errors",
+    "Model": "linbp.models",
+    "Recipe": "linbp.attack",
+    "SGM": "linbp.rules",
+    "Surrogate": "linbp.graph",
+    "craft": "linbp.attack",
+    "evaluate": "linbp.evaluation",
+    "load_model": "linbp.models",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is asked for: `linbp --help` need not wait for torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'linbp' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,153 @@
+"""The ball around the clean image, and the 8-bit grid in it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from linbp.draws import Draws
+from linbp.errors import BudgetError
+
+__all__ = ["Budget", "Norm", "Rounding", "parse_radius", "radii"]
+
+Norm = Literal["linf", "l2"]
+Rounding = Literal["inward", "nearest"]
+LEVELS = 255
+
+
+def parse_radius(value: Any, what: str = "eps") -> float:
+    """A radius or step from what a user writes: `8/255`, `0.03` or a number.
+
+    Raises:
+        BudgetError: not a positive finite number.
+    """
+    try:
+        number = float(Fraction(value.strip())) if isinstance(value, str) else float(value)
+    except (ValueError, ZeroDivisionError, TypeError):
+        raise BudgetError(f"{what} is {value!r}.", "Write a number or a fraction, such as 8/255 or 0.03.") from None
+    if not math.isfinite(number) or number <= 0:
+        raise BudgetError(f"{what} is {value!r}.", f"{what} must be a positive finite number, such as 8/255.")
+    return number
+
+
+def radii(eps: Any, count: int) -> list[float]:
+    """One radius for each of `count` images from one radius or a sequence of them.
+
+    Raises:
+        BudgetError: a radius is not positive, or their number is not that of the images.
+    """
+    if isinstance(eps, np.ndarray | torch.Tensor):
+        eps = eps.tolist()
+    if isinstance(eps, Sequence) and not isinstance(eps, str):
+        if len(eps) != count:
+            raise BudgetError(f"{len(eps)} radii for {count} images.", "Give one eps, or one for each image.")
+        return [parse_radius(value) for value in eps]
+    return [parse_radius(eps)] * count
+
+
+class Budget:
+    """How far the twins of a batch may be from their clean images.
+
+    Args:
+        clean: images (N, C, H, W) in [0, 1], on the 8-bit grid.
+        eps: one radius for each image, on the scale of [0, 1].
+        norm: `linf`: every channel of every pixel differs by at most eps. `l2`: the Euclidean norm of the difference,
+            over all channels and pixels, is at most eps.
+        rounding: `inward`: the twin's 8-bit values obey the budget: at most floor(255 eps) levels, or a Euclidean norm
+            of at most eps. `nearest`: each value goes to the nearest level, as in the paper's released code; eps = 0.03
+            (7.65 levels) then becomes 8 levels, outside the budget.
+
+    Raises:
+        BudgetError: a radius allows no 8-bit value but the clean one's, or is larger than the range of images.
+    """
+
+    def __init__(self, clean: torch.Tensor, eps: Sequence[float], *, norm: Norm, rounding: Rounding) -> None:
+        if norm not in ("linf", "l2") or rounding not in ("inward", "nearest"):
+            raise BudgetError(
+                f"norm is {norm!r} and rounding {rounding!r}.", "norm: linf or l2; rounding: inward or nearest."
+            )
+        if norm == "linf" and max(eps, default=0.0) > 1:
+            raise BudgetError(
+                f"eps is {max(eps):g}, more than the whole range of an image.",
+                f"Images are in [0, 1]: did you mean {max(eps):g}/255?",
+            )
+        if min(eps, default=1.0) * LEVELS < 1 and rounding == "inward":
+            raise BudgetError(
+                f"eps is {min(eps):g}, less than one level of 8-bit images (1/255): no twin could differ.",
+                "Give at least 1/255, or rounding=nearest.",
+            )
+        self.clean, self.norm, self.rounding = clean, norm, rounding
+        self.levels = (clean * LEVELS).round()
+        per_image = torch.tensor(eps, dtype=torch.float64, device=clean.device)
+        exact = per_image * LEVELS
+        if norm == "linf" and rounding == "inward":  # the loop never leaves the levels that the twin may have
+            per_image = exact.floor() / LEVELS
+        shape = (-1, 1, 1, 1)
+        self.allowed = exact.floor().to(clean.dtype).view(shape)
+        self.exact = exact
+        self.eps = per_image.to(clean.dtype).view(shape)
+
+    def project(self, images: torch.Tensor) -> torch.Tensor:
+        """The nearest images inside the ball and inside [0, 1]."""
+        if self.norm == "linf":
+            inside = torch.maximum(torch.minimum(images, self.clean + self.eps), self.clean - self.eps)
+            return inside.clamp_(0, 1)
+        change = images - self.clean
+        length = change.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+        factor = torch.where(length > self.eps, self.eps / torch.where(length > 0, length, 1), 1)
+        return (self.clean + change * factor).clamp_(0, 1)
+
+    def direction(self, gradient: torch.Tensor) -> torch.Tensor:
+        """The steepest direction of length one in this norm: the sign, or the gradient over its Euclidean norm.
+
+        An image whose gradient is zero stays where it is.
+        """
+        if self.norm == "linf":
+            return gradient.sign()
+        length = gradient.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+        return gradient / torch.where(length > 0, length, 1)
+
+    def sample(self, draws: Draws, purpose: str, radius: float) -> torch.Tensor:
+        """A change drawn uniformly from the ball of `radius` times eps, for each image of its own."""
+        if self.norm == "linf":
+            return draws.uniform(purpose, self.clean, self.eps * radius)
+        shape = tuple(self.clean.shape[1:])
+        rows = []
+        for draw in draws.generators(purpose):
+            way = draw.standard_normal(shape)
+            rows.append(way / np.linalg.norm(way) * draw.random() ** (1 / way.size))
+        unit = torch.from_numpy(np.stack(rows)).to(self.clean)
+        return unit * self.eps * radius
+
+    def finish(self, images: torch.Tensor) -> torch.Tensor:
+        """The images on the 8-bit grid: every value k / 255 with a whole k from 0 to 255."""
+        levels = (images * LEVELS).round().clamp(0, LEVELS)
+        if self.rounding == "inward":
+            if self.norm == "linf":
+                change = (levels - self.levels).maximum(-self.allowed).minimum(self.allowed)
+            else:
+                change = self._inside(levels - self.levels, images * LEVELS - self.levels)
+            levels = (self.levels + change).clamp(0, LEVELS)
+        return levels / LEVELS
+
+    def _inside(self, change: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        """Take back, one level each, the values that rounding moved outward most, until each image is in the ball."""
+        result = change.clone()
+        for row, (rounded, exact) in enumerate(zip(change.flatten(1), wanted.flatten(1), strict=True)):
+            size = rounded.double().abs()
+            excess = float((size**2).sum()) - float(self.exact[row]) ** 2
+            if excess <= 0:
+                continue
+            outward = size - exact.double().abs()
+            order = outward.argsort(descending=True, stable=True)
+            gain = torch.where(outward[order] > 0, 2 * size[order] - 1, 0).cumsum(0)
+            needed = int((gain < excess).sum()) + 1
+            taken = order[:needed]
+            flat = result[row].view(-1)
+            flat[taken] -= flat[taken].sign()
+        return result

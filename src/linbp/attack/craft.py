@@ -1,0 +1,203 @@
+"""From clean images to twins, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from linbp.attack.budget import Budget, Norm, Rounding, parse_radius, radii
+from linbp.attack.goal import Goal
+from linbp.attack.loop import run
+from linbp.attack.recipe import Recipe
+from linbp.errors import BudgetError, ImageError, RecipeError
+from linbp.graph import Surrogate
+from linbp.models.model import Model
+
+__all__ = ["craft", "default_step_size", "prepare"]
+
+Images = TypeVar("Images", torch.Tensor, np.ndarray[Any, Any])
+IMAGE_RANK = 4
+GRID_TOLERANCE = 1e-2
+"""Levels by which float images may miss the 8-bit grid (half-precision inputs do)."""
+
+
+def default_step_size(norm: Norm, eps: Sequence[float], steps: int) -> list[float]:
+    """1/255 in L-inf, as in the LinBP paper; 2.5 eps / steps in L2, as in Madry et al.'s released code."""
+    return [1 / 255 if norm == "linf" else 2.5 * value / steps for value in eps]
+
+
+def prepare(model: Model | Surrogate, recipe: Recipe, device: str | torch.device | None = None) -> Surrogate:
+    """The surrogate with the recipe's rules in it; a surrogate that is given is not captured again.
+
+    Raises:
+        RecipeError: both the surrogate and the recipe have rules.
+    """
+    surrogate = model if isinstance(model, Surrogate) else Surrogate(model)
+    if surrogate.rules and recipe.rules:
+        raise RecipeError(
+            "The surrogate has a backward rule, and so has the recipe.", "Give the rule in one place only."
+        )
+    if device is not None and torch.device(device) != surrogate.device:
+        surrogate = surrogate.to(device)
+    return surrogate.with_rule(recipe.rules) if recipe.rules else surrogate
+
+
+def craft(  # noqa: PLR0913
+    model: Model | Surrogate,
+    images: Images,
+    labels: Any,
+    recipe: Recipe | str,
+    *,
+    eps: Any,
+    steps: int | None = None,
+    step_size: Any = None,
+    norm: Norm = "linf",
+    seed: int = 0,
+    targets: Any = None,
+    ids: Sequence[str] | None = None,
+    rounding: Rounding = "inward",
+    batch_size: int = 16,
+    device: str | torch.device | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Images:
+    """Make adversarial twins of images on a surrogate.
+
+    Args:
+        model: the surrogate, as a model or already captured.
+        images: (N, C, H, W), uint8, or floats in [0, 1] on the 8-bit grid (k / 255); a tensor or a numpy array.
+        labels: (N,) classes, counted from 0.
+        recipe: a recipe or its text.
+        eps: radius on the scale of [0, 1] (`8/255` as text or a number), one or one for each image.
+        steps: number of steps; by default 50, or 1 for a recipe of a single step.
+        step_size: on the scale of [0, 1]; by default 1/255, and 2.5 eps / steps in L2. A recipe of a single step takes
+            the whole radius.
+        norm: `linf` or `l2`.
+        seed: of all randomness, together with the images' ids.
+        targets: (N,) classes that the twins should get, for a targeted attack.
+        ids: names of the images, which their randomness is keyed by; by default their index.
+        rounding: `inward` keeps 8-bit values inside the budget; `nearest` is the paper's released protocol and leaves
+            it by up to half a level.
+        batch_size: images at a time; the result does not depend on it.
+        device: where to compute; by default where the model lies.
+        progress: called with (image steps done, image steps in all).
+
+    Returns:
+        The twins, on the 8-bit grid in [0, 1]: the images' shape and kind of array, the network's dtype.
+
+    Raises:
+        ImageError, BudgetError, RecipeError, RuleError, CaptureError, ModelError: with what to do about it.
+    """
+    recipe = Recipe.parse(recipe) if isinstance(recipe, str) else recipe
+    steps = recipe.check_steps(steps)
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise RecipeError(f"batch_size is {batch_size!r}.", "Give a whole number of at least 1.")
+    if recipe.single_step and step_size is not None:
+        raise RecipeError(f"{recipe} takes one step of the whole radius.", "Leave step_size out.")
+    surrogate = prepare(model, recipe, device)
+    given = torch.as_tensor(images)
+    count = _check_images(given)
+    classes = _check_classes(labels, count, surrogate.classes, "label")
+    goals = None if targets is None else _check_classes(targets, count, surrogate.classes, "target")
+    names = _check_ids(ids, count)
+    radius = radii(eps, count)
+    sizes = _sizes(step_size, norm, radius, steps, recipe)
+    total, done = steps * count, 0
+    twins: list[torch.Tensor] = []
+    for begin in range(0, count, batch_size):
+        rows = slice(begin, begin + batch_size)
+        clean = _on_grid(given[rows], surrogate, names[rows])
+        budget = Budget(clean, radius[rows], norm=norm, rounding=rounding)
+        goal = Goal(
+            labels=classes[rows].to(surrogate.device),
+            targets=None if goals is None else goals[rows].to(surrogate.device),
+        )
+        size = torch.tensor(sizes[rows], dtype=torch.float64).to(clean).view(-1, 1, 1, 1)
+
+        def on_step(members: int = len(clean)) -> None:
+            nonlocal done
+            done += members
+            if progress is not None:
+                progress(done, total)
+
+        found = run(
+            surrogate,
+            recipe,
+            goal,
+            budget,
+            steps=steps,
+            step_size=size,
+            seed=seed,
+            ids=names[rows],
+            on_step=on_step,
+        )
+        twins.append(found.cpu() if given.device.type == "cpu" else found.to(given.device))
+    whole = torch.cat(twins) if twins else given.to(surrogate.dtype)
+    return whole.numpy() if isinstance(images, np.ndarray) else whole
+
+
+def _sizes(step_size: Any, norm: Norm, radius: list[float], steps: int, recipe: Recipe) -> list[float]:
+    if recipe.single_step:
+        return list(radius)
+    if step_size is None:
+        return default_step_size(norm, radius, steps)
+    size = parse_radius(step_size, "step_size")
+    if norm == "linf" and size > 1:
+        raise BudgetError(f"step_size is {size:g}, more than the whole range of an image.", "Did you mean 1/255?")
+    return [size] * len(radius)
+
+
+def _check_images(images: torch.Tensor) -> int:
+    if images.ndim != IMAGE_RANK:
+        raise ImageError(
+            f"Images have shape {tuple(images.shape)}.", "Give a batch of shape (images, channels, height, width)."
+        )
+    if not (images.dtype == torch.uint8 or images.is_floating_point()):
+        raise ImageError(f"Images are {images.dtype}.", "Give uint8, or floats in [0, 1].")
+    return len(images)
+
+
+def _check_classes(classes: Any, count: int, number: int, what: str) -> torch.Tensor:
+    given = torch.as_tensor(classes).cpu()
+    if given.shape != (count,) or given.is_floating_point():
+        raise ImageError(
+            f"{what}s have shape {tuple(given.shape)} and dtype {given.dtype} for {count} images.",
+            f"Give one whole number for each image as its {what}.",
+        )
+    given = given.to(torch.int64)
+    wrong = ((given < 0) | (given >= number)).nonzero().flatten().tolist()
+    if wrong:
+        raise ImageError(
+            f"The {what} of image {wrong[0]} is {int(given[wrong[0]])}, and the network's classes are 0 to {number - 1}.",
+            "Labels count from 0: if yours count from 1, subtract 1.",
+        )
+    return given
+
+
+def _check_ids(ids: Sequence[str] | None, count: int) -> list[str]:
+    names = [str(index) for index in range(count)] if ids is None else [str(name) for name in ids]
+    if len(names) != count or len(set(names)) != count:
+        raise ImageError(
+            f"{len(names)} ids, {len(set(names))} of them different, for {count} images.",
+            "Give one id of its own for each image.",
+        )
+    return names
+
+
+def _on_grid(images: torch.Tensor, surrogate: Surrogate, ids: Sequence[str]) -> torch.Tensor:
+    """The images as k / 255 in the network's dtype, on its device."""
+    moved = images.to(surrogate.device)
+    levels = moved.to(torch.float64) if moved.dtype == torch.uint8 else moved.to(torch.float64) * 255
+    whole = levels.round()
+    outside = ~torch.isfinite(levels) | (levels < -GRID_TOLERANCE) | (levels > 255 + GRID_TOLERANCE)
+    off = (levels - whole).abs() > GRID_TOLERANCE
+    for wrong, what in ((outside, "is outside [0, 1]"), (off, "is not on the 8-bit grid (k / 255)")):
+        rows = wrong.flatten(1).any(1).nonzero().flatten().tolist()
+        if rows:
+            raise ImageError(
+                f"Image {ids[rows[0]]} {what}.",
+                "Give uint8 images, or floats that are whole levels: (images * 255).round() / 255.",
+            )
+    return whole.to(surrogate.dtype) / 255

@@ -1,0 +1,161 @@
+"""The named recipes: each is a function that gives the parts it stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from linbp.attack.start import RandomStart
+from linbp.attack.transform import DiverseInputs, UniformNoise
+from linbp.attack.update import FullStep, Momentum, Sign
+from linbp.graph import Position
+from linbp.parts import register
+from linbp.rules import SGM, LinBP
+
+__all__ = ["named"]
+
+Parts = tuple[Any, ...]
+Maker = TypeVar("Maker", bound=Callable[..., Parts])
+
+
+def named(name: str) -> Callable[[Maker], Maker]:
+    """Register a function, from keyword-only parameters to parts, as a recipe."""
+
+    def decorate(maker: Maker) -> Maker:
+        register("recipe", name, maker)
+        return maker
+
+    return decorate
+
+
+@named("fgsm")
+def fgsm() -> Parts:
+    """FGSM: one step of the whole radius along the gradient's sign.
+
+        x = project(clean + eps sign(g))
+
+    Goodfellow, Shlens, Szegedy: Explaining and Harnessing Adversarial Examples, ICLR 2015, arXiv 1412.6572. (The LinBP
+    paper's released code steps 2 eps and clips, which is the same point.)
+    """
+    return (FullStep(),)
+
+
+@named("ifgsm")
+def ifgsm() -> Parts:
+    """I-FGSM (BIM): many small steps along the gradient's sign, projected onto the ball.
+
+        x <- project(x + step sign(g))
+
+    Kurakin, Goodfellow, Bengio: Adversarial Examples in the Physical World, ICLR 2017 workshop, arXiv 1607.02533; step
+    1/255 as in the LinBP paper.
+    """
+    return (Sign(),)
+
+
+@named("pgd")
+def pgd(*, radius: float = 1.0) -> Parts:
+    """PGD: I-FGSM from a random point of the ball.
+
+    Madry et al.: Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018, arXiv 1706.06083; the start
+    is uniform in the whole ball, as there.
+
+    Args:
+        radius: of the ball to start in, in multiples of eps.
+    """
+    return (RandomStart(radius=radius),)
+
+
+@named("pgd-noise")
+def pgd_noise(*, radius: float = 1.0) -> Parts:
+    """What the LinBP paper's released code calls PGD: fresh uniform noise at every step, for the gradient only.
+
+    Guo, Li, Chen, NeurIPS 2020: noise in [-eps, eps] around the iterate, no random start.
+
+    Args:
+        radius: of the noise, in multiples of eps.
+    """
+    return (UniformNoise(radius=radius),)
+
+
+@named("mifgsm")
+def mifgsm(*, decay: float = 1.0) -> Parts:
+    """MI-FGSM: gradients are summed with momentum, each over its L1 norm.
+
+        m <- decay m + g / |g|_1,    x <- project(x + step sign(m))
+
+    Dong et al.: Boosting Adversarial Attacks with Momentum, CVPR 2018, arXiv 1710.06081; decay 1 is theirs.
+
+    Args:
+        decay: how much of the sum is kept from step to step.
+    """
+    return (Momentum(decay=decay),)
+
+
+@named("difgsm")
+def difgsm(*, probability: float = 0.5, scale: float = 1.1, interpolation: str = "nearest") -> Parts:
+    """DI-FGSM: gradients at randomly resized and padded inputs.
+
+    Xie et al.: Improving Transferability of Adversarial Examples with Input Diversity, CVPR 2019, arXiv 1803.06978:
+    probability 0.5, up to 330 pixels for images of 299, nearest neighbour.
+
+    Args:
+        probability: of changing an image in a step.
+        scale: largest size over the image's own.
+        interpolation: `nearest` or `bilinear`.
+    """
+    return (DiverseInputs(probability=probability, scale=scale, interpolation=interpolation),)
+
+
+@named("mdi2fgsm")
+def mdi2fgsm(
+    *, decay: float = 1.0, probability: float = 0.5, scale: float = 256 / 224, interpolation: str = "nearest"
+) -> Parts:
+    """M-DI2-FGSM: diverse inputs and momentum.
+
+    Xie et al., CVPR 2019, arXiv 1803.06978, with Dong et al.'s momentum; defaults of the LinBP paper's released code:
+    sizes from 224 to 256 (scale 8/7), nearest neighbour, probability 0.5, decay 1. The released code tosses one coin for
+    a batch; here each image has its own.
+
+    Args:
+        decay: how much of the sum is kept from step to step.
+        probability: of changing an image in a step.
+        scale: largest size over the image's own.
+        interpolation: `nearest` or `bilinear`.
+    """
+    transform = DiverseInputs(probability=probability, scale=scale, interpolation=interpolation)
+    return (transform, Momentum(decay=decay))
+
+
+@named("sgm")
+def sgm(*, gamma: float = 0.2) -> Parts:
+    """SGM: I-FGSM with the gradient of residual branches multiplied by gamma.
+
+        gradient at the fork = S' g + gamma B' g
+
+    Wu et al.: Skip Connections Matter, ICLR 2020, arXiv 2002.05990; gamma 0.2 is theirs for ResNets.
+
+    Args:
+        gamma: in [0, 1).
+    """
+    return (SGM(gamma=gamma),)
+
+
+@named("linbp")
+def linbp(
+    *, start: Position, rebalance: str | None = "branch", gamma: float = 1.0, sites: str | list[int] | None = None
+) -> Parts:
+    """LinBP: I-FGSM with linear backpropagation from a position on.
+
+        gradient at the fork of a residual block = S' g + gamma (|v| / |u|) u
+
+    with u the gradient through the branch as if its activations were not there, and v the ordinary one. Guo, Li, Chen:
+    Backpropagating Linearly Improves Transferability of Adversarial Examples, NeurIPS 2020, arXiv 2012.03528; positions
+    there: `layer3.1` of ResNet-50 and `features.23` of CIFAR-10's VGG-19-BN, counted from 0.
+
+    Args:
+        start: a site's index (`7`), a fraction of the sites (`0.5`) or a module path (`layer3.1`).
+        rebalance: `branch` as released, `site`, or `none`.
+        gamma: multiplies the gradient of branches with linearised sites.
+        sites: which sites from `start` on: `inside`, `outside`, `all`, or a list of numbers.
+    """
+    return (LinBP(start=start, rebalance=rebalance, gamma=gamma, sites=sites),)

@@ -1,0 +1,198 @@
+"""An attack as data: a frozen sum of parts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from linbp.attack import named as _named  # noqa: F401  (registers the named recipes)
+from linbp.attack.estimator import Estimator, Plain
+from linbp.attack.grammar import Term, build, parse_terms, write_value
+from linbp.attack.objective import CrossEntropy, Objective
+from linbp.attack.start import Start
+from linbp.attack.transform import Transform
+from linbp.attack.update import Sign, Update
+from linbp.errors import RecipeError
+from linbp.graph import Rule
+from linbp.parts import Kind, grammar_name
+
+__all__ = ["Recipe"]
+
+MANY: dict[Kind, str] = {"rule": "rules", "transform": "transforms"}
+ONE: dict[Kind, str] = {"start": "start", "objective": "objective", "estimator": "estimator", "update": "update"}
+MEANING: dict[Kind, str] = {
+    "start": "say where the first step begins",
+    "objective": "say what is increased",
+    "estimator": "say how many gradients make one",
+    "update": "say how a gradient becomes a step",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A sum of parts. What is not given is I-FGSM's: the ordinary gradient of the cross-entropy, and its sign.
+
+    Attributes:
+        rules: backward rules, acting together.
+        transforms: applied to the input in this order.
+        start: where the first step begins, or None for the clean image.
+        objective: what is increased.
+        estimator: how many gradients make one.
+        update: how a gradient becomes a step.
+
+    Raises:
+        RecipeError: a part of the wrong kind, or given twice.
+    """
+
+    rules: tuple[Rule, ...] = ()
+    transforms: tuple[Transform, ...] = ()
+    start: Start | None = None
+    objective: Objective = CrossEntropy()
+    estimator: Estimator = Plain()
+    update: Update = Sign()
+
+    def __post_init__(self) -> None:
+        for kind, field in {**MANY, **ONE}.items():
+            value = getattr(self, field)
+            parts = value if kind in MANY else () if value is None else (value,)
+            if kind in MANY:
+                object.__setattr__(self, field, tuple(parts))
+            for part in parts:
+                if getattr(part, "kind", None) != kind:
+                    raise RecipeError(f"{part!r} is no {kind}.", f"`linbp list {kind}s` lists them.")
+            twice = _repeated([grammar_name(part) for part in parts])
+            if twice:
+                raise RecipeError(f"{twice} stands twice in the recipe.", "Leave one out: it would do nothing new.")
+
+    @classmethod
+    def parse(cls, text: str) -> Recipe:
+        """The recipe that a line of the grammar means, such as `linbp(start=layer3.1) + di + mi`.
+
+        Raises:
+            RecipeError: a misspelt name or parameter (with the nearest one), a value out of range, or parts that
+                contradict each other or would do nothing.
+        """
+        return cls.of(part for term in parse_terms(text) for part in _parts(term))
+
+    @classmethod
+    def of(cls, parts: Iterable[Any]) -> Recipe:
+        """The sum of parts.
+
+        Raises:
+            RecipeError: two parts claim the same role.
+        """
+        fields: dict[str, Any] = {}
+        for part in parts:
+            kind = part.kind
+            if kind in MANY:
+                fields[MANY[kind]] = (*fields.get(MANY[kind], ()), part)
+            elif ONE[kind] in fields:
+                both = f"{grammar_name(fields[ONE[kind]])} and {grammar_name(part)}"
+                raise RecipeError(f"{both} both {MEANING[kind]}.", "Leave one out: it would have no effect.")
+            else:
+                fields[ONE[kind]] = part
+        return cls(**fields)
+
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        """Every part that differs from I-FGSM's, in the order of the text."""
+        default = {"objective": CrossEntropy(), "estimator": Plain(), "update": Sign(), "start": None}
+        single = [getattr(self, name) for name in ONE.values() if getattr(self, name) != default[name]]
+        return (*self.rules, *self.transforms, *single)
+
+    def __str__(self) -> str:
+        """One line of the grammar that `parse` reads back to the same recipe."""
+        return " + ".join(_write(part) for part in self.parts) or "ifgsm"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The recipe as plain data: every part with all its parameters."""
+
+        def plain(part: Any) -> dict[str, Any]:
+            values = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+            lists = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+            return {"name": grammar_name(part), **lists}
+
+        return {
+            "rules": [plain(rule) for rule in self.rules],
+            "transforms": [plain(transform) for transform in self.transforms],
+            **{name: None if (value := getattr(self, name)) is None else plain(value) for name in ONE.values()},
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Recipe:
+        """The recipe that `to_dict` wrote.
+
+        Raises:
+            RecipeError: an unknown field, part or parameter.
+        """
+        known = {*MANY.values(), *ONE.values()}
+        unknown = sorted(set(data) - known)
+        if unknown:
+            raise RecipeError(f"A recipe has no {unknown[0]!r}.", "It has " + ", ".join(sorted(known)) + ".")
+        fields: dict[str, Any] = {}
+        for name, value in data.items():
+            if value is None:
+                continue
+            if not isinstance(value, Mapping if name in ONE.values() else Sequence):
+                raise RecipeError(f"{name} of the recipe is {value!r}.", "Give what Recipe.to_dict() writes.")
+            fields[name] = _read(value) if isinstance(value, Mapping) else tuple(_read(item) for item in value)
+        return cls(**fields)
+
+    @property
+    def single_step(self) -> bool:
+        """Whether the recipe is one step of the whole radius."""
+        return self.update.single_step
+
+    @property
+    def gradients_per_step(self) -> int:
+        """How many forward and backward passes each image takes in a step."""
+        return self.estimator.gradients_per_step
+
+    def check_steps(self, steps: int | None) -> int:
+        """The number of steps to take: `steps`, or the recipe's own where that is None.
+
+        Raises:
+            RecipeError: the recipe cannot be run in so many steps, or a part would have no effect.
+        """
+        if steps is None:
+            return 1 if self.single_step else 50
+        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+            raise RecipeError(f"steps is {steps!r}.", "Give a whole number of at least 1.")
+        if self.single_step and steps != 1:
+            raise RecipeError(
+                f"{self} takes one step of the whole radius, not {steps}.", "Leave steps out, or use ifgsm."
+            )
+        if steps < self.update.fewest_steps:
+            name = grammar_name(self.update)
+            raise RecipeError(f"{name} would have no effect in {steps} step.", f"Take more steps, or leave {name} out.")
+        return steps
+
+
+def _parts(term: Term) -> tuple[Any, ...]:
+    made = build(term)
+    return made if isinstance(made, tuple) else (made,)
+
+
+def _write(part: Any) -> str:
+    given = []
+    for field in dataclasses.fields(part):
+        value = getattr(part, field.name)
+        if field.default is dataclasses.MISSING or value != field.default:
+            given.append(f"{field.name}={write_value(value)}")
+    return grammar_name(part) + (f"({', '.join(given)})" if given else "")
+
+
+def _read(data: Mapping[str, Any]) -> Any:
+    if not isinstance(data, Mapping) or "name" not in data:
+        raise RecipeError(f"{data!r} is no part of a recipe.", "A part has a name and its parameters.")
+    options = {key: value for key, value in data.items() if key != "name"}
+    parts = _parts(Term(str(data["name"]), options))
+    if len(parts) != 1:
+        raise RecipeError(f"{data['name']} is a whole recipe, not one part.", "Write its parts.")
+    return parts[0]
+
+
+def _repeated(names: Sequence[str]) -> str | None:
+    return next((name for name in names if names.count(name) > 1), None)
