@@ -64,9 +64,9 @@ def read_image(path: str | os.PathLike[str]) -> Pixels:
                         f"{path} holds more than 8 bits a channel (Pillow's mode {image.mode}).",
                         "Convert it to an 8-bit image first: attacks and their budgets are defined on 256 levels.",
                     )
-                if "transparency" in image.info:
-                    image = image.convert("RGBA")
-                return np.array(image.convert("RGB"))
+                # Pillow warns about a palette with transparency unless it goes by way of RGBA.
+                plain = image.convert("RGBA") if "transparency" in image.info else image
+                return np.array(plain.convert("RGB"))
     except FileNotFoundError:
         raise ImageError(f"Image {path} does not exist.", "Check the path, or the list that names it.") from None
     except ImageError:
@@ -117,11 +117,12 @@ def store_error(path: str | os.PathLike[str], error: OSError) -> StoreError:
     """What to tell when the operating system refuses to write `path`."""
     hints = {
         errno.ENOSPC: "Free some space and run the same command again: finished images are kept.",
-        errno.EDQUOT: "Your quota is used up: free some space and run the same command again; finished images are kept.",
+        errno.EDQUOT: "The quota is used up: free some space and run the same command again; finished images are kept.",
         errno.EFBIG: "The limit on file sizes is too small (see ulimit -f); finished images are kept.",
         errno.EACCES: "Choose another folder, or change its permissions.",
         errno.EPERM: "Choose another folder, or change its permissions.",
         errno.EROFS: "The file system is read-only: choose another folder.",
+        errno.ENOENT: "No folder can be made there: choose another one.",
         errno.ENOTDIR: "A part of the path is a file: choose another folder.",
         errno.EEXIST: "There is a file of that name: choose another folder.",
     }

@@ -12,7 +12,9 @@ from linbp.errors import ImageError
 def test_a_label_out_of_range_is_named_with_its_image() -> None:
     check_labels(["a", "b"], [0, 9], 10)
     for label in (10, -1):
-        with pytest.raises(ImageError, match=rf"label of image 'b' is {label}, but the network has 10 classes") as caught:
+        with pytest.raises(
+            ImageError, match=rf"label of image 'b' is {label}, but the network has the classes 0 to 9"
+        ) as caught:
             check_labels(["a", "b"], [0, label], 10)
         assert "--first-label 1" in caught.value.hint
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch.nn import functional
 
-from linbp.attack.loop import craft
+from linbp.attack.budget import Norm, Rounding
+from linbp.attack.craft import craft
 from linbp.attack.recipe import Recipe
 from linbp.graph import Surrogate
 from linbp.image_list import ImageRecord
 from linbp.images import Pixels, distances, pixel_sha256, to_uint8, to_unit
 
-__all__ = ["Settings", "craft_batch"]
+__all__ = ["Labels", "Settings", "craft_batch"]
+
+Labels = Literal["given", "predicted"]
+"""Where labels come from: the list, or the surrogate's own predictions of the clean images."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,11 +29,11 @@ class Settings:
     recipe: Recipe
     eps: float
     steps: int
-    step_size: float | None
-    norm: str
+    step_size: float
+    norm: Norm
     seed: int
-    rounding: str
-    labels: str
+    rounding: Rounding
+    labels: Labels
     targeted: bool
 
     @property
@@ -48,7 +52,7 @@ def craft_batch(
     """Twins (N, H, W, 3) of clean images of the same shape, uint8, and a record of each.
 
     Args:
-        surrogate: the captured network.
+        surrogate: the captured network, with the recipe's rules in it.
         settings: of the job.
         images: the images' entries in the list.
         clean: their pixels.
@@ -68,10 +72,10 @@ def craft_batch(
         surrogate,
         unit,
         labels,
-        settings.recipe,
+        dataclasses.replace(settings.recipe, rules=()),  # the surrogate has them already
         eps=settings.eps,
         steps=settings.steps,
-        step_size=settings.step_size,
+        step_size=None if settings.recipe.single_step else settings.step_size,
         norm=settings.norm,
         seed=settings.seed,
         targets=targets,

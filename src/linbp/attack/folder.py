@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from linbp.attack.batch import Settings, craft_batch
-from linbp.attack.budget import parse_radius
+from linbp.attack.batch import Labels, Settings, craft_batch
+from linbp.attack.budget import Norm, Rounding, parse_radius
+from linbp.attack.craft import default_step_size, prepare
 from linbp.attack.labels import check_labels, check_not_from_one, spread
 from linbp.attack.provenance import run_facts
 from linbp.attack.recipe import Recipe
 from linbp.attack.store import TwinFolder, differences, locked
-from linbp.errors import ImageError, StoreError
+from linbp.errors import ImageError, RecipeError, StoreError
 from linbp.graph import Surrogate
 from linbp.image_list import ImageRecord, list_sha256
 from linbp.images import Pixels, pixel_sha256, read_ahead, size_batches, to_unit
@@ -69,11 +70,11 @@ def craft_folder(
     *,
     eps: float | str,
     steps: int | None = None,
-    step_size: float | None = None,
-    norm: str = "linf",
+    step_size: float | str | None = None,
+    norm: Norm = "linf",
     seed: int = 0,
-    rounding: str = "inward",
-    labels: str = "given",
+    rounding: Rounding = "inward",
+    labels: Labels = "given",
     trust_labels: bool = False,
     batch_size: int = 16,
     device: str | torch.device | None = None,
@@ -107,11 +108,16 @@ def craft_folder(
         RecipeError, BudgetError, ModelError, CaptureError, RuleError: as for `craft`.
     """
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.parse(recipe)
+    radius, steps = parse_radius(eps), recipe.check_steps(steps)
+    if recipe.single_step and step_size is not None:
+        raise RecipeError(f"{recipe} takes one step of the whole radius.", "Leave the step size out.")
+    if step_size is None:
+        step_size = radius if recipe.single_step else default_step_size(norm, [radius], steps)[0]
     settings = Settings(
         recipe=recipe,
-        eps=parse_radius(eps),
-        steps=steps if steps is not None else (1 if recipe.single_step else 50),
-        step_size=step_size,
+        eps=radius,
+        steps=steps,
+        step_size=parse_radius(step_size, "step_size"),
         norm=norm,
         seed=seed,
         rounding=rounding,
@@ -121,7 +127,7 @@ def craft_folder(
     tell = progress or (lambda stage, done, total: None)
     read = _scan(images, threads, tell)
     tell("capturing the surrogate", 0, 1)
-    surrogate = Surrogate(model) if device is None else Surrogate(model).to(device)
+    surrogate = prepare(model, recipe, device)
     tell("capturing the surrogate", 1, 1)
     _check_ranges(read, settings, surrogate)
     store = TwinFolder(folder)
@@ -134,14 +140,20 @@ def craft_folder(
         finished = store.finished(store.read_records())
         kept = len(finished)
         batches = [
-            batch for batch in size_batches(read.sizes, batch_size) if any(read.ids[row] not in finished for row in batch)
+            batch
+            for batch in size_batches(read.sizes, batch_size)
+            if any(read.ids[row] not in finished for row in batch)
         ]
         if batches:
             run = {**run_facts(surrogate.device, command), "batch_size": batch_size, "threads": threads, "kept": kept}
             manifest["runs"].append(run)
-            store.write_manifest(manifest)
-            store.write_records(list(finished.values()))
+            begun = False
             for twin, record in _work(surrogate, settings, read, batches, threads, tell):
+                if not begun:
+                    # Only now: settings that the first batch refuses must not be those that bind the folder.
+                    store.write_manifest(manifest)
+                    store.write_records(list(finished.values()))
+                    begun = True
                 if record["image_id"] not in finished:
                     store.add(twin, record)
                     finished[record["image_id"]] = record
@@ -215,7 +227,8 @@ def _agreed_manifest(store: TwinFolder, settings: Settings, read: _Images, surro
         **{field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)},
         "recipe": str(recipe),
         "images_sha256": list_sha256(read.records, read.hashes),
-        "surrogate": surrogate.model.identity(),
+        # The name as typed is left out: one file has many paths.
+        "surrogate": {key: value for key, value in surrogate.model.identity().items() if key != "spec"},
     }
     manifest = store.read_manifest()
     if manifest is None:

@@ -9,13 +9,15 @@ from typing import Any
 
 import torch
 
+from linbp.version import __version__
+
 __all__ = ["run_facts", "versions"]
 
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that the numbers depend on."""
-    found = {"python": platform.python_version()}
-    for package in ("linbp", "torch", "torchvision", "timm", "numpy", "pillow"):
+    found = {"python": platform.python_version(), "linbp": __version__}
+    for package in ("torch", "torchvision", "timm", "numpy", "pillow"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -94,7 +94,7 @@ def evaluate(
     if aimed is not None:
         check_classes(victim.name, classes, names, aimed, "target")
     after, _ = predict(victim, batches(changed))
-    distance = [distances(*pair, name) for *pair, name in zip(clean, changed, names, strict=True)]
+    distance = [distances(*pair) for pair in zip(clean, changed, strict=True)]
     records = make_records(names, wanted, aimed, before, after, distance)
     return Evaluation(victim=victim.identity(), records=records, statistics=summarise(records))
 
@@ -104,13 +104,15 @@ def _levels(images: Any, what: str) -> Pixels:
     values = images.detach().cpu().numpy() if isinstance(images, torch.Tensor) else np.asarray(images)
     if values.ndim != 4 or values.shape[1] != 3:
         raise ImageError(f"The {what} have shape {tuple(values.shape)}.", "Give RGB images of shape (N, 3, H, W).")
-    return to_uint8(values, what).transpose(0, 2, 3, 1)
+    levels: Pixels = to_uint8(values, what).transpose(0, 2, 3, 1)
+    return levels
 
 
 def _integers(values: Any, count: int, what: str) -> list[int]:
     array = values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
     if array.shape != (count,) or not np.issubdtype(array.dtype, np.integer):
         raise ImageError(
-            f"The {what} are {array.dtype} of shape {tuple(array.shape)}.", f"Give {count} integers, one for each image."
+            f"The {what} are {array.dtype} of shape {tuple(array.shape)}.",
+            f"Give {count} integers, one for each image.",
         )
     return [int(value) for value in array]

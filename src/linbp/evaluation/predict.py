@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,7 @@ class Classifier(Protocol):
 
 
 def load_victim(victim: Classifier | str, device: str | torch.device | None = None) -> Classifier:
-    """The victim itself, or the network of that name, put on `device` where it is one of PyTorch's.
+    """The victim itself, or the network of that name, put on `device`.
 
     Raises:
         ModelError: no such network.
@@ -39,9 +39,7 @@ def load_victim(victim: Classifier | str, device: str | torch.device | None = No
     if not isinstance(victim, str):
         return victim
     model = load_model(victim)
-    if device is not None and isinstance(model, torch.nn.Module):
-        model = model.to(device)
-    return cast(Classifier, model)
+    return model if device is None else model.to(device)
 
 
 def predict_batch(model: Classifier, pixels: Pixels) -> tuple[npt.NDArray[np.int64], int]:

@@ -37,7 +37,7 @@ def rate(successes: int, n: int, confidence: float = 0.95) -> Rate:
     """
     if n == 0:
         return Rate(successes=0, n=0, value=None, low=0.0, high=1.0)
-    from scipy.stats import binomtest  # a second of import, which `linbp --help` need not wait for
+    from scipy.stats import binomtest  # type: ignore[import-untyped]  # a second that nothing else needs
 
     interval = binomtest(successes, n).proportion_ci(confidence, method="wilson")
     return Rate(successes=successes, n=n, value=successes / n, low=float(interval.low), high=float(interval.high))

@@ -1,0 +1,62 @@
+"""The command line: every command under one name."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from linbp.cli.craft import craft
+from linbp.cli.demo import demo
+from linbp.cli.evaluate import evaluate
+from linbp.cli.inspect import inspect
+from linbp.cli.list import list_parts
+from linbp.cli.show import show
+from linbp.version import __version__
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="linbp",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def linbp(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Craft adversarial images on a network you have, and measure how many fool networks you cannot look into.
+
+    [bold]The main job[/bold]
+
+      linbp inspect demo:squeezenet1_1
+
+      linbp craft --surrogate demo:squeezenet1_1 --recipe "linbp(start=0.2) + mi" --data photos/images.csv --out twins
+
+      linbp evaluate twins --victim demo:efficientnet_lite0
+    """
+
+
+app.command()(inspect)
+app.command()(craft)
+app.command()(evaluate)
+app.command("list")(list_parts)
+app.command()(show)
+app.command()(demo)
+
+
+def main() -> None:
+    """Entry point of the `linbp` command."""
+    app()

@@ -1,0 +1,186 @@
+"""`linbp craft`: a twin of every image of a list, into a folder, resumable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from linbp.cli.common import (
+    BatchSize,
+    Debug,
+    Device,
+    Interrupted,
+    Json,
+    Threads,
+    command_line,
+    guard,
+    load_surrogate,
+    print_json,
+    progress_bars,
+    stdout,
+    usable_device,
+)
+
+if TYPE_CHECKING:
+    from linbp.attack.folder import FolderReport
+
+__all__ = ["craft"]
+
+
+@guard
+def craft(
+    surrogate: Annotated[str, typer.Option("--surrogate", metavar="MODEL", help="The network that gives gradients.")],
+    recipe: Annotated[
+        str,
+        typer.Option(
+            "--recipe", metavar="TEXT", help="The attack: a named one, or a sum of parts (linbp list recipes)."
+        ),
+    ],
+    data: Annotated[
+        Path,
+        typer.Option(
+            "--data",
+            metavar="FOLDER_OR_CSV",
+            help="Images: a CSV (file,label), or a folder with one sub-folder a class.",
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder of the twins; begun before, it is finished.")
+    ],
+    eps: Annotated[
+        str, typer.Option("--eps", help="Radius of the ball: 8/255 or a number on the scale of [0, 1].")
+    ] = "8/255",
+    steps: Annotated[int | None, typer.Option("--steps", help="Number of steps. Default: 50; 1 for fgsm.")] = None,
+    step_size: Annotated[
+        str | None,
+        typer.Option("--step-size", help="Size of a step. Default: 1/255; for l2 2.5 eps / steps."),
+    ] = None,
+    norm: Annotated[Literal["linf", "l2"], typer.Option("--norm", help="The ball's norm.")] = "linf",
+    seed: Annotated[int, typer.Option("--seed", help="Every random draw depends on it and on the image's id.")] = 0,
+    rounding: Annotated[
+        Literal["inward", "nearest"],
+        typer.Option(
+            "--rounding", help="To the 8-bit grid: inside the ball, or as the paper's code (leaves the ball)."
+        ),
+    ] = "inward",
+    targets: Annotated[
+        str | None,
+        typer.Option("--targets", metavar="COLUMN", help="The CSV's column of target classes: a targeted attack."),
+    ] = None,
+    first_label: Annotated[int, typer.Option("--first-label", help="What the list calls the first class: 0 or 1.")] = 0,
+    labels: Annotated[
+        Literal["given", "predicted"],
+        typer.Option("--labels", help="Labels from the list, or the surrogate's own predictions."),
+    ] = "given",
+    trust_labels: Annotated[
+        bool, typer.Option("--trust-labels", help="Do not suspect that labels count from 1.")
+    ] = False,
+    batch_size: BatchSize = 16,
+    device: Device = None,
+    threads: Threads = 4,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Craft a twin of every image: PNGs named by image id, manifest.json and records.jsonl.
+
+    Interrupted and started again with the same settings, it makes only what is missing.
+
+    [bold]Examples[/bold]
+
+      linbp craft --surrogate demo:squeezenet1_1 --recipe "linbp(start=0.2) + di + mi" --data photos --out twins
+
+      linbp craft --surrogate timm:resnet50.a1_in1k --recipe "linbp(start=layer3.1)" --data photos --out twins
+
+      linbp craft --surrogate timm:resnet18.a1_in1k --recipe mifgsm --targets target --data list.csv --out twins
+
+      linbp craft --surrogate file:my_network.py:build --recipe pgd --labels predicted --data photos --out twins
+
+    Then: linbp evaluate twins --victim MODEL
+    """
+    from linbp.attack.budget import parse_radius
+    from linbp.attack.folder import craft_folder
+    from linbp.attack.recipe import Recipe
+    from linbp.image_list import list_images
+
+    # What is quickly checked comes before what takes time.
+    parsed, radius = Recipe.parse(recipe), parse_radius(eps)
+    step = None if step_size is None else parse_radius(step_size, "step-size")
+    images = list_images(data, targets=targets, first_label=first_label)
+    with progress_bars(json) as tell:
+        tell("loading the surrogate", 0, 1)
+        model = load_surrogate(surrogate)
+        tell("loading the surrogate", 1, 1)
+        try:
+            report = craft_folder(
+                model,
+                images,
+                out,
+                parsed,
+                eps=radius,
+                steps=steps,
+                step_size=step,
+                norm=norm,
+                seed=seed,
+                rounding=rounding,
+                labels=labels,
+                trust_labels=trust_labels,
+                batch_size=batch_size,
+                device=usable_device(device),
+                threads=threads,
+                command=command_line(),
+                progress=tell,
+            )
+        except KeyboardInterrupt:
+            raise Interrupted(_kept(out, len(images))) from None
+    if json:
+        print_json(_facts(report))
+    else:
+        _print(report)
+
+
+def _kept(out: Path, wanted: int) -> str:
+    """What to say after Ctrl-C."""
+    from linbp.attack.store import TwinFolder
+
+    kept = len(TwinFolder(out).read_records())
+    return f"{kept} of {wanted} twins are finished and kept in {out}; the same command goes on from there."
+
+
+def _facts(report: FolderReport) -> dict[str, object]:
+    right = [record for record in report.records if record["prediction_clean"] == record["label"]]
+    fooled = [record for record in right if record["prediction_twin"] != record["label"]]
+    hit = [record for record in report.records if record["prediction_twin"] == record["target"]]
+    targeted = report.manifest["settings"]["targeted"]
+    return {
+        "folder": str(report.folder),
+        "images": len(report.records),
+        "made": report.made,
+        "kept": report.kept,
+        "gradients_per_image": report.manifest["gradients_per_image"],
+        "surrogate_right_on_clean": len(right),
+        "surrogate_fooled": len(fooled),
+        "surrogate_hit": len(hit) if targeted else None,
+        "linf_max": max(record["linf"] for record in report.records),
+        "l2_mean": sum(record["l2"] for record in report.records) / len(report.records),
+        "manifest": report.manifest,
+    }
+
+
+def _print(report: FolderReport) -> None:
+    console, facts = stdout(), _facts(report)
+    for note in report.manifest["notes"]:
+        console.print(f"Note: {note}", markup=False)
+    console.print(
+        f"{facts['images']} twins in {facts['folder']}: {facts['made']} made now, {facts['kept']} kept from before; "
+        f"{facts['gradients_per_image']} gradients per image.",
+        markup=False,
+    )
+    hit = "" if facts["surrogate_hit"] is None else f", and takes {facts['surrogate_hit']} twins for their target"
+    console.print(
+        f"The surrogate itself knew {facts['surrogate_right_on_clean']} of the clean images and is fooled by the twins "
+        f"of {facts['surrogate_fooled']} of them{hit}."
+    )
+    console.print(f"Largest change {facts['linf_max']} levels, mean L2 {facts['l2_mean']:.3f}.")
+    console.print(f"Next: linbp evaluate {facts['folder']} --victim MODEL", markup=False)

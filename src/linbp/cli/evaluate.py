@@ -1,0 +1,130 @@
+"""`linbp evaluate`: how many twins of a folder fool each victim."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from linbp.cli.common import (
+    BatchSize,
+    Debug,
+    Device,
+    Json,
+    Threads,
+    add_row,
+    guard,
+    print_json,
+    progress_bars,
+    stdout,
+    usable_device,
+)
+
+if TYPE_CHECKING:
+    from linbp.evaluation import FolderEvaluation, Rate
+
+__all__ = ["evaluate"]
+
+
+@guard
+def evaluate(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The --out folder of linbp craft.")],
+    victims: Annotated[
+        list[str], typer.Option("--victim", metavar="MODEL", help="A network to ask; may be given several times.")
+    ],
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="FOLDER_OR_CSV", help="The clean images, if they were moved since linbp craft."),
+    ] = None,
+    partial: Annotated[bool, typer.Option("--partial", help="Count an unfinished folder too.")] = False,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write one line for each victim and image.")
+    ] = None,
+    batch_size: BatchSize = 32,
+    device: Device = None,
+    threads: Threads = 4,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Count how many twins fool each victim, from the PNGs on disk.
+
+    A success is a victim that was right on the clean image and is wrong on the twin (for a targeted attack: takes it
+    for the target), over the images it was right on. 1 - accuracy counts all images.
+
+    [bold]Examples[/bold]
+
+      linbp evaluate twins --victim timm:tf_efficientnet_lite0.in1k
+
+      linbp evaluate twins --victim timm:resnet50.a1_in1k --victim model.onnx --csv records.csv
+
+      linbp evaluate twins --victim file:my_network.py:build --json > result.json
+    """
+    from linbp.evaluation import evaluate_folder, write_csv
+
+    with progress_bars(json) as tell:
+        result = evaluate_folder(
+            folder,
+            victims,
+            data=data,
+            partial=partial,
+            batch_size=batch_size,
+            device=usable_device(device),
+            threads=threads,
+            progress=tell,
+        )
+    if csv is not None:
+        write_csv(csv, result.evaluations)
+    if json:
+        print_json(
+            {
+                "folder": str(result.folder),
+                "finished": result.expected == result.evaluations[0].statistics.images,
+                "manifest": result.manifest,
+                "victims": [evaluation.to_dict() for evaluation in result.evaluations],
+            }
+        )
+    else:
+        _print(result)
+
+
+def _print(result: FolderEvaluation) -> None:
+    console, settings = stdout(), result.manifest["settings"]
+    found = result.evaluations[0].statistics.images
+    console.print(
+        f"{result.folder}: {settings['recipe']} on {settings['surrogate']['name']}, "
+        f"eps {settings['eps'] * 255:g}/255 ({settings['norm']}), {settings['steps']} steps, seed {settings['seed']}, "
+        f"{found} images",
+        markup=False,
+    )
+    if found < result.expected:
+        console.print(f"Unfinished: {found} of {result.expected} twins are counted.")
+    targeted = bool(settings["targeted"])
+    table = Table("victim")
+    heads = ["right on clean", "hit the target" if targeted else "fooled", "95% interval"]
+    for head in [*heads, *(["any error"] if targeted else []), "1 - accuracy", "L-inf mean", "max", "L2 mean"]:
+        table.add_column(head, justify="right")
+    for evaluation in result.evaluations:
+        numbers = evaluation.statistics
+        add_row(
+            table,
+            evaluation.name,
+            f"{numbers.right_on_clean} of {numbers.images}",
+            _share(numbers.success),
+            f"{numbers.success.low:.1%} to {numbers.success.high:.1%}",
+            *([_share(numbers.fooled)] if targeted else []),
+            _share(numbers.wrong),
+            f"{numbers.linf_mean:.2f}",
+            str(numbers.linf_max),
+            f"{numbers.l2_mean:.3f}",
+        )
+    console.print(table)
+    console.print(
+        "L-inf in levels of 0 to 255, L2 with images in [0, 1], means over all images. "
+        + ("Hits are counted where the target is not the label." if targeted else ""),
+    )
+
+
+def _share(rate: Rate) -> str:
+    return "none counted" if rate.value is None else f"{rate.value:.1%} ({rate.successes}/{rate.n})"

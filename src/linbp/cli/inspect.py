@@ -1,0 +1,183 @@
+"""`linbp inspect`: the sites and junctions of a network, to pick a position from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from linbp.cli.common import (
+    Debug,
+    Device,
+    Json,
+    add_row,
+    guard,
+    load_surrogate,
+    print_json,
+    progress_bars,
+    stdout,
+    usable_device,
+)
+
+if TYPE_CHECKING:
+    from linbp.graph import Surrogate
+
+__all__ = ["inspect"]
+
+
+@guard
+def inspect(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="The network, such as timm:resnet18.a1_in1k.")],
+    image: Annotated[
+        Path | None,
+        typer.Option(
+            "--image", metavar="FILE", help="Also show the prediction and the gradient's norm for this image."
+        ),
+    ] = None,
+    device: Device = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show a network's sites and junctions, to pick a position from.
+
+    A site is one activation; its index, its fraction or its module path is where LinBP can start. A junction is a
+    residual sum with the sites of its branch.
+
+    [bold]Examples[/bold]
+
+      linbp inspect torchvision:resnet50@IMAGENET1K_V1
+
+      linbp inspect demo:squeezenet1_1 --image cat.jpg
+
+      linbp inspect file:my_network.py:build --json
+    """
+    from linbp.graph import Surrogate
+    from linbp.images import read_image
+
+    device = usable_device(device)
+    pixels = None if image is None else read_image(image)
+    with progress_bars(json) as tell:
+        tell("capturing the network", 0, 1)
+        loaded = load_surrogate(model)
+        surrogate = Surrogate(loaded) if device is None else Surrogate(loaded).to(device)
+        tell("capturing the network", 1, 1)
+    facts = _facts(surrogate)
+    if pixels is not None:
+        facts["image"] = {"file": str(image), **_look(surrogate, pixels)}
+    if json:
+        print_json(facts)
+    else:
+        _print(facts)
+
+
+def _facts(surrogate: Surrogate) -> dict[str, Any]:
+    count = len(surrogate.sites)
+    return {
+        "model": surrogate.identity(),
+        "classes": surrogate.classes,
+        "sites": [
+            {
+                "index": site.index,
+                "fraction": round(site.index / count, 4),
+                "op": site.op,
+                "module_path": site.module_path,
+                "shape": list(site.shape),
+                "kind": site.kind,
+                "junction": site.junction,
+            }
+            for site in surrogate.sites
+        ],
+        "junctions": [
+            {
+                "index": junction.index,
+                "module_path": junction.module_path,
+                "fork_path": junction.fork_path,
+                "sites": list(junction.sites),
+                "skip": "identity" if junction.skip_is_identity else f"{len(junction.skip)} operations",
+                "closed": junction.closed,
+            }
+            for junction in surrogate.junctions
+        ],
+    }
+
+
+def _look(surrogate: Surrogate, pixels: Any) -> dict[str, Any]:
+    """The network's five first classes for an image, and the ordinary gradient's norm at its own prediction."""
+    from linbp.images import to_unit
+
+    unit = to_unit(pixels[None], surrogate.dtype, surrogate.device)
+    logits = surrogate.logits(unit)
+    shares, classes = logits.softmax(1)[0].topk(min(5, surrogate.classes))
+    gradient = surrogate.gradient(unit, classes[:1])
+    names = surrogate.model.class_names
+    return {
+        "top": [
+            {"class": number, "name": names[number] if number < len(names) else None, "probability": share}
+            for number, share in zip(classes.tolist(), shares.tolist(), strict=True)
+        ],
+        "gradient_l2": float(gradient.norm()),
+        "gradient_zero_share": float((gradient == 0).double().mean()),
+    }
+
+
+def _print(facts: dict[str, Any]) -> None:
+    console, model = stdout(), facts["model"]
+    console.print(
+        f"{model['name']}: {facts['classes']} classes, input {' x '.join(map(str, model['input_size']))}, "
+        f"{len(facts['sites'])} sites, {len(facts['junctions'])} junctions, "
+        f"weights {model['weights_sha256'][:12]}",
+        markup=False,
+    )
+    for note in model["notes"]:
+        console.print(f"Note: {note}", markup=False)
+    sites = Table(
+        "index", "fraction", "op", "module path", "shape", "kind", "junction", title="Sites, in execution order"
+    )
+    for site in facts["sites"]:
+        add_row(
+            sites,
+            str(site["index"]),
+            f"{site['fraction']:.3f}",
+            site["op"],
+            site["module_path"] or "(top)",
+            " x ".join(map(str, site["shape"])),
+            site["kind"],
+            "" if site["junction"] is None else str(site["junction"]),
+        )
+    console.print(sites)
+    if facts["junctions"]:
+        table = Table("junction", "module path", "fork", "sites in the branch", "skip", "closed", title="Junctions")
+        for one in facts["junctions"]:
+            add_row(
+                table,
+                str(one["index"]),
+                one["module_path"] or "(top)",
+                one["fork_path"] or "(input)",
+                " ".join(map(str, one["sites"])) or "none",
+                one["skip"],
+                "yes" if one["closed"] else "no",
+            )
+        console.print(table)
+    if "image" in facts:
+        look = facts["image"]
+        top = ", ".join(f"{_named(entry)} ({entry['probability']:.1%})" for entry in look["top"])
+        console.print(f"{look['file']}: predicted {top}", markup=False)
+        console.print(
+            f"ordinary gradient at the first class: L2 norm {look['gradient_l2']:.4g}, "
+            f"{look['gradient_zero_share']:.1%} of its entries are zero"
+        )
+    if facts["sites"]:
+        index = facts["sites"][len(facts["sites"]) // 2]["index"]
+        # A path that is a bare number would be read as an index.
+        path = next((one["module_path"] for one in facts["sites"][index:] if not one["module_path"].isdecimal()), "")
+        console.print(
+            f"Where LinBP can start: an index (linbp(start={index})), a fraction (linbp(start=0.5))"
+            + (f", a module path (linbp(start={path}))." if path else "."),
+            markup=False,
+        )
+
+
+def _named(entry: dict[str, Any]) -> str:
+    return f"class {entry['class']}" + (f" {entry['name']}" if entry["name"] else "")

@@ -1,0 +1,63 @@
+"""`linbp list`: what recipes are made of, and where networks come from."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.table import Table
+
+from linbp.cli.common import Debug, Json, add_row, guard, print_json, stdout
+
+__all__ = ["list_parts"]
+
+Topic = Literal["recipes", "rules", "transforms", "objectives", "estimators", "updates", "starts", "models"]
+
+
+@guard
+def list_parts(
+    topic: Annotated[Topic, typer.Argument(help="What to list.")],
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """List recipes, the parts they are sums of, or the sources of networks.
+
+    [bold]Examples[/bold]
+
+      linbp list recipes
+
+      linbp list transforms
+
+      linbp list models
+    """
+    found = _sources() if topic == "models" else _parts(topic)
+    if json:
+        print_json({topic: found})
+        return
+    console = stdout()
+    table = Table(
+        "source" if topic == "models" else "name", "how to name a network" if topic == "models" else "what it is"
+    )
+    for entry in found:
+        add_row(table, entry["name"], entry["summary"])
+    console.print(table if found else f"There are no {topic}.", markup=False)
+    if topic != "models":
+        console.print("linbp show NAME tells the formula, the paper and the parameters.")
+
+
+def _sources() -> list[dict[str, Any]]:
+    from linbp.models import SOURCES
+
+    return [{"name": name, "summary": forms} for name, forms in SOURCES.items()]
+
+
+def _parts(topic: str) -> list[dict[str, Any]]:
+    import linbp.attack  # noqa: F401  (registers the parts)
+    from linbp.parts import kinds, names
+
+    (kind,) = (kind for kind in kinds() if f"{kind}s" == topic)
+    return [
+        {"name": name, "summary": (inspect.getdoc(thing) or "").partition("\n\n")[0].replace("\n", " ")}
+        for name, thing in names(kind).items()
+    ]

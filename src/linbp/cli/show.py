@@ -1,0 +1,82 @@
+"""`linbp show`: one recipe or part with its formula, paper and parameters."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from linbp.cli.common import Debug, Json, add_row, guard, print_json, stdout
+
+__all__ = ["show"]
+
+
+@guard
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A word of the grammar of recipes, such as mi.")],
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show what a recipe or a part does: formula, paper, parameters and their defaults.
+
+    [bold]Examples[/bold]
+
+      linbp show linbp
+
+      linbp show di --json
+    """
+    import linbp.attack  # noqa: F401  (registers the parts)
+    from linbp.parts import find, kinds, names
+
+    find(name)  # raises for a name that nothing has
+    found = [_describe(kind, name, names(kind)[name]) for kind in kinds() if name in names(kind)]
+    if json:
+        print_json(found)
+    else:
+        for entry in found:
+            _print(entry)
+
+
+def _describe(kind: str, name: str, thing: Callable[..., Any]) -> dict[str, Any]:
+    parameters = [
+        {
+            "name": parameter.name,
+            "required": parameter.default is parameter.empty,
+            "default": None if parameter.default is parameter.empty else _plain(parameter.default),
+            "type": str(parameter.annotation),
+        }
+        for parameter in inspect.signature(thing).parameters.values()
+    ]
+    return {"name": name, "kind": kind, "doc": inspect.getdoc(thing) or "", "parameters": parameters}
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def _print(entry: dict[str, Any]) -> None:
+    console = stdout()
+    written = [
+        one["name"] if one["required"] else f"{one['name']}={_written(one['default'])}" for one in entry["parameters"]
+    ]
+    call = f"{entry['name']}({', '.join(written)})" if written else entry["name"]
+    console.print(f"[bold]{entry['kind']}[/bold]", end=" ")
+    console.print(call, markup=False)
+    console.print()
+    console.print(entry["doc"], markup=False)
+    console.print()
+    if entry["parameters"]:
+        table = Table("parameter", "default", "type")
+        for one in entry["parameters"]:
+            add_row(table, one["name"], "must be given" if one["required"] else _written(one["default"]), one["type"])
+        console.print(table)
+
+
+def _written(value: Any) -> str:
+    """A value as the grammar of recipes writes it."""
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
