@@ -1,0 +1,75 @@
+"""Pages that are made from the code while the site is built: a new part or source appears by itself."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+KINDS = {
+    "recipe": ("Named recipes", "A name for a sum of parts, with the defaults of its paper."),
+    "rule": ("Rules", "How gradients pass sites and junctions."),
+    "transform": ("Transforms", "What is done to the input before a gradient is taken."),
+    "objective": ("Objectives", "What is increased, one number an image."),
+    "estimator": ("Estimators", "How many gradients make one."),
+    "update": ("Updates", "How a gradient becomes a step."),
+    "start": ("Starts", "Where the first step begins."),
+}
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Put what the registries hold where a page asks for it."""
+    for marker, make in {"<!-- every part -->": every_part, "<!-- every source -->": every_source}.items():
+        if marker in markdown:
+            markdown = markdown.replace(marker, "\n".join(make()))
+    return markdown
+
+
+def every_part() -> Iterator[str]:
+    """A section for each kind of part, and in it each part with its signature and docstring."""
+    import linbp.attack  # noqa: F401  (registers the parts)
+    from linbp.parts import kinds, names
+
+    for kind in kinds():
+        title, meaning = KINDS.get(kind, (f"{kind.capitalize()}s", ""))
+        yield from (f"## {title}", "", meaning, "")
+        for name, thing in names(kind).items():
+            yield from (f"### `{name}` {{ #{kind}-{name} }}", "", "```text", written(name, thing), "```", "")
+            yield from (*docstring(thing), "")
+
+
+def every_source() -> Iterator[str]:
+    """A table row for each source of networks."""
+    from linbp.models import SOURCES
+
+    yield from ("| source | how a network is named |", "|---|---|")
+    for name, forms in SOURCES.items():
+        yield f"| {name} | {forms} |"
+
+
+def written(name: str, thing: Callable[..., Any]) -> str:
+    """A part as the grammar writes it, with every default."""
+    from linbp.attack.grammar import write_value
+
+    parameters = [
+        key if one.default is one.empty else f"{key}={write_value(one.default)}"
+        for key, one in inspect.signature(thing).parameters.items()
+    ]
+    return f"{name}({', '.join(parameters)})" if parameters else name
+
+
+def docstring(thing: Callable[..., Any]) -> list[str]:
+    """A docstring as Markdown: sections become headings in bold, parameters become lists."""
+    lines, section = [], ""
+    for line in (inspect.getdoc(thing) or "").splitlines():
+        if line in ("Args:", "Attributes:", "Raises:", "Returns:"):
+            section = line
+            lines += [{"Args:": "**Parameters**"}.get(line, f"**{line[:-1]}**"), ""]
+        elif section and line.startswith("    ") and not line.startswith("     "):
+            key, colon, rest = line.strip().partition(": ")
+            lines.append(f"- `{key}`: {rest}" if colon else f"- {line.strip()}")
+        elif section and line.startswith("     "):
+            lines.append(f"    {line.strip()}")
+        else:
+            lines.append(line)
+    return lines
