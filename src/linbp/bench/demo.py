@@ -1,0 +1,291 @@
+"""The main job on twenty images, offline: five attacks on SqueezeNet, asked of three EfficientNets."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from linbp.attack.folder import craft_folder
+from linbp.attack.store import TwinFolder
+from linbp.bench.pictures import Answer, PictureRow, draw_picture
+from linbp.bench.remembered import Remembered
+from linbp.errors import ModelError, StoreError
+from linbp.evaluation import Evaluation, evaluate_folder
+from linbp.image_list import ImageRecord, list_images
+from linbp.images import Pixels, read_image, store_error, to_unit, write_atomically, write_png
+from linbp.models import Model, load_model
+from linbp.models.demo import demo_images, imagenet_classes
+
+__all__ = ["RECIPES", "REMARK", "SURROGATE", "VICTIMS", "DemoResult", "RecipeResult", "run_demo"]
+
+SURROGATE = "demo:squeezenet1_1"
+VICTIMS = ("demo:efficientnet_lite0", "demo:efficientnet_lite1", "demo:efficientnet_lite2")
+RECIPES = {
+    "ifgsm": "ifgsm",
+    "mifgsm": "mifgsm",
+    "mdi2fgsm": "mdi2fgsm",
+    "linbp": "linbp(start=3)",
+    "linbp-mi-di": "linbp(start=3) + mi + di",
+}
+"""Folder of each recipe's twins, and the recipe."""
+
+LEVELS, STEPS = 16, 50
+PICTURED = 5
+WORDS = {
+    "demo:squeezenet1_1": "SqueezeNet 1.1",
+    "demo:efficientnet_lite0": "EfficientNet-Lite0",
+    "demo:efficientnet_lite1": "EfficientNet-Lite1",
+    "demo:efficientnet_lite2": "EfficientNet-Lite2",
+}
+REMARK = (
+    "Twenty images are few: the 95% intervals are wide, and recipes whose intervals overlap may be equally good. "
+    "Rates count the images that the network gets right when they are clean."
+)
+
+Progress = Callable[[str, int, int], None]
+"""Told the stage, how much of it is done, and how much there is."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RecipeResult:
+    """One line of the transfer table.
+
+    Attributes:
+        recipe: as text.
+        folder: where its twins lie.
+        white_box: how the surrogate itself fared.
+        victims: how each victim fared.
+    """
+
+    recipe: str
+    folder: Path
+    white_box: Evaluation
+    victims: tuple[Evaluation, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DemoResult:
+    """What the demonstration found.
+
+    Attributes:
+        surrogate, victims: names of the networks.
+        eps, steps: of all attacks.
+        images: how many.
+        recipes: one a recipe.
+        picture: PNG of clean images, twins, differences and predictions.
+        seconds: how long it took.
+        remark: what to keep in mind when reading the table.
+    """
+
+    surrogate: str
+    victims: tuple[str, ...]
+    eps: str
+    steps: int
+    images: int
+    recipes: tuple[RecipeResult, ...]
+    picture: Path
+    seconds: float
+    remark: str = REMARK
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            "surrogate": self.surrogate,
+            "victims": list(self.victims),
+            "eps": self.eps,
+            "steps": self.steps,
+            "images": self.images,
+            "recipes": [
+                {
+                    "recipe": line.recipe,
+                    "folder": str(line.folder),
+                    "white_box": line.white_box.to_dict(),
+                    "victims": [evaluation.to_dict() for evaluation in line.victims],
+                }
+                for line in self.recipes
+            ],
+            "picture": str(self.picture),
+            "seconds": round(self.seconds, 1),
+            "remark": self.remark,
+        }
+
+
+def run_demo(
+    out: Path | str,
+    *,
+    recipes: dict[str, str] | None = None,
+    images: int = 20,
+    steps: int = STEPS,
+    batch_size: int = 10,
+    progress: Progress | None = None,
+) -> DemoResult:
+    """Craft twins of ImageNet photographs on SqueezeNet with five recipes, and ask three EfficientNets about them.
+
+    `out` gets `clean/` (the images and `images.csv`), one folder of twins for each recipe, as `linbp craft` writes it,
+    `demo.png` and `results.json`. Run again, it keeps the twins that are finished.
+
+    Args:
+        out: a folder, new or of an earlier run.
+        recipes: folder names and recipes; default: `RECIPES`.
+        images: how many of the 20 images.
+        steps: of each attack, 1/255 each.
+        batch_size: images at a time.
+        progress: told about every stage.
+
+    Raises:
+        ModelError: the packages of the extra `demo` are not installed.
+        StoreError: the folder cannot be written, or holds something else.
+    """
+    begun, folder, tell = time.monotonic(), Path(out), progress or (lambda stage, done, total: None)
+    chosen = RECIPES if recipes is None else recipes
+    networks = _load(tell)
+    surrogate = networks[0].model
+    if not isinstance(surrogate, Model):
+        raise ModelError(f"{SURROGATE} gives no gradients.", "Reinstall linbp.")
+    clean = _write_clean(folder / "clean", images)
+    # SqueezeNet gets half of these images wrong, so that its predictions are no judge of the labels.
+    for number, (name, recipe) in enumerate(chosen.items()):
+        craft_folder(
+            surrogate,
+            clean,
+            folder / name,
+            recipe,
+            eps=f"{LEVELS}/255",
+            steps=steps,
+            trust_labels=True,
+            batch_size=batch_size,
+            command="linbp demo",
+            progress=_share(tell, "attacking", ("crafting",), number, len(chosen)),
+        )
+    lines = []
+    for number, (name, recipe) in enumerate(chosen.items()):
+        report = _share(tell, "asking the networks", tuple(WORDS), number, len(chosen), of_each=len(networks))
+        found = evaluate_folder(folder / name, networks, batch_size=batch_size, progress=report).evaluations
+        lines.append(RecipeResult(recipe=recipe, folder=folder / name, white_box=found[0], victims=found[1:]))
+    tell("drawing", 0, 1)
+    picture = _picture(folder, clean, lines[-1], networks, steps)
+    tell("drawing", 1, 1)
+    result = DemoResult(
+        surrogate=SURROGATE,
+        victims=VICTIMS,
+        eps=f"{LEVELS}/255",
+        steps=steps,
+        images=len(clean),
+        recipes=tuple(lines),
+        picture=picture,
+        seconds=time.monotonic() - begun,
+    )
+    write_atomically(folder / "results.json", (json.dumps(result.to_dict(), indent=2) + "\n").encode())
+    return result
+
+
+def _load(tell: Progress) -> tuple[Remembered, ...]:
+    """Surrogate and victims."""
+    networks = []
+    for number, name in enumerate((SURROGATE, *VICTIMS)):
+        tell("loading the networks", number, 1 + len(VICTIMS))
+        networks.append(Remembered(load_model(name)))
+    tell("loading the networks", 1 + len(VICTIMS), 1 + len(VICTIMS))
+    return tuple(networks)
+
+
+def _write_clean(folder: Path, count: int) -> tuple[ImageRecord, ...]:
+    """The clean images as PNGs with a list, as a user's own would be."""
+    samples = demo_images()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise store_error(folder, error) from error
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["image_id", "file", "label"])
+    for name, pixels, label in list(zip(samples.ids, samples.images, samples.labels.tolist(), strict=True))[:count]:
+        write_png(folder / f"{name}.png", pixels.permute(1, 2, 0).numpy())
+        writer.writerow([name, f"{name}.png", label])
+    write_atomically(folder / "images.csv", text.getvalue().encode())
+    return list_images(folder)
+
+
+def _share(
+    tell: Progress, stage: str, watched: tuple[str, ...], number: int, count: int, *, of_each: int = 1
+) -> Progress:
+    """A listener that puts one part of `count` into one bar for all of them.
+
+    Args:
+        tell: the listener of the whole.
+        stage: its name for the whole.
+        watched: the stages of the part that count, one after the other.
+        number: which part this is.
+        count: how many parts there are.
+        of_each: how many watched stages each part has.
+    """
+    scale = 1000
+    finished: set[str] = set()
+
+    def report(part: str, done: int, total: int) -> None:
+        if part not in watched or total == 0:
+            return
+        if done == total:
+            finished.add(part)
+        within = len(finished) if done == total else len(finished) + done / total
+        tell(stage, int(scale * (number + within / of_each)), scale * count)
+
+    return report
+
+
+def _picture(
+    folder: Path, clean: Sequence[ImageRecord], line: RecipeResult, networks: Sequence[Remembered], steps: int
+) -> Path:
+    """Draw the images whose twins fooled most victims."""
+    fooled = [sum(record.fooled for record in rows) for rows in _by_image(line.victims)]
+    known = [sum(record.right_on_clean for record in rows) for rows in _by_image(line.victims)]
+    order = sorted(range(len(clean)), key=lambda row: (-fooled[row], -known[row], row))
+    store, rows = TwinFolder(line.folder), []
+    for row in sorted(order[:PICTURED]):
+        record = clean[row]
+        pixels, twin = read_image(record.path), read_image(store.twin_path(record.image_id))
+        rows.append(_row(record, pixels, twin, networks))
+    path = folder / "demo.png"
+    draw_picture(
+        path,
+        rows,
+        title=f"{line.recipe} on {WORDS[SURROGATE]}, at most {LEVELS} of 255 levels a pixel, {steps} steps",
+        remark=f"Shown are those of the {len(clean)} images whose twins fooled most of the three EfficientNets, "
+        "which the attack never asked. A cross marks a wrong answer.",
+        levels=LEVELS,
+    )
+    return path
+
+
+def _by_image(evaluations: Sequence[Evaluation]) -> list[tuple[Any, ...]]:
+    return list(zip(*(evaluation.records for evaluation in evaluations), strict=True))
+
+
+def _row(record: ImageRecord, clean: Pixels, twin: Pixels, networks: Sequence[Remembered]) -> PictureRow:
+    classes, answers = imagenet_classes(), []
+    if record.label is None:
+        raise StoreError(f"{record.path} has no label.", "Choose a new folder for the demonstration.")
+    for network in networks:
+        images = torch.cat([to_unit(pixels[None], network.dtype) for pixels in (clean, twin)])
+        best = network.logits(images).softmax(1).max(1)
+        (before, after), (sure, still_sure) = best.indices.tolist(), best.values.tolist()
+        answers.append(
+            Answer(
+                network=WORDS[network.name],
+                clean=classes[before],
+                clean_probability=sure,
+                clean_right=before == record.label,
+                twin=classes[after],
+                twin_probability=still_sure,
+                twin_right=after == record.label,
+            )
+        )
+    return PictureRow(label=classes[record.label], clean=clean, twin=twin, answers=tuple(answers))

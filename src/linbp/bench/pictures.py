@@ -1,0 +1,150 @@
+"""Clean images beside their twins, with what networks see in them, in one picture file."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from linbp.images import Pixels, write_atomically
+
+__all__ = ["Answer", "PictureRow", "draw_picture", "magnified_difference"]
+
+INK, PALE, LINE = "#1c1c1c", "#6a6a6a", "#d8d8d8"
+RIGHT, WRONG = "#1c1c1c", "#c2410c"
+MARGIN, GAP, TOP, BOTTOM = 28, 14, 92, 48
+NETWORK_WIDTH, WORDS_WIDTH, LINE_HEIGHT, TEXT = 168, 232, 34, 16
+ENLARGED = 224
+"""Images are shown pixel by pixel at this height; smaller ones are enlarged to it."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What one network sees in an image and in its twin.
+
+    Attributes:
+        network: its name.
+        clean, twin: the class that it finds most probable, in words.
+        clean_probability, twin_probability: of these classes, in [0, 1].
+        clean_right, twin_right: whether the class is the image's label.
+    """
+
+    network: str
+    clean: str
+    clean_probability: float
+    clean_right: bool
+    twin: str
+    twin_probability: float
+    twin_right: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PictureRow:
+    """One line of the picture.
+
+    Attributes:
+        label: the image's class in words.
+        clean, twin: uint8 (H, W, 3).
+        answers: one a network.
+    """
+
+    label: str
+    clean: Pixels
+    twin: Pixels
+    answers: tuple[Answer, ...]
+
+
+def magnified_difference(clean: Pixels, twin: Pixels, factor: int) -> Pixels:
+    """Mid-grey plus `factor` times (twin - clean), cut off at 0 and 255: uint8 (H, W, 3)."""
+    difference = twin.astype(np.int64) - clean.astype(np.int64)
+    return np.clip(128 + factor * difference, 0, 255).astype(np.uint8)
+
+
+def draw_picture(
+    path: str | os.PathLike[str], rows: Sequence[PictureRow], *, title: str, remark: str, levels: int
+) -> None:
+    """Write a PNG with one line for each row: clean, twin, magnified difference, and the networks' answers.
+
+    Wrong answers are orange and marked with a cross, so that the picture can be read without colours.
+
+    Args:
+        path: the PNG file.
+        rows: at least one.
+        title: what was done.
+        remark: a sentence below the rows.
+        levels: the attack's radius in levels; the difference is magnified so that it just fills the range.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    factor = max(1, 127 // max(1, levels))
+    heads = ["clean", "twin", f"difference, {factor} times"]
+    height = max(ENLARGED, LINE_HEIGHT * (1 + max(len(row.answers) for row in rows)))
+    left = MARGIN + 3 * (ENLARGED + GAP) + GAP
+    width = left + NETWORK_WIDTH + 2 * WORDS_WIDTH + MARGIN
+    canvas = Image.new("RGB", (width, TOP + len(rows) * (height + 2 * GAP) + BOTTOM), "white")
+    pen = ImageDraw.Draw(canvas)
+    pen.text((MARGIN, 20), title, fill=INK, font=_font(TEXT + 4))
+    for column, head in enumerate(heads):
+        pen.text((MARGIN + column * (ENLARGED + GAP), TOP - 30), head, fill=PALE, font=_font(TEXT))
+    for column, head in enumerate(["sees in the clean image", "sees in the twin"]):
+        pen.text((left + NETWORK_WIDTH + column * WORDS_WIDTH, TOP - 30), head, fill=PALE, font=_font(TEXT))
+    for number, row in enumerate(rows):
+        top = TOP + number * (height + 2 * GAP)
+        pen.line((MARGIN, top - GAP // 2, width - MARGIN, top - GAP // 2), fill=LINE)
+        for column, pixels in enumerate((row.clean, row.twin, magnified_difference(row.clean, row.twin, factor))):
+            canvas.paste(_shown(pixels), (MARGIN + column * (ENLARGED + GAP), top + GAP // 2))
+        _answers(pen, row, left, top + GAP // 2)
+    pen.text((MARGIN, canvas.height - BOTTOM + 8), remark, fill=PALE, font=_font(TEXT))
+    content = io.BytesIO()
+    canvas.save(content, "PNG", optimize=True)
+    write_atomically(path, content.getvalue())
+
+
+def _answers(pen: ImageDraw.ImageDraw, row: PictureRow, left: int, top: int) -> None:
+    """The label, and below it one line for each network."""
+    label_width = NETWORK_WIDTH + 2 * WORDS_WIDTH
+    pen.text((left, top), _cut(f"label: {row.label}", label_width), fill=INK, font=_font(TEXT + 2))
+    for number, answer in enumerate(row.answers, 1):
+        y = top + number * LINE_HEIGHT + 8
+        pen.text((left, y), _cut(answer.network, NETWORK_WIDTH - GAP), fill=PALE, font=_font(TEXT))
+        seen = (
+            (answer.clean, answer.clean_probability, answer.clean_right),
+            (answer.twin, answer.twin_probability, answer.twin_right),
+        )
+        for column, (words, probability, right) in enumerate(seen):
+            share = f" {probability:.0%}"
+            x = left + NETWORK_WIDTH + column * WORDS_WIDTH
+            room = WORDS_WIDTH - GAP - 16 - int(_font(TEXT).getlength(share))
+            colour = RIGHT if right else WRONG
+            if not right:
+                middle = y + 10
+                pen.line((x, middle - 4, x + 8, middle + 4), fill=WRONG, width=2)
+                pen.line((x, middle + 4, x + 8, middle - 4), fill=WRONG, width=2)
+            pen.text((x + 16, y), _cut(words, room) + share, fill=colour, font=_font(TEXT))
+
+
+def _shown(pixels: Pixels) -> Image.Image:
+    """The image at `ENLARGED` pixels; enlarged pixels stay squares, larger images are reduced."""
+    image = Image.fromarray(pixels)
+    if image.size == (ENLARGED, ENLARGED):
+        return image
+    method = Image.Resampling.NEAREST if image.width < ENLARGED else Image.Resampling.LANCZOS
+    return image.resize((ENLARGED, ENLARGED), method)
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def _cut(words: str, room: int) -> str:
+    """The words, shortened with an ellipsis to `room` pixels."""
+    if _font(TEXT).getlength(words) <= room:
+        return words
+    while words and _font(TEXT).getlength(words + "...") > room:
+        words = words[:-1]
+    return words.rstrip() + "..."

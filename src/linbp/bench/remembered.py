@@ -1,0 +1,37 @@
+"""A network that is asked only once about each image."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import torch
+
+from linbp.models import Model, OnnxModel
+
+__all__ = ["Remembered"]
+
+
+class Remembered:
+    """A victim that keeps its answers, so that clean images shared by several attacks are run once.
+
+    Args:
+        model: the network.
+    """
+
+    def __init__(self, model: Model | OnnxModel) -> None:
+        self.model, self.name, self.dtype = model, model.name, model.dtype
+        self._answers: dict[bytes, torch.Tensor] = {}
+
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits (N, classes) of images (N, 3, H, W) in [0, 1]."""
+        keys = [hashlib.sha256(image.cpu().contiguous().numpy().data).digest() for image in images]
+        new = {key: row for row, key in enumerate(keys) if key not in self._answers}
+        if new:
+            answers = self.model.logits(images[list(new.values())])
+            self._answers.update(zip(new, answers, strict=True))
+        return torch.stack([self._answers[key] for key in keys])
+
+    def identity(self) -> dict[str, Any]:
+        """The network's own identity."""
+        return self.model.identity()
