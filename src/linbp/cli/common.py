@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from linbp.errors import LinbpError, ModelError
 
 if TYPE_CHECKING:
+    from linbp.evaluation import Rate
     from linbp.models import Model
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "load_surrogate",
     "print_json",
     "progress_bars",
+    "share",
     "stdout",
     "usable_device",
 ]
@@ -74,6 +76,11 @@ def add_row(table: Table, *cells: str) -> None:
 def print_json(value: Any) -> None:
     """One JSON document on standard output."""
     print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def share(rate: Rate) -> str:
+    """A rate with what it was counted over."""
+    return "none counted" if rate.value is None else f"{rate.value:.1%} ({rate.successes}/{rate.n})"
 
 
 def command_line() -> str:
@@ -171,7 +178,7 @@ def progress_bars(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        TaskProgressColumn(),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
     tasks: dict[str, TaskID] = {}

@@ -18,12 +18,13 @@ from linbp.cli.common import (
     guard,
     print_json,
     progress_bars,
+    share,
     stdout,
     usable_device,
 )
 
 if TYPE_CHECKING:
-    from linbp.evaluation import FolderEvaluation, Rate
+    from linbp.evaluation import FolderEvaluation
 
 __all__ = ["evaluate"]
 
@@ -111,10 +112,10 @@ def _print(result: FolderEvaluation) -> None:
             table,
             evaluation.name,
             f"{numbers.right_on_clean} of {numbers.images}",
-            _share(numbers.success),
+            share(numbers.success),
             f"{numbers.success.low:.1%} to {numbers.success.high:.1%}",
-            *([_share(numbers.fooled)] if targeted else []),
-            _share(numbers.wrong),
+            *([share(numbers.fooled)] if targeted else []),
+            share(numbers.wrong),
             f"{numbers.linf_mean:.2f}",
             str(numbers.linf_max),
             f"{numbers.l2_mean:.3f}",
@@ -124,7 +125,3 @@ def _print(result: FolderEvaluation) -> None:
         "L-inf in levels of 0 to 255, L2 with images in [0, 1], means over all images. "
         + ("Hits are counted where the target is not the label." if targeted else ""),
     )
-
-
-def _share(rate: Rate) -> str:
-    return "none counted" if rate.value is None else f"{rate.value:.1%} ({rate.successes}/{rate.n})"
