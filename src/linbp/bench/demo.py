@@ -207,10 +207,17 @@ def _write_clean(folder: Path, count: int) -> tuple[ImageRecord, ...]:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["image_id", "file", "label"])
-    for name, pixels, label in list(zip(samples.ids, samples.images, samples.labels.tolist(), strict=True))[:count]:
-        write_png(folder / f"{name}.png", pixels.permute(1, 2, 0).numpy())
+    pictures = list(zip(samples.ids, samples.images, strict=True))[:count]
+    for (name, _), label in zip(pictures, samples.labels.tolist(), strict=False):
         writer.writerow([name, f"{name}.png", label])
-    write_atomically(folder / "images.csv", text.getvalue().encode())
+    content = text.getvalue().encode()
+    if (folder / "images.csv").is_file() and (folder / "images.csv").read_bytes() != content:
+        raise StoreError(
+            f"{folder} holds another list of images.", "Choose a new folder for the demonstration (--out)."
+        )
+    for name, pixels in pictures:
+        write_png(folder / f"{name}.png", pixels.permute(1, 2, 0).numpy())
+    write_atomically(folder / "images.csv", content)
     return list_images(folder)
 
 
@@ -246,7 +253,7 @@ def _picture(
 ) -> Path:
     """Draw the images whose twins fooled most victims."""
     fooled = [sum(record.fooled for record in rows) for rows in _by_image(line.victims)]
-    known = [sum(record.right_on_clean for record in rows) for rows in _by_image(line.victims)]
+    known = [sum(record.right_on_clean for record in rows) for rows in _by_image((line.white_box, *line.victims))]
     order = sorted(range(len(clean)), key=lambda row: (-fooled[row], -known[row], row))
     store, rows = TwinFolder(line.folder), []
     for row in sorted(order[:PICTURED]):
@@ -258,8 +265,8 @@ def _picture(
         path,
         rows,
         title=f"{line.recipe} on {WORDS[SURROGATE]}, at most {LEVELS} of 255 levels a pixel, {steps} steps",
-        remark=f"Shown are those of the {len(clean)} images whose twins fooled most of the three EfficientNets, "
-        "which the attack never asked. A cross marks a wrong answer.",
+        remark=f"Shown are those of the {len(clean)} images whose twins fooled most of the three victims, which the "
+        "attack never asked. A cross marks a wrong answer.",
         levels=LEVELS,
     )
     return path
@@ -279,7 +286,7 @@ def _row(record: ImageRecord, clean: Pixels, twin: Pixels, networks: Sequence[Re
         (before, after), (sure, still_sure) = best.indices.tolist(), best.values.tolist()
         answers.append(
             Answer(
-                network=WORDS[network.name],
+                network=WORDS[network.name] + (" (surrogate)" if network.name == SURROGATE else ""),
                 clean=classes[before],
                 clean_probability=sure,
                 clean_right=before == record.label,

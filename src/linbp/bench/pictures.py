@@ -17,7 +17,7 @@ __all__ = ["Answer", "PictureRow", "draw_picture", "magnified_difference"]
 INK, PALE, LINE = "#1c1c1c", "#6a6a6a", "#d8d8d8"
 RIGHT, WRONG = "#1c1c1c", "#c2410c"
 MARGIN, GAP, TOP, BOTTOM = 28, 14, 92, 48
-NETWORK_WIDTH, WORDS_WIDTH, LINE_HEIGHT, TEXT = 168, 232, 34, 16
+NETWORK_WIDTH, WORDS_WIDTH, LINE_HEIGHT, TEXT = 222, 232, 34, 16
 ENLARGED = 224
 """Images are shown pixel by pixel at this height; smaller ones are enlarged to it."""
 
@@ -123,8 +123,8 @@ def _answers(pen: ImageDraw.ImageDraw, row: PictureRow, left: int, top: int) -> 
             colour = RIGHT if right else WRONG
             if not right:
                 middle = y + 10
-                pen.line((x, middle - 4, x + 8, middle + 4), fill=WRONG, width=2)
-                pen.line((x, middle + 4, x + 8, middle - 4), fill=WRONG, width=2)
+                pen.line((x + 2, middle - 4, x + 10, middle + 4), fill=WRONG, width=2)
+                pen.line((x + 2, middle + 4, x + 10, middle - 4), fill=WRONG, width=2)
             pen.text((x + 16, y), _cut(words, room) + share, fill=colour, font=_font(TEXT))
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torchvision.models import squeezenet1_1
 
 import linbp.models
 from linbp.errors import ModelError
+from linbp.images import read_image
 from linbp.models import Model, load_model
 from linbp.models.checkpoint import read_checkpoint
 from linbp.models.demo import demo_images, imagenet_classes
@@ -47,7 +47,7 @@ def accuracy(model: Model, images: torch.Tensor, labels: torch.Tensor) -> float:
 def photographs_of_nips17(count: int) -> tuple[torch.Tensor, torch.Tensor]:
     with (PHOTOGRAPHS / "images.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))[:count]
-    pixels = [np.asarray(Image.open(PHOTOGRAPHS / row["file"]).convert("RGB")).transpose(2, 0, 1) for row in rows]
+    pixels = [read_image(PHOTOGRAPHS / row["file"]).transpose(2, 0, 1) for row in rows]
     return torch.from_numpy(np.stack(pixels)), torch.tensor([int(row["label"]) for row in rows])
 
 
