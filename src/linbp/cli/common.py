@@ -101,34 +101,35 @@ def guard(command: Callable[Parameters, Returned]) -> Callable[Parameters, Retur
     def guarded(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
         try:
             return command(*args, **kwargs)
-        except LinbpError as error:
-            lines, status = [f"Error: {error.message}", *([f"Hint: {error.hint}"] if error.hint else [])], EXIT_FAULT
-        except Interrupted as error:
-            lines, status = [f"Interrupted: {error}"], EXIT_INTERRUPTED
-        except KeyboardInterrupt:
-            lines, status = ["Interrupted."], EXIT_INTERRUPTED
         except (BrokenPipeError, typer.Exit, typer.Abort):
             raise
-        except Exception as error:
-            lines, status = _unexpected(error)
-        if kwargs.get("debug"):
-            traceback.print_exc()
-        for line in lines:
-            print(" ".join(line.split()), file=sys.stderr)
-        raise typer.Exit(status)
+        except (Exception, KeyboardInterrupt) as error:
+            if kwargs.get("debug"):
+                traceback.print_exc()
+            lines, status = _in_words(error)
+            for line in lines:
+                print(" ".join(line.split()), file=sys.stderr)
+            raise typer.Exit(status) from None
 
     return guarded
 
 
-def _unexpected(error: Exception) -> tuple[list[str], int]:
+def _in_words(error: BaseException) -> tuple[list[str], int]:
+    """Lines for people and the exit status."""
+    if isinstance(error, LinbpError):
+        return [f"Error: {error.message}", *([f"Hint: {error.hint}"] if error.hint else [])], EXIT_FAULT
+    if isinstance(error, Interrupted):
+        return [f"Interrupted: {error}"], EXIT_INTERRUPTED
+    if isinstance(error, KeyboardInterrupt):
+        return ["Interrupted."], EXIT_INTERRUPTED
     # torch.OutOfMemoryError is compared by name, so that torch need not be imported for --help.
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return [
             "Error: The memory is used up.",
             "Hint: Use a smaller --batch-size; finished images are kept.",
         ], EXIT_FAULT
-    what = f"{type(error).__name__}: {error}".split("\n")[0]
-    return [f"Error: unexpected {what} Run again with --debug to see where, and please report it."], EXIT_UNEXPECTED
+    what = f"{type(error).__name__}: {error}".strip().splitlines()[0].rstrip(".: ")
+    return [f"Error: unexpected {what}. Run again with --debug to see where, and please report it."], EXIT_UNEXPECTED
 
 
 def load_surrogate(name: str) -> Model:

@@ -1,0 +1,400 @@
+"""Every command in this process, as a user types it: output, exit status, and the two lines of an error."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from linbp.cli import common
+from linbp.cli.app import main
+from linbp.images import read_image, write_png
+
+NETWORKS = '''
+import torch
+from torch import nn
+import linbp
+
+
+def network(seed, classes=6, scale=1.0):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        layers = [nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, classes)]
+        module = nn.Sequential(*layers).double()
+    module[4].weight.data *= scale
+    return linbp.Model(module, input_size=(3, 8, 8), name=f"tiny{seed}")
+
+
+class Knowing(nn.Module):
+    """Its class is the first red level."""
+
+    def forward(self, x):
+        return -(255 * x[:, 0, 0, :1] - torch.arange(40)).abs()
+
+
+def net(): return network(0)
+def victim(): return network(1)
+def small(): return network(0, classes=3)
+def nan(): return network(0, scale=float("nan"))
+def knowing(): return linbp.Model(Knowing(), input_size=(3, 8, 8), name="knowing")
+def broken(): return undefined_name
+'''
+
+
+class Answer(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Answer]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory: networks, and six images with labels and targets in `photos`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LINBP_CACHE", str(tmp_path / "cache"))
+    Path("networks.py").write_text(NETWORKS)
+    Path("photos").mkdir()
+    lines = ["file,label,target"]
+    for number in range(6):
+        pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        write_png(f"photos/i{number}.png", pixels)
+        lines.append(f"i{number}.png,{number},{(number + 1) % 6}")
+    Path("photos/images.csv").write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+@pytest.fixture
+def linbp(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the command line in this process."""
+
+    def run(*arguments: str) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["linbp", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        status = caught.value.code
+        assert isinstance(status, int)
+        return Answer(status, *capsys.readouterr())
+
+    return run
+
+
+CRAFT = (
+    "craft",
+    "--surrogate",
+    "file:networks.py:net",
+    "--recipe",
+    "mi",
+    "--data",
+    "photos",
+    "--out",
+    "out",
+    "--steps",
+    "3",
+)
+
+
+def changed(**options: str) -> tuple[str, ...]:
+    """The craft command with other values, or with further options."""
+    arguments = dict(zip(CRAFT[1::2], CRAFT[2::2], strict=True))
+    arguments.update({f"--{name.replace('_', '-')}": value for name, value in options.items()})
+    return ("craft", *(word for pair in arguments.items() for word in pair))
+
+
+def test_the_main_job(linbp: Run, folder: Path) -> None:
+    crafted = linbp(*CRAFT)
+    assert crafted.status == 0, crafted.err
+    assert "6 twins in out: 6 made now, 0 kept from before; 3 gradients per image." in crafted.out
+    assert crafted.err == ""
+    assert sorted(path.name for path in Path("out").glob("*.png")) == [f"i{number}.png" for number in range(6)]
+    assert "0 made now, 6 kept" in linbp(*CRAFT).out
+    found = linbp("evaluate", "out", "--victim", "file:networks.py:net", "--victim", "file:networks.py:victim")
+    assert found.status == 0, found.err
+    assert "mi on tiny0, eps 8/255 (linf), 3 steps, seed 0, 6 images" in found.out
+    for word in ("tiny0", "tiny1", "fooled", "95% interval", "1 - accuracy", "L-inf"):
+        assert word in found.out
+
+
+def test_json_is_all_that_is_on_standard_output(linbp: Run) -> None:
+    crafted = json.loads(linbp(*CRAFT, "--json", "--targets", "target").out)
+    assert (crafted["images"], crafted["made"], crafted["gradients_per_image"]) == (6, 6, 3)
+    assert crafted["linf_max"] <= 8
+    found = linbp("evaluate", "out", "--victim", "file:networks.py:victim", "--json", "--csv", "records.csv")
+    result = json.loads(found.out)
+    victim = result["victims"][0]
+    with Path("records.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    known = [row for row in rows if row["clean_prediction"] == row["label"]]
+    assert len(rows) == victim["images"] == 6
+    assert len(known) == victim["right_on_clean"] == victim["fooled"]["n"]
+    assert sum(row["fooled"] == "True" for row in rows) == victim["fooled"]["successes"]
+    assert victim["hit"]["n"] == len([row for row in rows if row["hit"]])
+    assert result["finished"] is True
+    assert result["manifest"]["settings"]["targeted"] is True
+    table = linbp("evaluate", "out", "--victim", "file:networks.py:victim").out
+    assert "hit the target" in table
+    assert "any error" in table
+
+
+def test_inspect_lists_sites_and_looks_at_an_image(linbp: Run) -> None:
+    answer = linbp("inspect", "file:networks.py:net", "--image", "photos/i0.png")
+    assert answer.status == 0, answer.err
+    for word in ("tiny0: 6 classes", "1 sites, 0 junctions", "relu", "4 x 6 x 6", "predicted class", "L2 norm"):
+        assert word in answer.out
+    facts = json.loads(linbp("inspect", "file:networks.py:net", "--image", "photos/i0.png", "--json").out)
+    assert facts["sites"] == [
+        {
+            "index": 0,
+            "fraction": 0.0,
+            "op": "relu",
+            "module_path": "1",
+            "shape": [4, 6, 6],
+            "kind": "plain",
+            "junction": None,
+        }
+    ]
+    assert sum(entry["probability"] for entry in facts["image"]["top"]) < 1
+    assert facts["image"]["gradient_l2"] > 0
+
+
+@pytest.mark.parametrize(
+    ("topic", "name"),
+    [
+        ("recipes", "mdi2fgsm"),
+        ("rules", "linbp"),
+        ("transforms", "di"),
+        ("objectives", "ce"),
+        ("estimators", "plain"),
+        ("updates", "mi"),
+        ("starts", "random-start"),
+        ("models", "torchvision"),
+    ],
+)
+def test_every_topic_is_listed_and_every_name_shown(linbp: Run, topic: str, name: str) -> None:
+    listed = json.loads(linbp("list", topic, "--json").out)[topic]
+    assert name in [entry["name"] for entry in listed]
+    assert all(entry["summary"] for entry in listed)
+    assert name in linbp("list", topic).out
+    if topic != "models":
+        for entry in listed:
+            shown = json.loads(linbp("show", entry["name"], "--json").out)
+            assert topic in [f"{one['kind']}s" for one in shown]
+            text = linbp("show", entry["name"]).out
+            for one in shown:
+                assert all(parameter["name"] in text for parameter in one["parameters"])
+
+
+def test_show_tells_formula_and_defaults(linbp: Run) -> None:
+    text = linbp("show", "linbp").out
+    for words in (
+        "recipe linbp(start, rebalance=branch, gamma=1.0",
+        "rule linbp(",
+        "arXiv 2012.03528",
+        "must be given",
+    ):
+        assert words in text
+
+
+@pytest.mark.parametrize("command", ["inspect", "craft", "evaluate", "list", "show", "demo"])
+def test_every_help_teaches_by_example(linbp: Run, command: str) -> None:
+    answer = linbp(command, "--help")
+    assert answer.status == 0
+    assert f"linbp {command}" in answer.out
+    assert "Examples" in answer.out
+    assert "[bold]" not in answer.out
+
+
+def two_lines(answer: Answer, *words: str) -> None:
+    """An error's form: exit status 2, one line and a hint, nothing on standard output."""
+    assert answer.status == 2, answer
+    assert answer.out == ""
+    lines = answer.err.splitlines()
+    assert len(lines) == 2, answer.err
+    assert lines[0].startswith("Error: ")
+    assert lines[1].startswith("Hint: ")
+    for word in words:
+        assert word in answer.err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"recipe": "mifgms"}, ("'mifgms'", "'mifgsm'")),
+        ({"recipe": "mi(decya=2)"}, ("'decya'", "'decay'")),
+        ({"recipe": "mi + mi"}, ("mi",)),
+        ({"recipe": "linbp(start=99)"}, ("99", "linbp inspect")),
+        ({"recipe": "fgsm"}, ("one step",)),
+        ({"eps": "-8/255"}, ("-8/255",)),
+        ({"eps": "nan"}, ("nan",)),
+        ({"eps": "eight"}, ("eight", "8/255")),
+        ({"eps": "8"}, ("did you mean 8/255",)),
+        ({"step_size": "0"}, ("step-size",)),
+        ({"steps": "0"}, ("0",)),
+        ({"device": "gpu7"}, ("'gpu7'", "cpu")),
+        ({"data": "gone"}, ("gone does not exist",)),
+        ({"data": "empty"}, ("empty holds no images",)),
+        ({"data": "photos/i0.png"}, ("is an image, not a list",)),
+        ({"targets": "aim"}, ("'aim'",)),
+        ({"first_label": "1"}, ("line 2 of", "is 0")),
+        ({"surrogate": "resnet50"}, ("'resnet50'", "torchvision:")),
+        ({"surrogate": "file:networks.py:nte"}, ("'nte'", "'net'")),
+        ({"surrogate": "file:networks.py:broken"}, ("networks.py", "undefined_name")),
+        ({"surrogate": "file:networks.py:small"}, ("'i3' is 3", "--first-label 1")),
+        ({"surrogate": "file:networks.py:nan"}, ("NaN",)),
+        ({"out": "photos"}, ("not empty",)),
+        ({"out": "networks.py"}, ("networks.py",)),
+        ({"out": "networks.py/out"}, ("networks.py",)),
+    ],
+)
+def test_bad_input_of_craft_gives_two_lines(linbp: Run, options: dict[str, str], words: tuple[str, ...]) -> None:
+    Path("empty").mkdir()
+    two_lines(linbp(*changed(**options)), *words)
+    assert not list(Path().glob("out/*.png"))
+
+
+def test_bad_images_give_two_lines(linbp: Run) -> None:
+    content = Path("photos/i4.png").read_bytes()
+    Path("photos/i4.png").write_bytes(content[: len(content) // 2])
+    two_lines(linbp(*CRAFT), "i4.png", "cannot be read")
+    Path("photos/i4.png").unlink()
+    two_lines(linbp(*CRAFT), "i4.png", "line 6", "does not exist")
+    Path("photos/images.csv").unlink()
+    two_lines(linbp(*CRAFT), "'i0' has no label", "--labels predicted")
+    assert linbp(*CRAFT, "--labels", "predicted").status == 0
+
+
+def test_labels_counted_from_one_are_suspected(linbp: Run) -> None:
+    lines = ["file,label"]
+    for label in range(1, 21):
+        pixels = np.zeros((8, 8, 3), np.uint8)
+        pixels[0, 0, 0] = label - 1
+        write_png(f"photos/k{label}.png", pixels)
+        lines.append(f"k{label}.png,{label}")
+    Path("list.csv").write_text("\n".join(lines).replace("\nk", "\nphotos/k"))
+    command = changed(surrogate="file:networks.py:knowing", data="list.csv", recipe="ifgsm")
+    two_lines(linbp(*command), "count from 1", "--first-label 1", "--trust-labels")
+    assert linbp(*command, "--first-label", "1").status == 0
+    assert (
+        linbp(*changed(surrogate="file:networks.py:knowing", data="list.csv", out="two"), "--trust-labels").status == 0
+    )
+
+
+def test_a_changed_setting_is_named(linbp: Run) -> None:
+    linbp(*CRAFT)
+    two_lines(linbp(*changed(eps="16/255", seed="3")), "eps: 0.0313", "-> 0.0627", "seed: 0 -> 3", "--out")
+    assert linbp(*changed(batch_size="2", threads="1", device="cpu")).status == 0
+
+
+def test_bad_input_of_evaluate_gives_two_lines(linbp: Run) -> None:
+    linbp(*CRAFT)
+    two_lines(linbp("evaluate", "gone", "--victim", "file:networks.py:net"), "gone", "manifest.json")
+    two_lines(linbp("evaluate", "out", "--victim", "file:networks.py:small"), "3 classes", "'i3'")
+    two_lines(linbp("evaluate", "out", "--victim", "file:networks.py:nan"), "NaN")
+    two_lines(linbp("evaluate", "out", "--victim", "gone.onnx"), "gone.onnx")
+    two_lines(linbp("evaluate", "out", "--victim", "file:networks.py:net", "--csv", "gone/x.csv"), "gone/x.csv")
+    pixels = read_image("out/i1.png")
+    write_png("out/i1.png", 255 - pixels)
+    two_lines(linbp("evaluate", "out", "--victim", "file:networks.py:net"), "i1.png", "recorded")
+    Path("out/i1.png").unlink()
+    two_lines(linbp("evaluate", "out", "--victim", "file:networks.py:net"), "i1.png", "does not exist")
+
+
+def test_other_bad_input_gives_two_lines(linbp: Run) -> None:
+    two_lines(linbp("show", "mo"), "'mo'")
+    two_lines(linbp("inspect", "file:networks.py:net", "--image", "gone.png"), "gone.png")
+    two_lines(linbp("inspect", "timm:resnet81.x"), "resnet81")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("craft",), ("evaluate", "out"), ("list", "nothing"), ("nothing",), ("craft", "--x")]
+)
+def test_wrong_usage_exits_with_2(linbp: Run, arguments: tuple[str, ...]) -> None:
+    answer = linbp(*arguments)
+    assert answer.status == 2
+    assert answer.out == ""
+
+
+def test_a_full_disk_gives_two_lines_and_loses_nothing(linbp: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    replaced, replace = 0, os.replace
+
+    def full(source: Any, target: Any) -> None:
+        nonlocal replaced
+        replaced += str(target).endswith(".png")
+        if replaced > 4:
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        two_lines(linbp(*CRAFT), "No space left on device", "finished images are kept")
+    assert "2 made now, 4 kept" in linbp(*CRAFT).out
+
+
+def test_debug_shows_the_traceback(linbp: Run) -> None:
+    answer = linbp(*changed(eps="-1"), "--debug")
+    assert answer.status == 2
+    assert "Traceback" in answer.err
+    assert answer.err.splitlines()[-2].startswith("Error: ")
+
+
+def test_an_unexpected_error_gives_one_line_and_status_1(linbp: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str) -> None:
+        raise RuntimeError("first line\nsecond line")
+
+    monkeypatch.setattr("linbp.cli.inspect.load_surrogate", fail)
+    answer = linbp("inspect", "file:networks.py:net")
+    assert (answer.status, answer.out) == (1, "")
+    assert answer.err.splitlines() == [
+        "Error: unexpected RuntimeError: first line. Run again with --debug to see where, and please report it."
+    ]
+
+
+def test_used_up_memory_hints_at_the_batch_size(linbp: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("linbp.attack.folder.craft_batch", fail)
+    two_lines(linbp(*CRAFT), "memory", "--batch-size")
+
+
+def test_ctrl_c_says_what_is_kept(linbp: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from linbp.attack import folder as job
+
+    calls, work = 0, job.craft_batch
+
+    def interrupted(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            raise KeyboardInterrupt
+        return work(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "craft_batch", interrupted)
+        answer = linbp(*CRAFT, "--batch-size", "4")
+    assert answer.status == 130
+    assert answer.err.splitlines() == [
+        "Interrupted: 4 of 6 twins are finished and kept in out; the same command goes on from there."
+    ]
+    assert "2 made now, 4 kept" in linbp(*CRAFT).out
+
+
+def test_bars_are_drawn_for_people_only(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    for quiet in (True, False):
+        with common.progress_bars(quiet) as tell:
+            tell("crafting", 1, 2)
+            tell("crafting", 2, 2)
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert ("crafting" in err) is not quiet

@@ -1,0 +1,143 @@
+"""The command line as a process of its own: killed, interrupted, out of disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from linbp.images import write_png
+
+COUNT = 12
+
+# float32, as users run it: the twins of a rerun must be the same bits all the same.
+NETWORK = """
+import torch
+from torch import nn
+import linbp
+
+
+def net():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layers = [nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU()]
+        head = [nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 6)]
+        return linbp.Model(nn.Sequential(*layers, *head), input_size=(3, 12, 12), name="net")
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The working directory: a network, and twelve images in `photos`."""
+    (tmp_path / "networks.py").write_text(NETWORK)
+    (tmp_path / "photos").mkdir()
+    lines = ["file,label"]
+    for number in range(COUNT):
+        pixels = np.random.default_rng(number).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+        write_png(tmp_path / "photos" / f"i{number}.png", pixels)
+        lines.append(f"i{number}.png,{number % 6}")
+    (tmp_path / "photos" / "images.csv").write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+def arguments(out: str, steps: int) -> list[str]:
+    return [
+        *(sys.executable, "-m", "linbp.cli", "craft", "--surrogate", "file:networks.py:net"),
+        *("--recipe", "linbp(start=0.5) + pgd + di + mi", "--data", "photos", "--out", out),
+        *("--steps", str(steps), "--batch-size", "2"),
+    ]
+
+
+def start(command: list[str], folder: Path, **options: object) -> subprocess.Popen[str]:
+    environment = {**os.environ, "LINBP_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
+
+
+def wait_for_twins(folder: Path, count: int, process: subprocess.Popen[str]) -> None:
+    """Until so many records are there; fails if the process ends before."""
+    records = folder / "out" / "records.jsonl"
+    while not (records.exists() and records.read_bytes().count(b"\n") >= count):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix in (".png", ".jsonl")}
+
+
+@pytest.mark.slow
+def test_killed_or_interrupted_jobs_go_on_to_the_same_bits(folder: Path) -> None:
+    # Steps enough that a batch takes some tenths of a second, so that the signals come in the middle.
+    steps = 60
+    killed = start(arguments("out", steps), folder)
+    wait_for_twins(folder, 3, killed)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL
+    kept = (folder / "out" / "records.jsonl").read_bytes().count(b"\n")
+    assert 3 <= kept < COUNT
+
+    interrupted = start(arguments("out", steps), folder)
+    wait_for_twins(folder, kept + 2, interrupted)
+    interrupted.send_signal(signal.SIGINT)
+    out, err = interrupted.communicate()
+    assert interrupted.returncode == 130, err
+    assert out == ""
+    kept = (folder / "out" / "records.jsonl").read_bytes().count(b"\n")
+    assert err.splitlines() == [
+        f"Interrupted: {kept} of {COUNT} twins are finished and kept in out; the same command goes on from there."
+    ]
+    assert kept < COUNT
+
+    last = start([*arguments("out", steps), "--json"], folder)
+    out, err = last.communicate()
+    assert (last.returncode, err) == (0, "")
+    assert (json.loads(out)["made"], json.loads(out)["kept"]) == (COUNT - kept, kept)
+    assert len(json.loads(out)["manifest"]["runs"]) == 3
+
+    whole = start(arguments("whole", steps), folder)
+    whole.communicate()
+    assert whole.returncode == 0
+    assert contents(folder / "out") == contents(folder / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
+def test_a_limit_on_file_sizes_gives_two_lines(folder: Path) -> None:
+    import resource
+
+    pixels = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    write_png(folder / "photos" / "i5.png", pixels)
+    warm = start(arguments("warm", 2), folder)  # fills the cache of programs, whose files are large too
+    assert warm.communicate()[1] == ""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+
+    process = start(arguments("out", 2), folder, preexec_fn=limit)
+    out, err = process.communicate()
+    assert (process.returncode, out) == (2, "")
+    lines = err.splitlines()
+    assert len(lines) == 2, err
+    assert "i5.png cannot be written: File too large" in lines[0]
+    assert lines[1].startswith("Hint: ")
+    again = start([*arguments("out", 2), "--json"], folder)
+    out, err = again.communicate()
+    assert (again.returncode, err) == (0, "")
+    assert json.loads(out)["kept"] > 0
+    assert contents(folder / "out") == contents(folder / "warm")
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    script = "import sys, linbp.cli.app; print([name for name in ('torch', 'timm', 'scipy') if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
