@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
-CODE := src tests docs/hooks.py $(wildcard scripts experiments benchmarks)
+CODE := src tests docs $(wildcard scripts experiments benchmarks)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format types docs pytest clean
@@ -29,7 +29,7 @@ types: $(VENV)/test.stamp  ## mypy --strict
 	$(BIN)/mypy --strict src
 
 docs: $(VENV)/test.stamp  ## build the pages into site/
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 pytest: $(VENV)/test.stamp  ## the tests alone
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/pytest

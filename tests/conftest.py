@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,14 @@ SHARED = Path(__file__).parents[1] / ".." / "shared"
 def shared() -> Path:
     """The folder of photographs and trained networks beside the repository; tests that ask for it need it there."""
     return SHARED
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Captured programs go into a folder of the run's own, not into the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LINBP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

