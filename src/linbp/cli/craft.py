@@ -7,21 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from linbp.cli.common import (
-    BatchSize,
-    Debug,
-    Device,
-    Interrupted,
-    Json,
-    Threads,
-    command_line,
-    guard,
-    load_surrogate,
-    print_json,
-    progress_bars,
-    stdout,
-    usable_device,
-)
+from linbp.cli.guard import Interrupted, guard
+from linbp.cli.options import BatchSize, Debug, Device, Json, Threads, command_line, load_surrogate, usable_device
+from linbp.cli.output import print_json, progress_bars, stdout
 
 if TYPE_CHECKING:
     from linbp.attack.folder import FolderReport

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
-from linbp.cli.common import Debug, Interrupted, Json, add_row, guard, print_json, progress_bars, share, stdout
+from linbp.cli.guard import Interrupted, guard
+from linbp.cli.options import Debug, Json
+from linbp.cli.output import add_row, make_table, print_json, progress_bars, share, stdout
 
 if TYPE_CHECKING:
     from linbp.bench import DemoResult
@@ -51,10 +52,10 @@ def demo(
 
 def _print(result: DemoResult) -> None:
     console = stdout()
-    table = Table("recipe", title=f"Share of images that each network no longer knows, eps {result.eps}")
-    names = [evaluation.name for evaluation in (result.recipes[0].white_box, *result.recipes[0].victims)]
-    for number, name in enumerate(names):
-        table.add_column(f"{name}\n({'surrogate' if number == 0 else 'victim'})", justify="right")
+    first = result.recipes[0]
+    heads = [f"{first.white_box.name}\n(surrogate)", *(f"{victim.name}\n(victim)" for victim in first.victims)]
+    title = f"Share of images that each network no longer knows, eps {result.eps}"
+    table = make_table("recipe", *heads, right=heads, title=title)
     for line in result.recipes:
         numbers = [evaluation.statistics.fooled for evaluation in (line.white_box, *line.victims)]
         add_row(table, line.recipe, *(f"{share(one)}\n{one.low:.0%} to {one.high:.0%}" for one in numbers))

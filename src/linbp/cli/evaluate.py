@@ -6,22 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
-from linbp.cli.common import (
-    BatchSize,
-    Debug,
-    Device,
-    Json,
-    Threads,
-    add_row,
-    guard,
-    print_json,
-    progress_bars,
-    share,
-    stdout,
-    usable_device,
-)
+from linbp.cli.guard import guard
+from linbp.cli.options import BatchSize, Debug, Device, Json, Threads, usable_device
+from linbp.cli.output import add_row, make_table, print_json, progress_bars, share, stdout
 
 if TYPE_CHECKING:
     from linbp.evaluation import FolderEvaluation
@@ -102,26 +90,25 @@ def _print(result: FolderEvaluation) -> None:
     if found < result.expected:
         console.print(f"Unfinished: {found} of {result.expected} twins are counted.")
     targeted = bool(settings["targeted"])
-    table = Table("victim")
     heads = ["right on clean", "hit the target" if targeted else "fooled", "95% interval"]
-    for head in [*heads, *(["any error"] if targeted else []), "1 - accuracy", "L-inf mean", "max", "L2 mean"]:
-        table.add_column(head, justify="right")
+    heads += [*(["fooled"] if targeted else []), "1 - accuracy", "L-inf (max)", "L2"]
+    table = make_table("victim", *heads, right=heads)
     for evaluation in result.evaluations:
         numbers = evaluation.statistics
         add_row(
             table,
             evaluation.name,
-            f"{numbers.right_on_clean} of {numbers.images}",
+            f"{numbers.right_on_clean}/{numbers.images}",
             share(numbers.success),
             f"{numbers.success.low:.1%} to {numbers.success.high:.1%}",
             *([share(numbers.fooled)] if targeted else []),
-            share(numbers.wrong),
-            f"{numbers.linf_mean:.2f}",
-            str(numbers.linf_max),
+            f"{numbers.wrong.value:.1%}",
+            f"{numbers.linf_mean:.2f} ({numbers.linf_max})",
             f"{numbers.l2_mean:.3f}",
         )
     console.print(table)
     console.print(
-        "L-inf in levels of 0 to 255, L2 with images in [0, 1], means over all images. "
-        + ("Hits are counted where the target is not the label." if targeted else ""),
+        "Over all images: 1 - accuracy; mean and largest L-inf in levels of 0 to 255; mean L2 with images in [0, 1]."
+        + (" Hits are counted where the target is not the label." if targeted else ""),
+        markup=False,
     )

@@ -6,20 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
-from linbp.cli.common import (
-    Debug,
-    Device,
-    Json,
-    add_row,
-    guard,
-    load_surrogate,
-    print_json,
-    progress_bars,
-    stdout,
-    usable_device,
-)
+from linbp.cli.guard import guard
+from linbp.cli.options import Debug, Device, Json, load_surrogate, usable_device
+from linbp.cli.output import add_row, make_table, print_json, progress_bars, stdout
 
 if TYPE_CHECKING:
     from linbp.graph import Surrogate
@@ -95,12 +85,16 @@ def _facts(surrogate: Surrogate) -> dict[str, Any]:
                 "module_path": junction.module_path,
                 "fork_path": junction.fork_path,
                 "sites": list(junction.sites),
-                "skip": "identity" if junction.skip_is_identity else f"{len(junction.skip)} operations",
+                "skip": "identity" if junction.skip_is_identity else _operations(len(junction.skip)),
                 "closed": junction.closed,
             }
             for junction in surrogate.junctions
         ],
     }
+
+
+def _operations(count: int) -> str:
+    return "1 operation" if count == 1 else f"{count} operations"
 
 
 def _look(surrogate: Surrogate, pixels: Any) -> dict[str, Any]:
@@ -132,7 +126,7 @@ def _print(facts: dict[str, Any]) -> None:
     )
     for note in model["notes"]:
         console.print(f"Note: {note}", markup=False)
-    sites = Table(
+    sites = make_table(
         "index", "fraction", "op", "module path", "shape", "kind", "junction", title="Sites, in execution order"
     )
     for site in facts["sites"]:
@@ -142,13 +136,13 @@ def _print(facts: dict[str, Any]) -> None:
             f"{site['fraction']:.3f}",
             site["op"],
             site["module_path"] or "(top)",
-            " x ".join(map(str, site["shape"])),
+            "x".join(map(str, site["shape"])),
             site["kind"],
             "" if site["junction"] is None else str(site["junction"]),
         )
     console.print(sites)
     if facts["junctions"]:
-        table = Table("junction", "module path", "fork", "sites in the branch", "skip", "closed", title="Junctions")
+        table = make_table("junction", "module path", "fork", "sites in branch", "skip", "closed", title="Junctions")
         for one in facts["junctions"]:
             add_row(
                 table,

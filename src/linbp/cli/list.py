@@ -6,9 +6,10 @@ import inspect
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.table import Table
 
-from linbp.cli.common import Debug, Json, add_row, guard, print_json, stdout
+from linbp.cli.guard import guard
+from linbp.cli.options import Debug, Json
+from linbp.cli.output import add_row, make_table, print_json, stdout
 
 __all__ = ["list_parts"]
 
@@ -36,7 +37,7 @@ def list_parts(
         print_json({topic: found})
         return
     console = stdout()
-    table = Table(
+    table = make_table(
         "source" if topic == "models" else "name", "how to name a network" if topic == "models" else "what it is"
     )
     for entry in found:

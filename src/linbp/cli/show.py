@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
-from linbp.cli.common import Debug, Json, add_row, guard, print_json, stdout
+from linbp.cli.guard import guard
+from linbp.cli.options import Debug, Json
+from linbp.cli.output import add_row, make_table, print_json, stdout
 
 __all__ = ["show"]
 
@@ -69,7 +70,7 @@ def _print(entry: dict[str, Any]) -> None:
     console.print(entry["doc"], markup=False)
     console.print()
     if entry["parameters"]:
-        table = Table("parameter", "default", "type")
+        table = make_table("parameter", "default", "type")
         for one in entry["parameters"]:
             add_row(table, one["name"], "must be given" if one["required"] else _written(one["default"]), one["type"])
         console.print(table)

@@ -1,0 +1,66 @@
+"""What goes wrong becomes two lines for people and an exit status for machines."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import traceback
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import typer
+
+from linbp.errors import LinbpError
+
+__all__ = ["Interrupted", "guard"]
+
+Parameters = ParamSpec("Parameters")
+Returned = TypeVar("Returned")
+
+EXIT_UNEXPECTED, EXIT_FAULT, EXIT_INTERRUPTED = 1, 2, 130
+
+
+class Interrupted(Exception):
+    """Ctrl-C, with one line on what is kept and how to go on."""
+
+
+def guard(command: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
+    """Decorator of a command: what goes wrong becomes lines for people and an exit status for machines.
+
+    A fault of the user's gives two lines and status 2, Ctrl-C one line and 130, anything else one line and 1. The
+    traceback is shown with `--debug` only.
+    """
+
+    @functools.wraps(command)
+    def guarded(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
+        try:
+            return command(*args, **kwargs)
+        except (BrokenPipeError, typer.Exit, typer.Abort):
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            if kwargs.get("debug"):
+                traceback.print_exc()
+            lines, status = _in_words(error)
+            for line in lines:
+                print(" ".join(line.split()), file=sys.stderr)
+            raise typer.Exit(status) from None
+
+    return guarded
+
+
+def _in_words(error: BaseException) -> tuple[list[str], int]:
+    """Lines for people and the exit status."""
+    if isinstance(error, LinbpError):
+        return [f"Error: {error.message}", *([f"Hint: {error.hint}"] if error.hint else [])], EXIT_FAULT
+    if isinstance(error, Interrupted):
+        return [f"Interrupted: {error}"], EXIT_INTERRUPTED
+    if isinstance(error, KeyboardInterrupt):
+        return ["Interrupted."], EXIT_INTERRUPTED
+    # torch.OutOfMemoryError is compared by name, so that torch need not be imported for --help.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return [
+            "Error: The memory is used up.",
+            "Hint: Use a smaller --batch-size; finished images are kept.",
+        ], EXIT_FAULT
+    what = f"{type(error).__name__}: {error}".strip().splitlines()[0].rstrip(".: ")
+    return [f"Error: unexpected {what}. Run again with --debug to see where, and please report it."], EXIT_UNEXPECTED

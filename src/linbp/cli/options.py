@@ -1,0 +1,70 @@
+"""Options that several commands share, and what their values stand for."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from linbp.errors import ModelError
+
+if TYPE_CHECKING:
+    from linbp.models import Model
+
+__all__ = ["BatchSize", "Debug", "Device", "Json", "Threads", "command_line", "load_surrogate", "usable_device"]
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines, and nothing else, on standard output.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Device = Annotated[
+    str | None,
+    typer.Option("--device", help="Where networks run: cpu, cuda, cuda:1, mps. Default: cpu.", metavar="NAME"),
+]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images at a time.")]
+Threads = Annotated[
+    int, typer.Option("--threads", min=1, help="Threads that decode images; results do not depend on it.")
+]
+
+
+def command_line() -> str:
+    """What the user typed, for the records."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def load_surrogate(name: str) -> Model:
+    """The network of that name.
+
+    Raises:
+        ModelError: there is none, or it gives no gradients.
+    """
+    from linbp.models import Model, load_model
+
+    model = load_model(name)
+    if not isinstance(model, Model):
+        raise ModelError(
+            f"{model.name} gives no gradients, so it cannot be a surrogate.",
+            "Use it as a --victim, and a network of PyTorch's as the surrogate.",
+        )
+    return model
+
+
+def usable_device(name: str | None) -> str | None:
+    """`name` if networks can run there.
+
+    Raises:
+        ModelError: PyTorch has no such device here.
+    """
+    import torch
+
+    if name is not None:
+        try:
+            torch.zeros(1, device=name)
+        # Each back end of PyTorch has exceptions of its own.
+        except Exception as error:
+            raise ModelError(
+                f"There is no device {name!r} here: {str(error).splitlines()[0]}",
+                "Use cpu, or one that this machine and this build of PyTorch have, such as cuda or mps.",
+            ) from error
+    return name

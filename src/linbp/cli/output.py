@@ -1,0 +1,78 @@
+"""Tables and progress bars for people, JSON for machines."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Collection, Iterator
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from linbp.evaluation import Rate
+
+__all__ = ["add_row", "make_table", "print_json", "progress_bars", "share", "stdout"]
+
+
+def stdout() -> Console:
+    """Where tables go: as wide as the terminal, and wide enough for a table where there is none."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=160)
+
+
+def make_table(*columns: str, title: str | None = None, right: Collection[str] = ()) -> Table:
+    """An empty table that is narrow enough for a terminal of 80 columns; long names are folded, never cut.
+
+    Args:
+        columns: their names.
+        title: of the table.
+        right: names of the columns whose cells stand on the right.
+    """
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for name in columns:
+        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    return table
+
+
+def add_row(table: Table, *cells: str) -> None:
+    """Add a row of plain text: brackets in names are no markup."""
+    table.add_row(*(Text(cell) for cell in cells))
+
+
+def share(rate: Rate) -> str:
+    """A rate with what it was counted over."""
+    return "none counted" if rate.value is None else f"{rate.value:.1%} ({rate.successes}/{rate.n})"
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+@contextlib.contextmanager
+def progress_bars(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """A function (stage, done, total) that draws one bar a stage, with the time left, on standard error.
+
+    Nothing is drawn where `quiet`, or where standard error is not a terminal.
+    """
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    tasks: dict[str, TaskID] = {}
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bars:
+
+        def tell(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield tell
