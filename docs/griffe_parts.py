@@ -10,8 +10,8 @@ from griffe import Class, Decorator, Expr, ExprCall, ExprKeyword, ExprName, Exte
 class RegisteredParts(Extension):
     """Add the decorator that `linbp.parts.part` applies to every class that it decorates."""
 
-    def on_class(self, *, cls: Class, **_: Any) -> None:
-        """Called once the class, its decorators and its members have been read."""
+    def on_class_members(self, *, cls: Class, **_: Any) -> None:
+        """Called when a class has been read, and before griffe looks for dataclasses."""
         for decorator in list(cls.decorators):
             value = decorator.value
             if isinstance(value, Expr) and value.canonical_path == "linbp.parts.part":

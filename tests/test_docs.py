@@ -25,6 +25,7 @@ from linbp.cli.app import app
 
 ROOT = Path(__file__).parents[1]
 FENCE = re.compile(r'^```(?P<language>\w+)(?: title="(?P<title>[^"]+)")?\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL)
+LINE = re.compile(r"^(?:linbp|sgm)\([a-z]+=.*$", re.MULTILINE)
 OPTION, SUM = (
     re.compile(r'--recipe "([^"$]+)"'),
     re.compile(r"`((?:linbp|sgm)\([a-z]+=(?!\.\.\.)[^`]*\)(?: \+ [^`]+)?)`"),
@@ -88,7 +89,7 @@ def run_shell(script: str, folder: Path) -> str:
 def shown(page: str) -> list[str]:
     """Every recipe that stands in a block or in code on a page, as `--recipe` takes it."""
     text = (ROOT / page).read_text(encoding="utf-8")
-    return OPTION.findall(text) + SUM.findall(text)
+    return OPTION.findall(text) + SUM.findall(text) + LINE.findall(text)
 
 
 @installed
