@@ -225,7 +225,8 @@ def _class_number(text: str, what: str, where: str, first_label: int) -> int:
         number = int(text)
     except ValueError:
         raise ImageError(
-            f"The {what} in {where} is {text!r}, not an integer.", "Labels are numbers of the network's classes, from 0."
+            f"The {what} in {where} is {text!r}, not an integer.",
+            "Labels are numbers of the network's classes, from 0.",
         ) from None
     if number < first_label:
         raise ImageError(

@@ -9,6 +9,7 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from statsmodels.stats.proportion import proportion_confint
 
 from linbp.evaluation import Record, rate, summarise
 
@@ -33,6 +34,7 @@ def test_an_interval_that_was_computed_by_hand() -> None:
 def test_intervals_are_wilsons(counts: tuple[int, int]) -> None:
     found = rate(*counts)
     assert (found.low, found.high) == pytest.approx(wilson(*counts), abs=1e-9)
+    assert (found.low, found.high) == pytest.approx(proportion_confint(*counts, method="wilson"), abs=1e-9)
     assert found.value is not None
     assert 0 <= found.low <= found.value + 1e-12
     assert found.value <= found.high + 1e-12 <= 1 + 2e-12
