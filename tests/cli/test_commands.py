@@ -398,3 +398,40 @@ def test_bars_are_drawn_for_people_only(capsys: pytest.CaptureFixture[str], monk
         out, err = capsys.readouterr()
         assert out == ""
         assert ("crafting" in err) is not quiet
+
+
+def test_the_demonstration_ends_with_its_table(linbp: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from linbp import bench
+    from linbp.bench.demo import DemoResult, RecipeResult
+    from linbp.evaluation import evaluate
+
+    clean, twin = (np.full((1, 3, 8, 8), level, np.uint8) for level in (5, 6))
+    knowing = evaluate("file:networks.py:knowing", clean, twin, [5])
+    line = RecipeResult(recipe="ifgsm", folder=Path("demo/ifgsm"), white_box=knowing, victims=(knowing, knowing))
+
+    def run_demo(out: Path, **_: Any) -> DemoResult:
+        return DemoResult(
+            surrogate="knowing",
+            victims=("knowing", "knowing"),
+            eps="16/255",
+            steps=50,
+            images=1,
+            recipes=(line,),
+            picture=out / "demo.png",
+            seconds=2.0,
+        )
+
+    monkeypatch.setattr(bench, "run_demo", run_demo)
+    answer = linbp("demo", "--out", "here")
+    assert answer.status == 0, answer.err
+    for words in ("(surrogate)", "(victim)", "ifgsm", "100.0% (1/1)", "21% to 100%", "images are few", "here/demo.png"):
+        assert words in answer.out
+    assert json.loads(linbp("demo", "--json").out)["recipes"][0]["victims"][0]["fooled"]["n"] == 1
+
+    def interrupted(out: Path, **_: Any) -> DemoResult:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench, "run_demo", interrupted)
+    answer = linbp("demo", "--out", "here")
+    assert (answer.status, answer.out) == (130, "")
+    assert "kept in here" in answer.err

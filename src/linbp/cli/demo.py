@@ -53,7 +53,8 @@ def demo(
 def _print(result: DemoResult) -> None:
     console = stdout()
     first = result.recipes[0]
-    heads = [f"{first.white_box.name}\n(surrogate)", *(f"{victim.name}\n(victim)" for victim in first.victims)]
+    heads = [f"{_words(first.white_box.name)}\n(surrogate)"]
+    heads += [f"{_words(victim.name)}\n(victim)" for victim in first.victims]
     title = f"Share of images that each network no longer knows, eps {result.eps}"
     table = make_table("recipe", *heads, right=heads, title=title)
     for line in result.recipes:
@@ -63,3 +64,10 @@ def _print(result: DemoResult) -> None:
     console.print(f"Below each share its 95% interval. {result.remark}", markup=False)
     console.print(f"Picture: {result.picture}   Twins and numbers: {result.picture.parent}", markup=False)
     console.print(f"{result.images} images, {result.steps} steps, {result.seconds:.0f} seconds.", markup=False)
+
+
+def _words(name: str) -> str:
+    """What people call a network."""
+    from linbp.bench.demo import WORDS
+
+    return WORDS.get(name, name)
