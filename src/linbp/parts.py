@@ -9,6 +9,8 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any, Literal, TypeVar, get_args
 
+from typing_extensions import dataclass_transform
+
 from linbp.errors import RecipeError, nearest_name
 
 __all__ = ["Kind", "find", "grammar_name", "kinds", "names", "number", "one_of", "part", "register"]
@@ -16,7 +18,7 @@ __all__ = ["Kind", "find", "grammar_name", "kinds", "names", "number", "one_of",
 Kind = Literal["recipe", "rule", "transform", "objective", "estimator", "update", "start"]
 """What a part does. Each kind is a word of the documentation; `start` is where the first step begins."""
 
-Registered = TypeVar("Registered", bound=Callable[..., Any])
+Class = TypeVar("Class")
 
 _registry: dict[Kind, dict[str, Callable[..., Any]]] = {kind: {} for kind in get_args(Kind)}
 
@@ -38,7 +40,8 @@ def register(kind: Kind, name: str, thing: Callable[..., Any]) -> None:
     _registry[kind][name] = thing
 
 
-def part(kind: Kind, name: str) -> Callable[[type[Any]], type[Any]]:
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def part(kind: Kind, name: str) -> Callable[[type[Class]], type[Class]]:
     """Class decorator: make a frozen, keyword-only dataclass of the class and register it as `name`.
 
     Args:
@@ -46,11 +49,11 @@ def part(kind: Kind, name: str) -> Callable[[type[Any]], type[Any]]:
         name: its word in the grammar of recipes, such as `di`.
     """
 
-    def decorate(cls: type[Any]) -> type[Any]:
-        frozen = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+    def decorate(cls: type[Class]) -> type[Class]:
+        frozen: Any = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
         frozen.kind, frozen.grammar_name = kind, name
         register(kind, name, frozen)
-        return frozen
+        return cls
 
     return decorate
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -45,7 +46,7 @@ def prepare(model: Model | Surrogate, recipe: Recipe, device: str | torch.device
     return surrogate.with_rule(recipe.rules) if recipe.rules else surrogate
 
 
-def craft(  # noqa: PLR0913
+def craft(
     model: Model | Surrogate,
     images: Images,
     labels: Any,
@@ -105,6 +106,13 @@ def craft(  # noqa: PLR0913
     radius = radii(eps, count)
     sizes = _sizes(step_size, norm, radius, steps, recipe)
     total, done = steps * count, 0
+
+    def advance(members: int) -> None:
+        nonlocal done
+        done += members
+        if progress is not None:
+            progress(done, total)
+
     twins: list[torch.Tensor] = []
     for begin in range(0, count, batch_size):
         rows = slice(begin, begin + batch_size)
@@ -116,12 +124,6 @@ def craft(  # noqa: PLR0913
         )
         size = torch.tensor(sizes[rows], dtype=torch.float64).to(clean).view(-1, 1, 1, 1)
 
-        def on_step(members: int = len(clean)) -> None:
-            nonlocal done
-            done += members
-            if progress is not None:
-                progress(done, total)
-
         found = run(
             surrogate,
             recipe,
@@ -131,7 +133,7 @@ def craft(  # noqa: PLR0913
             step_size=size,
             seed=seed,
             ids=names[rows],
-            on_step=on_step,
+            on_step=partial(advance, len(clean)),
         )
         twins.append(found.cpu() if given.device.type == "cpu" else found.to(given.device))
     whole = torch.cat(twins) if twins else given.to(surrogate.dtype)
@@ -170,7 +172,7 @@ def _check_classes(classes: Any, count: int, number: int, what: str) -> torch.Te
     wrong = ((given < 0) | (given >= number)).nonzero().flatten().tolist()
     if wrong:
         raise ImageError(
-            f"The {what} of image {wrong[0]} is {int(given[wrong[0]])}, and the network's classes are 0 to {number - 1}.",
+            f"The {what} of image {wrong[0]} is {int(given[wrong[0]])}; the network's classes are 0 to {number - 1}.",
             "Labels count from 0: if yours count from 1, subtract 1.",
         )
     return given

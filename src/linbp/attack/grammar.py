@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from linbp.errors import RecipeError, nearest_name
 from linbp.parts import find
@@ -174,7 +174,7 @@ class _Parser:
         self._take("sign")
         return True
 
-    def _fail(self, expected: str, back: int = 0) -> Any:
+    def _fail(self, expected: str, back: int = 0) -> NoReturn:
         place = self.at - back
         rest = self.text[place:].strip()
         seen = f"before {rest[:20]!r}" if rest else "at the end"

@@ -37,8 +37,8 @@ def check_labels(
         if not 0 <= label < classes:
             raise ImageError(
                 f"The {what} of image {image_id!r} is {label}, but {network} has the classes 0 to {classes - 1}.",
-                "Labels must be classes of this network, counted from 0; a list that counts from 1, as NIPS 2017's does, "
-                "needs --first-label 1 (first_label=1 in Python).",
+                "Labels must be classes of this network, counted from 0; a list that counts from 1, as NIPS 2017's "
+                "does, needs --first-label 1 (first_label=1 in Python).",
             )
 
 

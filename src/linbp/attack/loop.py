@@ -16,7 +16,7 @@ from linbp.graph import Surrogate
 __all__ = ["run"]
 
 
-def run(  # noqa: PLR0913
+def run(
     surrogate: Surrogate,
     recipe: Recipe,
     goal: Goal,
@@ -68,7 +68,7 @@ def run(  # noqa: PLR0913
     return budget.finish(images)
 
 
-def _gradient(  # noqa: PLR0913
+def _gradient(
     surrogate: Surrogate, recipe: Recipe, goal: Goal, budget: Budget, draws: Draws, at: torch.Tensor
 ) -> torch.Tensor:
     """The gradient of every image's own objective, with respect to the image, through the transforms."""

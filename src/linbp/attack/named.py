@@ -7,10 +7,12 @@ from typing import Any, TypeVar
 
 from linbp.attack.start import RandomStart
 from linbp.attack.transform import DiverseInputs, UniformNoise
+from linbp.attack.transform.diverse_inputs import Interpolation
 from linbp.attack.update import FullStep, Momentum, Sign
 from linbp.graph import Position
 from linbp.parts import register
 from linbp.rules import SGM, LinBP
+from linbp.rules.linbp import Rebalance, Which
 
 __all__ = ["named"]
 
@@ -92,7 +94,7 @@ def mifgsm(*, decay: float = 1.0) -> Parts:
 
 
 @named("difgsm")
-def difgsm(*, probability: float = 0.5, scale: float = 1.1, interpolation: str = "nearest") -> Parts:
+def difgsm(*, probability: float = 0.5, scale: float = 1.1, interpolation: Interpolation = "nearest") -> Parts:
     """DI-FGSM: gradients at randomly resized and padded inputs.
 
     Xie et al.: Improving Transferability of Adversarial Examples with Input Diversity, CVPR 2019, arXiv 1803.06978:
@@ -108,13 +110,13 @@ def difgsm(*, probability: float = 0.5, scale: float = 1.1, interpolation: str =
 
 @named("mdi2fgsm")
 def mdi2fgsm(
-    *, decay: float = 1.0, probability: float = 0.5, scale: float = 256 / 224, interpolation: str = "nearest"
+    *, decay: float = 1.0, probability: float = 0.5, scale: float = 256 / 224, interpolation: Interpolation = "nearest"
 ) -> Parts:
     """M-DI2-FGSM: diverse inputs and momentum.
 
     Xie et al., CVPR 2019, arXiv 1803.06978, with Dong et al.'s momentum; defaults of the LinBP paper's released code:
-    sizes from 224 to 256 (scale 8/7), nearest neighbour, probability 0.5, decay 1. The released code tosses one coin for
-    a batch; here each image has its own.
+    sizes from 224 to 256 (scale 8/7), nearest neighbour, probability 0.5, decay 1. The released code tosses one coin
+    for a batch; here each image has its own.
 
     Args:
         decay: how much of the sum is kept from step to step.
@@ -142,7 +144,11 @@ def sgm(*, gamma: float = 0.2) -> Parts:
 
 @named("linbp")
 def linbp(
-    *, start: Position, rebalance: str | None = "branch", gamma: float = 1.0, sites: str | list[int] | None = None
+    *,
+    start: Position,
+    rebalance: Rebalance | None = "branch",
+    gamma: float = 1.0,
+    sites: Which | tuple[int, ...] | None = None,
 ) -> Parts:
     """LinBP: I-FGSM with linear backpropagation from a position on.
 

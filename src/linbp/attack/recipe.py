@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from linbp.attack import named as _named  # noqa: F401  (registers the named recipes)
@@ -49,16 +49,16 @@ class Recipe:
     rules: tuple[Rule, ...] = ()
     transforms: tuple[Transform, ...] = ()
     start: Start | None = None
-    objective: Objective = CrossEntropy()
-    estimator: Estimator = Plain()
-    update: Update = Sign()
+    objective: Objective = field(default_factory=CrossEntropy)
+    estimator: Estimator = field(default_factory=Plain)
+    update: Update = field(default_factory=Sign)
 
     def __post_init__(self) -> None:
-        for kind, field in {**MANY, **ONE}.items():
-            value = getattr(self, field)
+        for kind, name in {**MANY, **ONE}.items():
+            value = getattr(self, name)
             parts = value if kind in MANY else () if value is None else (value,)
             if kind in MANY:
-                object.__setattr__(self, field, tuple(parts))
+                object.__setattr__(self, name, tuple(parts))
             for part in parts:
                 if getattr(part, "kind", None) != kind:
                     raise RecipeError(f"{part!r} is no {kind}.", f"`linbp list {kind}s` lists them.")
@@ -110,7 +110,7 @@ class Recipe:
         """The recipe as plain data: every part with all its parameters."""
 
         def plain(part: Any) -> dict[str, Any]:
-            values = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+            values = {known.name: getattr(part, known.name) for known in dataclasses.fields(part)}
             lists = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
             return {"name": grammar_name(part), **lists}
 
@@ -177,10 +177,10 @@ def _parts(term: Term) -> tuple[Any, ...]:
 
 def _write(part: Any) -> str:
     given = []
-    for field in dataclasses.fields(part):
-        value = getattr(part, field.name)
-        if field.default is dataclasses.MISSING or value != field.default:
-            given.append(f"{field.name}={write_value(value)}")
+    for known in dataclasses.fields(part):
+        value = getattr(part, known.name)
+        if known.default is dataclasses.MISSING or value != known.default:
+            given.append(f"{known.name}={write_value(value)}")
     return grammar_name(part) + (f"({', '.join(given)})" if given else "")
 
 

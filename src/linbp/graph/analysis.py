@@ -10,7 +10,7 @@ from typing import Literal
 from torch import fx
 
 from linbp.graph.dominators import Dominators
-from linbp.graph.operations import GATES, NORMALISATIONS, SUMS, activation_name, is_data
+from linbp.graph.operations import GATES, NORMALISATIONS, SUMS, activation_name
 
 __all__ = ["Junction", "Site", "Structure", "analyse", "module_path", "module_paths"]
 
@@ -178,7 +178,7 @@ def _junction(node: fx.Node, dominators: Dominators, number: dict[fx.Node, int],
     if node.op != "call_function" or node.target not in SUMS or node not in dominators.depth:
         return None
     operands = [operand for operand in node.args[:2] if isinstance(operand, fx.Node) and operand in dominators.depth]
-    if len(operands) != 2 or operands[0] is operands[1]:  # noqa: PLR2004
+    if len(operands) != 2 or operands[0] is operands[1]:
         return None
     fork = dominators.common(operands[0], operands[1])
     sides = [dominators.between(fork, operand) for operand in operands]

@@ -37,13 +37,12 @@ class Walk(threading.local):
 
 
 class SiteBackward(Protocol):
-    """How a rule passes the gradient through one site.
+    """How a rule passes the gradient through one site."""
 
-    Attributes:
-        needs: `nothing` where the rule needs neither the activation's input nor its derivative.
-    """
-
-    needs: Literal["nothing", "derivative"]
+    @property
+    def needs(self) -> Literal["nothing", "derivative"]:
+        """`nothing` where the rule never asks for the activation's derivative, so that nothing need be kept for it."""
+        ...
 
     def __call__(self, gradient: torch.Tensor, ordinary: Operation) -> torch.Tensor:
         """The gradient at the activation's input.
@@ -70,9 +69,17 @@ def ratio(numerator: torch.Tensor, denominator: torch.Tensor) -> torch.Tensor:
 class _Site(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, value: torch.Tensor, operation: Operation, backward: SiteBackward, walk: Walk, kept: str
+        ctx: Any,
+        value: torch.Tensor,
+        operation: Operation,
+        backward: SiteBackward,
+        walk: Walk,
+        kept: str,
+        overwrites: bool,
     ) -> torch.Tensor:
         result = operation(value)
+        if overwrites:
+            ctx.mark_dirty(value)
         ctx.operation, ctx.rule, ctx.walk, ctx.kept = operation, backward, walk, kept
         if kept == "mask":
             ctx.save_for_backward(result)  # the next layer keeps this tensor anyway
@@ -87,7 +94,7 @@ class _Site(torch.autograd.Function):
             passed = _ordinary(ctx, gradient)
         else:
             passed = ctx.rule(gradient, lambda other: _ordinary(ctx, other))
-        return passed, None, None, None, None
+        return passed, None, None, None, None, None
 
 
 def _ordinary(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
@@ -104,7 +111,13 @@ def _ordinary(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
 
 
 def run_site(
-    value: torch.Tensor, operation: Operation, backward: SiteBackward, walk: Walk, measured: bool, is_relu: bool
+    value: torch.Tensor,
+    operation: Operation,
+    backward: SiteBackward,
+    walk: Walk,
+    measured: bool,
+    is_relu: bool,
+    overwrites: bool,
 ) -> torch.Tensor:
     """An activation with a rule's gradient.
 
@@ -115,10 +128,11 @@ def run_site(
         walk: of the network.
         measured: whether an ordinary walk will pass here, so that the derivative must be kept.
         is_relu: whether the derivative is a mask that the output shows.
+        overwrites: whether the operation writes over its input.
     """
     needed = measured or backward.needs != "nothing"
     kept = ("mask" if is_relu else "input") if needed else "nothing"
-    result: torch.Tensor = _Site.apply(value, operation, backward, walk, kept)  # type: ignore[no-untyped-call]
+    result: torch.Tensor = _Site.apply(value, operation, backward, walk, kept, overwrites)
     return result
 
 
@@ -175,7 +189,7 @@ class _Branch(torch.autograd.Function):
 
 def run_branch(fork: torch.Tensor, branch: Branch, *others: Any) -> torch.Tensor:
     """The branch's value, with the rule's gradient at the fork."""
-    result: torch.Tensor = _Branch.apply(fork, branch, *others)  # type: ignore[no-untyped-call]
+    result: torch.Tensor = _Branch.apply(fork, branch, *others)
     return result
 
 
@@ -193,5 +207,5 @@ class _Scale(torch.autograd.Function):
 
 def scale_gradient(value: torch.Tensor, factor: float, walk: Walk) -> torch.Tensor:
     """The value itself; its gradient is multiplied by `factor`."""
-    result: torch.Tensor = _Scale.apply(value, factor, walk)  # type: ignore[no-untyped-call]
+    result: torch.Tensor = _Scale.apply(value, factor, walk)
     return result

@@ -40,7 +40,9 @@ def content_key(module: nn.Module, shape: tuple[int, ...]) -> str | None:
         plain = {
             key: value
             for key, value in vars(child).items()
-            if not key.startswith("_") and key != "training" and isinstance(value, bool | int | float | str | tuple | list)
+            if not key.startswith("_")
+            and key != "training"
+            and isinstance(value, bool | int | float | str | tuple | list)
         }
         facts.append(f"{name} {type(child).__module__}.{type(child).__qualname__} {sorted(plain.items(), key=str)}")
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):

@@ -67,7 +67,7 @@ def _activation(value: fx.Node, gate: fx.Node) -> Found | None:
         return aten.hardswish.default, (), ""
     if gate.target is aten.tanh.default and inner.target is aten.softplus.default and inner.args == (value,):
         return aten.mish.default, (), ""
-    if gate.target is aten.div.Tensor and gate.args[1] == 6 and _shifted_relu6(inner, value):  # noqa: PLR2004
+    if gate.target is aten.div.Tensor and gate.args[1] == 6 and _shifted_relu6(inner, value):
         return aten.hardswish.default, (), ""
     return None
 
@@ -81,5 +81,3 @@ def _shifted_relu6(node: fx.Node, value: fx.Node) -> bool:
         return False
     shifted = node.args[0]
     return shifted.target is aten.add.Tensor and shifted.args[0] is value and shifted.args[1] in (3, 3.0)
-
-

@@ -1,4 +1,4 @@
-"""Freeze a captured graph: its own copy of every parameter, and everything that depends on parameters only, computed."""
+"""Freeze a captured graph: a copy of every parameter, and what depends on parameters only, computed."""
 
 from __future__ import annotations
 
@@ -74,9 +74,7 @@ def fold_constants(module: fx.GraphModule) -> None:
     for node, value in known.items():
         used_outside = any(user not in known for user in node.users)
         if node.op == "call_function" and used_outside and isinstance(value, torch.Tensor):
-            node.replace_all_uses_with(
-                new_constant(module, value, node), delete_user_cb=lambda user: user not in known
-            )
+            node.replace_all_uses_with(new_constant(module, value, node), delete_user_cb=lambda user: user not in known)
     module.graph.eliminate_dead_code()
     drop_unused(module)
 

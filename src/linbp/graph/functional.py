@@ -26,9 +26,9 @@ def functional_graph(program: ExportedProgram) -> fx.GraphModule:
     Raises:
         CaptureError: an in-place operation has no functional form.
     """
-    module: fx.GraphModule = program.module(check_guards=False)  # type: ignore[assignment]
+    module: fx.GraphModule = program.module(check_guards=False)
     if not _rename_in_place(module):
-        module = program.run_decompositions({}).module(check_guards=False)  # type: ignore[assignment]
+        module = program.run_decompositions({}).module(check_guards=False)
         _restore_batch_norm(module)
     _drop_guards(module)
     _one_batch_size(module)
@@ -60,7 +60,8 @@ def _rename_in_place(module: fx.GraphModule) -> bool:
                     "Write it out of place in the module's forward (y = f(x) instead of f_(x)).",
                 )
             node.target = getattr(packet, node.target._overloadname)
-        target.replace_all_uses_with(node, delete_user_cb=lambda user, at=order[node]: order[user] > at)
+        later = {user for user in target.users if order[user] > order[node]}
+        target.replace_all_uses_with(node, delete_user_cb=later.__contains__)
     return True
 
 

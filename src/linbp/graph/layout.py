@@ -28,7 +28,7 @@ def best_memory_format(network: fx.GraphModule) -> MemoryFormat:
         weight = constant(network, node.args[1])
         if weight is None or weight.ndim != CONVOLUTION_RANK or weight.dtype == torch.float64:
             continue
-        stride = node.args[3] if len(node.args) > 3 else (1, 1)  # noqa: PLR2004
+        stride = node.args[3] if len(node.args) > 3 else (1, 1)
         if weight.shape[-1] > (stride[0] if isinstance(stride, tuple | list) else int(stride)):
             return "channels_last"
     return "contiguous"

@@ -71,7 +71,7 @@ def _near(path: str, entries: Mapping[str, int]) -> str:
         ]
         if children and (not parent or parent in entries):
             hint = nearest_name(path, children)
-            there = ", ".join(children[:20]) + (", ..." if len(children) > 20 else "")  # noqa: PLR2004
+            there = ", ".join(children[:20]) + (", ..." if len(children) > 20 else "")
             where = f"Inside {parent!r} there are" if parent else "At the top there are"
             return f"{hint} {where}: {there}." if hint.startswith("Did") else f"{where}: {there}."
     return nearest_name(path, [name for name in entries if name])

