@@ -31,6 +31,7 @@ def functional_graph(program: ExportedProgram) -> fx.GraphModule:
         module = program.run_decompositions({}).module(check_guards=False)
         _restore_batch_norm(module)
     _drop_guards(module)
+    _drop_copies(module)
     _one_batch_size(module)
     for node in module.graph.nodes:
         if node.op == "call_function" and node.target in (aten.view.default, aten._unsafe_view.default):
@@ -75,12 +76,22 @@ def _in_place_name(node: fx.Node) -> str | None:
 
 def _root(node: fx.Node) -> fx.Node:
     """The node whose memory a chain of views looks at."""
-    while node.op == "call_function" and (node.target in VIEWS or node.target is operator.getitem) and node.args:
+    while node.op == "call_function" and (_is_view(node) or node.target is operator.getitem) and node.args:
         source = node.args[0]
         if not isinstance(source, fx.Node):
             break
         node = source
     return node
+
+
+def _is_view(node: fx.Node) -> bool:
+    """Whether a node's result may share memory with its first argument, as its schema says or as is known."""
+    if node.target in VIEWS:
+        return True
+    if not isinstance(node.target, torch._ops.OpOverload):
+        return False
+    shared = [result.alias_info for result in node.target._schema.returns]
+    return any(alias is not None and not alias.is_write for alias in shared)
 
 
 def _seen_elsewhere(target: fx.Node, at: int, order: dict[fx.Node, int]) -> bool:
@@ -112,6 +123,23 @@ def _restore_batch_norm(module: fx.GraphModule) -> None:
                 module.graph.erase_node(user)
         if not node.users:
             module.graph.erase_node(node)
+
+
+def _drop_copies(module: fx.GraphModule) -> None:
+    """`copy(old, new)` has the values of `new` in the shape and dtype of `old`; it has no derivative, so say it so."""
+    for node in list(module.graph.nodes):
+        if node.op != "call_function" or node.target is not aten.copy.default:
+            continue
+        old, new = node.args[:2]
+        with module.graph.inserting_before(node):
+            if old.meta["val"].dtype != new.meta["val"].dtype:
+                new = module.graph.call_function(aten.to.dtype, (new, old.meta["val"].dtype))
+                new.meta = dict(node.meta)
+            if old.meta["val"].shape != node.args[1].meta["val"].shape:
+                new = module.graph.call_function(aten.expand_as.default, (new, old))
+                new.meta = dict(node.meta)
+        node.replace_all_uses_with(new)
+        module.graph.erase_node(node)
 
 
 def _drop_guards(module: fx.GraphModule) -> None:
