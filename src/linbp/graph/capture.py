@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import fx
@@ -193,7 +194,7 @@ def _folded(network: fx.GraphModule, probe: torch.Tensor) -> tuple[fx.GraphModul
     network differ by more than 1e-5, because activations within rounding of zero fall on either side of it; that says
     nothing about folding.
     """
-    wide, trial = copy.deepcopy(network).double(), copy.deepcopy(network)
+    wide, trial = _widened(network), copy.deepcopy(network)
     images = probe[:1].double()
     before = _logits_and_gradient(wide, images)
     count = fold_batch_norm(wide)
@@ -205,6 +206,20 @@ def _folded(network: fx.GraphModule, probe: torch.Tensor) -> tuple[fx.GraphModul
         fold_batch_norm(trial)
         return trial, [f"{count} batch norms folded into convolutions (logits and gradients agree to {worst:.0e})"]
     return network, [f"batch norms kept: folding {count} of them would change logits or gradients by {worst:.0e}"]
+
+
+def _widened(network: fx.GraphModule) -> fx.GraphModule:
+    """A copy that computes in float64, also where the graph names another float."""
+    wide = copy.deepcopy(network).double()
+    for node in wide.graph.nodes:
+        node.args, node.kwargs = fx.node.map_aggregate((node.args, node.kwargs), _wide)
+    wide.recompile()
+    return wide
+
+
+def _wide(argument: Any) -> Any:
+    is_float = isinstance(argument, torch.dtype) and argument.is_floating_point
+    return torch.float64 if is_float else argument
 
 
 def _logits_and_gradient(network: fx.GraphModule, probe: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
