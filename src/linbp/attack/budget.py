@@ -98,7 +98,7 @@ class Budget:
             inside = torch.maximum(torch.minimum(images, self.clean + self.eps), self.clean - self.eps)
             return inside.clamp_(0, 1)
         change = images - self.clean
-        length = change.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+        length = torch.linalg.vector_norm(change, dim=(1, 2, 3), keepdim=True)
         factor = torch.where(length > self.eps, self.eps / torch.where(length > 0, length, 1), 1)
         return (self.clean + change * factor).clamp_(0, 1)
 
@@ -109,7 +109,7 @@ class Budget:
         """
         if self.norm == "linf":
             return gradient.sign()
-        length = gradient.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+        length = torch.linalg.vector_norm(gradient, dim=(1, 2, 3), keepdim=True)
         return gradient / torch.where(length > 0, length, 1)
 
     def sample(self, draws: Draws, purpose: str, radius: float) -> torch.Tensor:

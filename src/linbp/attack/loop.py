@@ -79,7 +79,7 @@ def _gradient(
             images = transform.apply(images, budget, draws)
         objective = recipe.objective.value(surrogate.run(images), goal)
         (gradient,) = torch.autograd.grad(objective.sum(), start)
-    total = gradient.flatten(1).sum(1)  # NaN or infinite if any entry is
+    total = gradient.sum(dim=(1, 2, 3))  # NaN or infinite if any entry is
     if not bool(torch.isfinite(total).all()):
         bad = [image_id for image_id, fine in zip(draws.ids, torch.isfinite(total).tolist(), strict=True) if not fine]
         raise ModelError(

@@ -116,7 +116,7 @@ class _Sum:
         return images
 
     def direction(self, gradient: torch.Tensor) -> torch.Tensor:
-        length = gradient.flatten(1).abs().sum(1).view(-1, *[1] * (gradient.ndim - 1))
+        length = gradient.abs().sum(dim=(1, 2, 3), keepdim=True)
         share = gradient / torch.where(length > 0, length, 1)
         self.total = share if self.total is None else self.total.mul_(self.decay).add_(share)
         return self.total.clone()

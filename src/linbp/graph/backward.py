@@ -19,6 +19,9 @@ __all__ = ["Branch", "Operation", "SiteBackward", "Walk", "ratio", "run_branch",
 Operation = Callable[[torch.Tensor], torch.Tensor]
 aten = torch.ops.aten
 
+SMALLEST_NORM = 1e-12
+"""Below it, squares of float32 (and above a hundred times more, of half precision) begin to vanish."""
+
 
 class Walk(threading.local):
     """Which of the two walks through a branch is under way: the rule's, or the ordinary one that it is measured by."""
@@ -55,15 +58,25 @@ class SiteBackward(Protocol):
 
 
 def ratio(numerator: torch.Tensor, denominator: torch.Tensor) -> torch.Tensor:
-    """|numerator| / |denominator|, one L2 norm an image, shaped to multiply either; 0 where the denominator is 0.
-
-    Norms are summed in float64, where squares of tiny gradients do not vanish.
-    """
-    wide = torch.float32 if numerator.device.type == "mps" else torch.float64
-    above = torch.linalg.vector_norm(numerator.flatten(1), dim=1, dtype=wide)
-    below = torch.linalg.vector_norm(denominator.flatten(1), dim=1, dtype=wide)
+    """|numerator| / |denominator|, one L2 norm an image, shaped to multiply either; 0 where the denominator is 0."""
+    above, below = image_norms(numerator), image_norms(denominator)
     value = torch.where(below > 0, above / torch.where(below > 0, below, 1.0), 0.0)
     return value.to(denominator.dtype).view(-1, *[1] * (denominator.ndim - 1))
+
+
+def image_norms(tensor: torch.Tensor) -> torch.Tensor:
+    """The L2 norm of each image's values, shape (N,).
+
+    Where the square of a tiny or huge norm leaves float32, and for that image only, the sum is taken in float64 (at a
+    quarter of the speed).
+    """
+    dims = tuple(range(1, tensor.ndim))
+    norms: torch.Tensor = torch.linalg.vector_norm(tensor, dim=dims)
+    doubtful = (norms < SMALLEST_NORM) | ~torch.isfinite(norms)
+    if tensor.dtype == torch.float64 or tensor.device.type == "mps" or not bool(doubtful.any()):
+        return norms
+    exact: torch.Tensor = torch.linalg.vector_norm(tensor.double(), dim=dims)
+    return torch.where(doubtful, exact, norms.double())
 
 
 class _Site(torch.autograd.Function):

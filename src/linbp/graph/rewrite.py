@@ -14,6 +14,7 @@ from linbp.graph.analysis import Junction, Structure
 from linbp.graph.backward import Branch, SiteBackward, Walk, run_branch, run_site, scale_gradient
 from linbp.graph.dominators import Dominators
 from linbp.graph.overwrite import OVERWRITING, may_overwrite
+from linbp.graph.stem import stem_of
 
 __all__ = ["Plan", "rewrite"]
 
@@ -157,6 +158,8 @@ class _Rewriter:
                 module = _SiteModule(node, self.sites[node], self.walk, measured=nested)
                 tensors = [made[argument] for argument in node.args if isinstance(argument, fx.Node)]
                 made[node] = graph.call_module(parts.add("site", module), tuple(tensors))
+            elif (stem := stem_of(self.network, node)) is not None:
+                made[node] = graph.call_module(parts.add("stem", stem), (made[node.args[0]],))  # type: ignore[index]
             else:
                 made[node] = self._copy(node, graph, parts, made)
 
