@@ -1,0 +1,260 @@
+"""LinBP and SGM on residual networks, layer by layer and by hand: slow, plain, and without a graph.
+
+Nothing here imports linbp or calls autograd: every layer has its own vector-Jacobian product, every block its own
+formula. An activation's true derivative is written down; whether it is taken depends on the walk.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+__all__ = [
+    "Activation",
+    "Affine",
+    "Chain",
+    "Gated",
+    "Layer",
+    "Pool",
+    "Residual",
+    "Settings",
+    "gradient_by_hand",
+    "linear_sites",
+]
+
+Tensor = torch.Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """A rule in numbers.
+
+    Attributes:
+        linear: numbers of the sites whose derivative is left out.
+        rebalance: `branch`, `site` or None.
+        gamma: multiplies branches with linear sites.
+        sgm: multiplies every branch.
+    """
+
+    linear: frozenset[int] = frozenset()
+    rebalance: str | None = None
+    gamma: float = 1.0
+    sgm: float = 1.0
+
+
+def norms(gradient: Tensor) -> Tensor:
+    """L2 norm of each image's part, shaped to multiply it."""
+    return torch.stack([one.square().sum().sqrt() for one in gradient]).view(-1, *[1] * (gradient.ndim - 1))
+
+
+def scaled_to(gradient: Tensor, like: Tensor) -> Tensor:
+    """The gradient with another's norm, image by image; 0 where it is 0 itself."""
+    above, below = norms(like), norms(gradient)
+    return torch.where(below == 0, torch.zeros_like(gradient), gradient * above / below.clamp_min(1e-300))
+
+
+class Layer:
+    """A map with a forward pass that remembers and a backward pass, ordinary or as a rule has it."""
+
+    def forward(self, value: Tensor) -> Tensor:
+        raise AssertionError
+
+    def back(self, gradient: Tensor, settings: Settings | None) -> Tensor:
+        """The gradient at the input; without settings, the ordinary one."""
+        raise AssertionError
+
+    def activations(self) -> Iterator[Activation]:
+        """The activations inside, in execution order."""
+        yield from ()
+
+
+class Affine(Layer):
+    """A convolution, a linear layer, or a batch norm with fixed statistics."""
+
+    def __init__(self, module: nn.Conv2d | nn.Linear | nn.BatchNorm2d) -> None:
+        self.module = module
+
+    def forward(self, value: Tensor) -> Tensor:
+        self.shape = value.shape
+        with torch.no_grad():
+            module = self.module
+            if isinstance(module, nn.BatchNorm2d):
+                shift = module.bias.view(1, -1, 1, 1) - module.running_mean.view(1, -1, 1, 1) * self._scale()
+                return value * self._scale() + shift
+            if isinstance(module, nn.Linear):
+                return value @ module.weight.T + module.bias
+            return nn.functional.conv2d(value, module.weight, module.bias, module.stride, module.padding)
+
+    def back(self, gradient: Tensor, settings: Settings | None) -> Tensor:
+        with torch.no_grad():
+            module = self.module
+            if isinstance(module, nn.BatchNorm2d):
+                return gradient * self._scale()
+            if isinstance(module, nn.Linear):
+                return gradient @ module.weight
+            return nn.grad.conv2d_input(self.shape, module.weight, gradient, module.stride, module.padding)
+
+    def _scale(self) -> Tensor:
+        assert isinstance(self.module, nn.BatchNorm2d)
+        return (self.module.weight / (self.module.running_var + self.module.eps).sqrt()).detach().view(1, -1, 1, 1)
+
+
+def _relu(value: Tensor) -> tuple[Tensor, Tensor]:
+    return value * (value > 0), (value > 0).to(value.dtype)
+
+
+def _silu(value: Tensor) -> tuple[Tensor, Tensor]:
+    gate = 1 / (1 + torch.exp(-value))
+    return value * gate, gate * (1 + value * (1 - gate))
+
+
+def _leaky(value: Tensor) -> tuple[Tensor, Tensor]:
+    slope = torch.where(value > 0, torch.ones_like(value), torch.full_like(value, 0.1))
+    return value * slope, slope
+
+
+def _gelu(value: Tensor) -> tuple[Tensor, Tensor]:
+    below = 0.5 * (1 + torch.erf(value / math.sqrt(2)))
+    density = torch.exp(-value.square() / 2) / math.sqrt(2 * math.pi)
+    return value * below, below + value * density
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {
+    "relu": _relu,
+    "silu": _silu,
+    "leaky": _leaky,
+    "gelu": _gelu,
+}
+"""Value and derivative by name."""
+
+
+class Activation(Layer):
+    """One site.
+
+    Args:
+        name: of the function.
+        kind: as the site's; written down by whoever writes the network down.
+    """
+
+    def __init__(self, name: str, kind: str = "in a branch") -> None:
+        self.name, self.kind, self.index = name, kind, -1
+
+    def forward(self, value: Tensor) -> Tensor:
+        result, self.derivative = ACTIVATIONS[self.name](value)
+        return result
+
+    def back(self, gradient: Tensor, settings: Settings | None) -> Tensor:
+        ordinary = gradient * self.derivative
+        if settings is None or self.index not in settings.linear:
+            return ordinary
+        return scaled_to(gradient, ordinary) if settings.rebalance == "site" else gradient
+
+    def activations(self) -> Iterator[Activation]:
+        yield self
+
+
+class Chain(Layer):
+    """Layers one after the other."""
+
+    def __init__(self, *layers: Layer) -> None:
+        self.layers: Sequence[Layer] = layers
+
+    def forward(self, value: Tensor) -> Tensor:
+        for layer in self.layers:
+            value = layer.forward(value)
+        return value
+
+    def back(self, gradient: Tensor, settings: Settings | None) -> Tensor:
+        for layer in reversed(self.layers):
+            gradient = layer.back(gradient, settings)
+        return gradient
+
+    def activations(self) -> Iterator[Activation]:
+        for layer in self.layers:
+            yield from layer.activations()
+
+
+class Pool(Layer):
+    """The mean over a feature map: (N, C, H, W) to (N, C)."""
+
+    def forward(self, value: Tensor) -> Tensor:
+        self.shape = value.shape
+        return value.sum((2, 3)) / (value.shape[2] * value.shape[3])
+
+    def back(self, gradient: Tensor, settings: Settings | None) -> Tensor:
+        _, _, height, width = self.shape
+        return (gradient / (height * width))[:, :, None, None].expand(self.shape)
+
+
+class Gated(Layer):
+    """Squeeze and excitation: x sigmoid(W2 act(W1 mean x)); the product rule, the sigmoid always ordinary."""
+
+    def __init__(self, first: nn.Linear, inner: Activation, second: nn.Linear) -> None:
+        self.squeeze = Chain(Pool(), Affine(first), inner, Affine(second))
+
+    def forward(self, value: Tensor) -> Tensor:
+        self.value = value
+        self.gate = (1 / (1 + torch.exp(-self.squeeze.forward(value))))[:, :, None, None]
+        return value * self.gate
+
+    def back(self, gradient: Tensor, settings: Settings | None) -> Tensor:
+        at_gate = (gradient * self.value).sum((2, 3), keepdim=True) * self.gate * (1 - self.gate)
+        return gradient * self.gate + self.squeeze.back(at_gate[:, :, 0, 0], settings)
+
+    def activations(self) -> Iterator[Activation]:
+        yield from self.squeeze.activations()
+        yield Activation("sigmoid", "gate")
+
+
+class Residual(Layer):
+    """skip(x) + branch(x)."""
+
+    def __init__(self, branch: Layer, skip: Layer | None = None) -> None:
+        self.branch, self.skip = branch, skip
+
+    def forward(self, value: Tensor) -> Tensor:
+        through = self.branch.forward(value)
+        return through + (value if self.skip is None else self.skip.forward(value))
+
+    def back(self, gradient: Tensor, settings: Settings | None) -> Tensor:
+        around = gradient if self.skip is None else self.skip.back(gradient, settings)
+        if settings is None:
+            return around + self.branch.back(gradient, None)
+        through = self.branch.back(gradient, settings)
+        if any(site.index in settings.linear for site in self.branch.activations()):
+            if settings.rebalance == "branch":
+                through = scaled_to(through, self.branch.back(gradient, None))
+            through = settings.gamma * through
+        return around + settings.sgm * through
+
+    def activations(self) -> Iterator[Activation]:
+        yield from self.branch.activations()
+
+
+def linear_sites(network: Layer, start: int, which: str | None = None) -> frozenset[int]:
+    """Number the activations and choose those that LinBP linearises from `start` on."""
+    kinds = {
+        None: ("plain", "in a branch"),
+        "inside": ("in a branch",),
+        "outside": ("plain",),
+        "all": ("plain", "in a branch", "after a sum"),
+    }[which]
+    chosen = set()
+    for index, site in enumerate(network.activations()):
+        site.index = index
+        if index >= start and site.kind in kinds:
+            chosen.add(index)
+    return frozenset(chosen)
+
+
+def gradient_by_hand(network: Layer, images: Tensor, labels: Tensor, settings: Settings) -> tuple[Tensor, Tensor]:
+    """Logits, and the rule's gradient of each image's own cross-entropy."""
+    logits = network.forward(images)
+    exponents = torch.exp(logits - logits.max(1, keepdim=True).values)
+    at_logits = exponents / exponents.sum(1, keepdim=True)
+    at_logits[torch.arange(len(labels)), labels] -= 1
+    return logits, network.back(at_logits, settings)
