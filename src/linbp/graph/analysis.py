@@ -10,7 +10,7 @@ from typing import Literal
 from torch import fx
 
 from linbp.graph.dominators import Dominators
-from linbp.graph.operations import GATES, NORMALISATIONS, SUMS, activation_name
+from linbp.graph.operations import GATES, NORMALISATIONS, SUMS, VIEWS, activation_name
 
 __all__ = ["Junction", "Site", "Structure", "analyse", "module_path", "module_paths"]
 
@@ -157,7 +157,7 @@ def _multiplies(node: fx.Node) -> bool:
         name = str(user.target)
         if "aten.mul" in name:
             return len([source for source in user.all_input_nodes if source.op != "get_attr"]) > 1
-        if any(word in name for word in ("view", "reshape", "expand", "unsqueeze", "interpolate", "upsample")):
+        if user.target in VIEWS or any(word in name for word in ("interpolate", "upsample", "getitem", "clone")):
             waiting.extend(user.users)
     return False
 

@@ -174,7 +174,13 @@ class Branch:
         linear = _gradient(cut, fork, shared, keep=True)
         with self.walk.as_ordinary():
             ordinary = _gradient(cut, fork, shared, keep=self.nested)
-        return linear.mul_(ratio(ordinary, linear).mul_(self.factor))
+        scale = ratio(ordinary, linear).mul_(self.factor)
+        return linear.mul_(scale) if _owned(linear, gradient) else linear * scale
+
+
+def _owned(passed: torch.Tensor, incoming: torch.Tensor) -> bool:
+    """Whether a branch's gradient may be written over: not where it is the sum's own, which the skip reads too."""
+    return passed.untyped_storage().data_ptr() != incoming.untyped_storage().data_ptr() and 0 not in passed.stride()
 
 
 def _gradient(value: torch.Tensor, at: torch.Tensor, gradient: torch.Tensor, keep: bool) -> torch.Tensor:
