@@ -1,6 +1,6 @@
 """How well attacks made on two surrogates transfer to eight other networks, on 300 photographs.
 
-Everything is done in passes of 25 photographs: all attacks on the first 25, then on the next, so that the table is
+Everything is done in passes of 24 photographs: all attacks on the first 24, then on the next, so that the table is
 balanced whenever it is looked at. Interrupted and started again, it goes on where it was; every line of the results
 file is one attack on one pass.
 
@@ -32,7 +32,7 @@ from linbp.images import read_image
 HERE = Path(__file__).parent
 SHARED = HERE.parent.parent / "shared"
 RESULTS = HERE / "results" / "imagenet_transfer.jsonl"
-PASS = 25
+PASS = 24
 STEPS = 20
 RADII = ("16/255", "8/255")
 SURROGATES = {"squeezenet1_1": 227, "mobilenet_edgetpu": 224}
@@ -122,7 +122,7 @@ def append(line: dict[str, Any]) -> None:
 def predictions(victims: dict[str, Any], images: torch.Tensor) -> dict[str, list[int]]:
     """The victims' classes of images in [0, 1]."""
     return {
-        name: [int(c) for part in images.split(25) for c in victim.logits(part).argmax(1)]
+        name: [int(c) for part in images.split(24) for c in victim.logits(part).argmax(1)]
         for name, victim in victims.items()
     }
 
@@ -157,7 +157,7 @@ def compute(passes: int) -> None:
                         eps=eps,
                         steps=STEPS,
                         ids=ids[rows],
-                        batch_size=25,
+                        batch_size=24,
                     )
                     found = predictions({name: victims[name], **others}, twins)
                     pixels = (twins * 255).round().to(torch.uint8).numpy()
@@ -175,7 +175,7 @@ def compute(passes: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", action="store_true", help="write the tables only")
-    parser.add_argument("--passes", type=int, default=12, help="how many times 25 photographs")
+    parser.add_argument("--passes", type=int, default=13, help="how many times 24 photographs")
     options = parser.parse_args()
     if not options.tables:
         compute(options.passes)

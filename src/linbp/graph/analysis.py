@@ -197,6 +197,10 @@ def _junction(node: fx.Node, dominators: Dominators, number: dict[fx.Node, int],
 
 
 def _closed(junction: fx.Node, branch: tuple[fx.Node, ...]) -> bool:
-    """Whether nothing but the sum reads what the branch makes; by dominance its only data input is the fork."""
-    inside = {junction, *branch}
-    return all(user in inside for node in branch for user in node.users)
+    """Whether nothing but the sum reads what the branch makes; by dominance its only data input is the fork.
+
+    The sum may read the branch's end only: where the skip's end lies on the branch too (a class token that attends to
+    itself and to others), the fork is further up, and the branch is not closed.
+    """
+    inside = set(branch)
+    return all(user in inside or (node is branch[-1] and user is junction) for node in branch for user in node.users)

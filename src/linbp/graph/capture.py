@@ -16,7 +16,7 @@ from linbp.graph.analysis import Structure, analyse, module_paths
 from linbp.graph.composite import gather_composites
 from linbp.graph.constants import fold_constants, freeze
 from linbp.graph.export import export, untouched
-from linbp.graph.fold import fold_batch_norm
+from linbp.graph.fold import affine_batch_norm, fold_batch_norm
 from linbp.graph.functional import functional_graph
 from linbp.models.model import Model
 
@@ -82,6 +82,7 @@ def capture(model: Model, *, fold: bool = True, cache: bool = True) -> Capture:
         if fold and _has_batch_norm(network):
             network, note = _folded(network, probe)
             notes += note
+        affine_batch_norm(network)
         sites, junctions = analyse(network.graph)
         structure = Structure(sites=sites, junctions=junctions, ranks=_ranks(network.graph, ranks), entries=entries)
         return Capture(network=network, structure=structure, classes=expected.shape[1], notes=tuple(notes))
@@ -194,12 +195,15 @@ def _folded(network: fx.GraphModule, probe: torch.Tensor) -> tuple[fx.GraphModul
     network differ by more than 1e-5, because activations within rounding of zero fall on either side of it; that says
     nothing about folding.
     """
-    wide, trial = _widened(network), copy.deepcopy(network)
     images = probe[:1].double()
+    wide, trial = _widened(network), copy.deepcopy(network)
+    affine_batch_norm(wide)
     before = _logits_and_gradient(wide, images)
+    wide = _widened(network)
     count = fold_batch_norm(wide)
     if count == 0:
         return network, []
+    affine_batch_norm(wide)
     after = _logits_and_gradient(wide, images)
     worst = max(_difference(found, expected) for found, expected in zip(after, before, strict=True))
     if worst <= AGREEMENT:

@@ -1,4 +1,4 @@
-"""Batch norm in evaluation mode is an affine map: fold it into the convolution in front of it."""
+"""Batch norm in evaluation mode is an affine map: fold it into the convolution in front of it, or write it as one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import fx
 from linbp.graph.constants import constant, drop_unused, new_constant
 from linbp.graph.operations import CONVOLUTIONS
 
-__all__ = ["fold_batch_norm"]
+__all__ = ["affine_batch_norm", "fold_batch_norm"]
 
 aten = torch.ops.aten
 
@@ -32,7 +32,7 @@ def fold_batch_norm(module: fx.GraphModule) -> int:
 
 
 def _fold_one(module: fx.GraphModule, norm: fx.Node) -> bool:
-    layer, training, eps = norm.args[0], norm.args[5], norm.args[7]
+    layer, training = norm.args[0], norm.args[5]
     if training or not isinstance(layer, fx.Node) or len(layer.users) != 1:
         return False
     if layer.target not in CONVOLUTIONS and layer.target is not aten.linear.default:
@@ -47,12 +47,9 @@ def _fold_one(module: fx.GraphModule, norm: fx.Node) -> bool:
         return False
     if layer.target is aten.linear.default and len(layer.meta["val"].shape) != 2:  # channels come second, not last
         return False
-    scale = torch.rsqrt(variance.double() + float(eps))  # type: ignore[arg-type]
-    gamma, beta = constant(module, norm.args[1]), constant(module, norm.args[2])
-    if gamma is not None:
-        scale = scale * gamma.double()
-    shift = -mean.double() if bias is None else bias.double() - mean.double()
-    shift = shift * scale if beta is None else shift * scale + beta.double()
+    scale, shift = _scale_and_shift(module, norm, mean, variance)
+    if bias is not None:
+        shift = shift + bias.double() * scale
     new_weight = (weight.double() * scale.view(-1, *[1] * (weight.ndim - 1))).to(weight.dtype)
     arguments = list(layer.args)
     arguments[1] = new_constant(module, new_weight, layer)
@@ -61,3 +58,53 @@ def _fold_one(module: fx.GraphModule, norm: fx.Node) -> bool:
     norm.replace_all_uses_with(layer)
     module.graph.erase_node(norm)
     return True
+
+
+def affine_batch_norm(module: fx.GraphModule) -> int:
+    """Write every batch norm with constant statistics as shift + x scale, which is what it computes.
+
+    That is up to three times as fast, keeps nothing for the backward pass, and is right where PyTorch is not: on one
+    image, the processor's derivative of a batch norm misreads a gradient that comes through a flattening and a
+    transposition (seen with 2.15 in LeViT, XCiT and EfficientFormer, where it is off by its own size). Half precision
+    keeps its batch norms, whose constants have more digits than its numbers.
+
+    Returns:
+        How many were written so.
+    """
+    written = 0
+    for node in list(module.graph.nodes):
+        if node.op == "call_function" and node.target is aten.batch_norm.default and _write_one(module, node):
+            written += 1
+    module.graph.eliminate_dead_code()
+    drop_unused(module)
+    module.recompile()
+    return written
+
+
+def _write_one(module: fx.GraphModule, norm: fx.Node) -> bool:
+    mean, variance = constant(module, norm.args[3]), constant(module, norm.args[4])
+    value = norm.meta["val"]
+    if norm.args[5] or mean is None or variance is None or value.dtype not in (torch.float32, torch.float64):
+        return False
+    scale, shift = (
+        new_constant(module, tensor.to(value.dtype).view(-1, *[1] * (value.ndim - 2)), norm)
+        for tensor in _scale_and_shift(module, norm, mean, variance)
+    )
+    with module.graph.inserting_before(norm):
+        affine = module.graph.call_function(aten.addcmul.default, (shift, norm.args[0], scale))
+    affine.meta = dict(norm.meta)
+    norm.replace_all_uses_with(affine)
+    module.graph.erase_node(norm)
+    return True
+
+
+def _scale_and_shift(
+    module: fx.GraphModule, norm: fx.Node, mean: torch.Tensor, variance: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of each channel, in float64: the batch norm is x scale + shift."""
+    scale = torch.rsqrt(variance.double() + float(norm.args[7]))  # type: ignore[arg-type]
+    gamma, beta = constant(module, norm.args[1]), constant(module, norm.args[2])
+    if gamma is not None:
+        scale = scale * gamma.double()
+    shift = -mean.double() * scale
+    return scale, shift if beta is None else shift + beta.double()

@@ -57,6 +57,7 @@ CONVOLUTIONS = frozenset({aten.conv1d.default, aten.conv2d.default, aten.conv3d.
 NORMALISATIONS = frozenset(
     {
         aten.batch_norm.default,
+        aten.addcmul.default,  # a batch norm, written as what it computes
         aten.layer_norm.default,
         aten.group_norm.default,
         aten.instance_norm.default,

@@ -21,7 +21,13 @@ OVERWRITING: dict[Any, Any] = {
 }
 """Operations whose backward pass does not need their input, with the forms that write over it."""
 
-FORGETTING = CONVOLUTIONS | {aten.linear.default, aten.addmm.default, aten.batch_norm.default, aten.add.Tensor}
+FORGETTING = CONVOLUTIONS | {
+    aten.linear.default,
+    aten.addmm.default,
+    aten.batch_norm.default,
+    aten.addcmul.default,
+    aten.add.Tensor,
+}
 """Operations whose backward pass does not need their output, so that it may be written over."""
 
 

@@ -19,6 +19,10 @@ from linbp.models.model import Model, check_logits
 __all__ = ["Rule", "Surrogate"]
 
 
+GROUP = 8
+"""Images that a CPU computes at a time in float32. With fewer than four for each thread, some kernels change."""
+
+
 class Rule(Protocol):
     """How gradients pass sites and junctions."""
 
@@ -143,8 +147,7 @@ class Surrogate:
         Args:
             images: (N, C, H, W) in [0, 1], any size, on the surrogate's device and in its dtype.
         """
-        logits: torch.Tensor = self._network(self._prepared(images))
-        return logits
+        return self._in_groups(self._network, images)
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         """Logits (N, classes), without gradients, of images (N, C, H, W) in [0, 1].
@@ -154,7 +157,7 @@ class Surrogate:
         """
         images = images.to(device=self.device, dtype=self.dtype)
         with torch.no_grad():
-            answer = self._ordinary(self._prepared(images))
+            answer = self._in_groups(self._ordinary, images)
         return check_logits(answer, len(images), self.model.name)
 
     def gradient(self, images: torch.Tensor, labels: torch.Tensor | Sequence[int]) -> torch.Tensor:
@@ -186,6 +189,20 @@ class Surrogate:
                 "Check its weights and its input range; try it in float64 (module.double()).",
             )
         return gradient
+
+    def _in_groups(self, network: fx.GraphModule, images: torch.Tensor) -> torch.Tensor:
+        """Logits, computed on a CPU in groups of one size, the last one filled up with copies of its first image.
+
+        CPU libraries choose kernels by the number of images, and their last bits differ. One different sign is enough
+        to change thousands of pixels some steps later, so an image's twin would depend on its companions.
+        """
+        size = GROUP if self.dtype == torch.float32 and self.device.type == "cpu" else max(len(images), 1)
+        answers: list[torch.Tensor] = []
+        for group in images.split(size):
+            missing = size - len(group)
+            full = torch.cat([group, group[:1].expand(missing, -1, -1, -1)]) if missing else group
+            answers.append(network(self._prepared(full))[: len(group)])
+        return answers[0] if len(answers) == 1 else torch.cat(answers)
 
     def _prepared(self, images: torch.Tensor) -> torch.Tensor:
         images = self.model.resize(images)

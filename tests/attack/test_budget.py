@@ -1,0 +1,149 @@
+"""The PNG that is read back obeys its budget, whatever the budget, the image and the iterates."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from tiny_networks import images_and_labels, tiny
+
+import linbp
+from linbp.attack import Budget, parse_radius
+from linbp.draws import Draws
+from linbp.errors import BudgetError
+from linbp.images import read_image, write_png
+
+pixels = arrays(np.uint8, (2, 3, 5, 4), elements=st.one_of(st.sampled_from([0, 255]), st.integers(0, 255)))
+steps = arrays(np.float64, (3, 2, 3, 5, 4), elements=st.floats(-1, 1))
+
+
+def walk(budget: Budget, moves: np.ndarray) -> torch.Tensor:
+    """Project after every move, as the loop does."""
+    images = budget.clean
+    for move in moves:
+        images = budget.project(images + torch.from_numpy(move).to(images))
+    return budget.finish(images)
+
+
+@given(
+    pixels,
+    steps,
+    st.one_of(st.floats(1 / 255, 1), st.integers(1, 255).map(lambda level: level / 255), st.just(0.03)),
+    st.sampled_from([torch.float32, torch.float64]),
+)
+def test_l_inf_twins_stay_within_whole_levels(
+    clean: np.ndarray, moves: np.ndarray, eps: float, dtype: torch.dtype
+) -> None:
+    budget = Budget(torch.from_numpy(clean).to(dtype) / 255, [eps, eps], norm="linf", rounding="inward")
+    levels = (walk(budget, moves) * 255).round().to(torch.int64).numpy()
+    assert levels.min() >= 0
+    assert levels.max() <= 255
+    assert np.abs(levels - clean.astype(np.int64)).max() <= math.floor(255 * eps)
+
+
+@given(pixels, steps, st.floats(1 / 255, 2), st.sampled_from([torch.float32, torch.float64]))
+def test_l2_twins_stay_in_the_ball(clean: np.ndarray, moves: np.ndarray, eps: float, dtype: torch.dtype) -> None:
+    budget = Budget(torch.from_numpy(clean).to(dtype) / 255, [eps, eps], norm="l2", rounding="inward")
+    levels = (walk(budget, moves) * 255).round().to(torch.int64).numpy()
+    assert levels.min() >= 0
+    assert levels.max() <= 255
+    for twin, original in zip(levels, clean.astype(np.int64), strict=True):
+        assert int(((twin - original) ** 2).sum()) <= (255 * eps) ** 2
+
+
+@settings(max_examples=25)
+@given(
+    eps=st.floats(1 / 255, 0.2),
+    recipe=st.sampled_from(["ifgsm", "pgd + mi", "fgsm", "linbp(start=1) + noise", "di(scale=1.5) + mi"]),
+    norm=st.sampled_from(["linf", "l2"]),
+    seed=st.integers(0, 5),
+)
+def test_a_png_read_back_is_in_the_budget(
+    tmp_path_factory: pytest.TempPathFactory, eps: float, recipe: str, norm: str, seed: int
+) -> None:
+    images, labels = images_and_labels(2, seed)
+    eps = eps if norm == "linf" else eps * 10
+    twins = linbp.craft(
+        SURROGATE, images, labels, recipe, eps=eps, steps=None if recipe == "fgsm" else 3,
+        step_size=None if recipe == "fgsm" else 0.4 * eps, norm=norm, seed=seed,  # type: ignore[arg-type]
+    )  # fmt: skip
+    folder: Path = tmp_path_factory.mktemp("png")
+    for index, twin in enumerate(twins):
+        write_png(folder / f"{index}.png", (twin * 255).round().to(torch.uint8).permute(1, 2, 0).numpy())
+        read = read_image(folder / f"{index}.png").astype(np.int64).transpose(2, 0, 1)
+        change = read - images[index].numpy().astype(np.int64)
+        if norm == "linf":
+            assert np.abs(change).max() <= math.floor(255 * eps)
+        else:
+            assert (change**2).sum() <= (255 * eps) ** 2
+
+
+SURROGATE = linbp.Surrogate(tiny(), cache=False)
+
+
+def test_nearest_reproduces_the_released_rounding_and_leaves_the_budget() -> None:
+    clean = torch.full((1, 3, 2, 2), 100 / 255, dtype=torch.float64)
+    for rounding, expected in (("inward", 107), ("nearest", 108)):
+        budget = Budget(clean, [0.03], norm="linf", rounding=rounding)  # 7.65 levels
+        images = clean
+        for _ in range(20):
+            images = budget.project(images + 1 / 255)
+        assert (budget.finish(images) * 255).round().eq(expected).all()
+
+
+def test_l2_rounding_takes_back_as_little_as_it_must() -> None:
+    clean = torch.full((1, 3, 8, 8), 0.5019607843137255, dtype=torch.float64)
+    eps = 12.0 / 255
+    budget = Budget(clean, [eps], norm="l2", rounding="inward")
+    wanted = budget.project(clean + 1.0)  # every value wants 12 / sqrt(192) = 0.87 levels, which rounds to 1
+    change = (budget.finish(wanted) * 255).round() - 128
+    assert int((change**2).sum()) == 144  # truncation would have left nothing
+
+
+def test_each_image_has_its_own_radius() -> None:
+    images, labels = images_and_labels(3)
+    twins = linbp.craft(SURROGATE, images, labels, "ifgsm", eps=[2 / 255, 4 / 255, 6 / 255], steps=10)
+    largest = (twins * 255 - images).abs().flatten(1).amax(1)
+    assert largest.tolist() == [2, 4, 6]
+    assert torch.equal(linbp.craft(SURROGATE, images[1:2], labels[1:2], "ifgsm", eps=4 / 255, steps=10), twins[1:2])
+
+
+def test_samples_fill_the_ball_and_stay_in_it() -> None:
+    clean = torch.full((400, 1, 2, 1), 0.5, dtype=torch.float64)
+    for norm in ("linf", "l2"):
+        budget = Budget((clean * 255).round() / 255, [0.1] * 400, norm=norm, rounding="nearest")
+        points = budget.sample(Draws(0, [str(i) for i in range(400)], 0), "test", 1.0).flatten(1)
+        lengths = points.abs().amax(1) if norm == "linf" else points.norm(dim=1)
+        assert lengths.max() <= 0.1
+        # uniform in two dimensions: a quarter of the points lies within half the radius (400 draws: +- 0.09 is 4 sigma)
+        assert abs((lengths < 0.05).double().mean().item() - 0.25) < 0.09
+        assert points.mean(0).abs().max() < 0.02
+
+
+@pytest.mark.parametrize("text", ["-8/255", "0", "nan", "inf", "8/0", "eight", "", None, "-0.1", [1]])
+def test_radii_that_are_none(text: object) -> None:
+    with pytest.raises(BudgetError) as caught:
+        parse_radius(text)
+    assert caught.value.hint
+
+
+def test_radii_as_people_write_them() -> None:
+    assert parse_radius("8/255") == 8 / 255
+    assert parse_radius(" 0.03 ") == 0.03
+    assert parse_radius(0.5) == 0.5
+
+
+def test_radii_that_no_image_can_obey() -> None:
+    clean = torch.zeros(1, 3, 2, 2)
+    with pytest.raises(BudgetError, match="8/255"):
+        Budget(clean, [8.0], norm="linf", rounding="inward")
+    with pytest.raises(BudgetError, match="one level"):
+        Budget(clean, [0.003], norm="linf", rounding="inward")
+    with pytest.raises(BudgetError, match="linf or l2"):
+        Budget(clean, [0.03], norm="l1", rounding="inward")  # type: ignore[arg-type]

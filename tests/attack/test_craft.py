@@ -1,0 +1,136 @@
+"""What `craft` takes, what it gives back, and what it refuses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tiny_networks import images_and_labels, tiny
+
+import linbp
+from linbp.errors import BudgetError, ImageError, LinbpError, ModelError, RecipeError
+from linbp.models.demo import demo_images
+
+MODEL = tiny()
+
+
+def test_tensors_in_tensors_out_arrays_in_arrays_out() -> None:
+    images, labels = images_and_labels(2)
+    whole = linbp.craft(MODEL, images, labels, "ifgsm", eps="4/255", steps=2)
+    from_arrays = linbp.craft(MODEL, images.numpy(), labels.numpy(), "ifgsm", eps=4 / 255, steps=2)
+    from_floats = linbp.craft(MODEL, images.float() / 255, labels.tolist(), "ifgsm", eps=[4 / 255] * 2, steps=2)
+    assert isinstance(whole, torch.Tensor)
+    assert isinstance(from_arrays, np.ndarray)
+    assert np.array_equal(from_arrays, whole.numpy())
+    assert torch.equal(from_floats, whole)
+    single = linbp.craft(tiny(torch.float32), images, labels, "ifgsm", eps="4/255", steps=2)
+    assert single.dtype == torch.float32
+
+
+def test_no_images_are_no_twins() -> None:
+    images, labels = images_and_labels(1)
+    assert linbp.craft(MODEL, images[:0], labels[:0], "ifgsm", eps="4/255").shape == (0, 3, 12, 12)
+
+
+def test_images_of_another_size_keep_it() -> None:
+    images = torch.randint(0, 256, (2, 3, 20, 17), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    twins = linbp.craft(MODEL, images, [1, 2], "linbp(start=1) + di(scale=1.3)", eps="4/255", steps=3)
+    assert twins.shape == images.shape
+    assert 0 < (twins * 255 - images).abs().max() <= 4
+
+
+def test_progress_counts_image_steps() -> None:
+    images, labels = images_and_labels(5)
+    seen: list[tuple[int, int]] = []
+    linbp.craft(
+        MODEL, images, labels, "ifgsm", eps="4/255", steps=2, batch_size=2, progress=lambda *now: seen.append(now)
+    )
+    assert seen == [(2, 10), (4, 10), (6, 10), (8, 10), (9, 10), (10, 10)]
+
+
+def test_nothing_of_the_callers_changes() -> None:
+    images, labels = images_and_labels(2)
+    floats = images.double() / 255
+    before = floats.clone()
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    linbp.craft(MODEL, floats, labels, "pgd + di(scale=1.5) + mi", eps="4/255", steps=2)
+    assert torch.equal(floats, before)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in MODEL.parameters())
+
+
+@pytest.mark.parametrize(
+    ("change", "fault", "says"),
+    [
+        ({"eps": "-8/255"}, BudgetError, "-8/255"),
+        ({"eps": 8}, BudgetError, "8/255"),
+        ({"eps": [0.1]}, BudgetError, "1 radii for 2 images"),
+        ({"step_size": "nan"}, BudgetError, "step_size"),
+        ({"step_size": 2}, BudgetError, "whole range"),
+        ({"labels": [0, 7]}, ImageError, "0 to 6"),
+        ({"labels": [0, -1]}, ImageError, "0 to 6"),
+        ({"labels": [0]}, ImageError, "shape"),
+        ({"labels": [0.5, 1.0]}, ImageError, "whole number"),
+        ({"targets": [0, 9]}, ImageError, "target of image 1 is 9"),
+        ({"ids": ["a", "a"]}, ImageError, "different"),
+        ({"images": torch.rand(2, 3, 12, 12)}, ImageError, "8-bit grid"),
+        ({"images": torch.full((2, 3, 12, 12), 2.0)}, ImageError, "outside"),
+        ({"images": torch.full((2, 3, 12, 12), torch.nan)}, ImageError, "outside"),
+        ({"images": torch.zeros(3, 12, 12)}, ImageError, "batch of shape"),
+        ({"images": torch.zeros(2, 3, 12, 12, dtype=torch.int64)}, ImageError, "uint8"),
+        ({"steps": 0}, RecipeError, "steps"),
+        ({"batch_size": 0}, RecipeError, "batch_size"),
+        ({"recipe": "fgsm", "steps": 5}, RecipeError, "one step"),
+        ({"recipe": "fgsm", "step_size": 0.1}, RecipeError, "step_size"),
+        ({"recipe": "mi", "steps": 1}, RecipeError, "no effect"),
+        ({"recipe": "di(scale=1.01)"}, RecipeError, "no effect on images 12 pixels"),
+        ({"norm": "l1"}, BudgetError, "linf or l2"),
+        ({"rounding": "up"}, BudgetError, "inward or nearest"),
+    ],
+)
+def test_refusals(change: dict[str, object], fault: type[LinbpError], says: str) -> None:
+    images, labels = images_and_labels(2)
+    given: dict[str, object] = {"images": images, "labels": labels, "recipe": "ifgsm", "eps": "4/255", **change}
+    with pytest.raises(fault) as caught:
+        linbp.craft(MODEL, given.pop("images"), given.pop("labels"), given.pop("recipe"), **given)  # type: ignore[arg-type, type-var]
+    assert says in str(caught.value)
+    assert caught.value.hint
+
+
+def test_two_rules_in_two_places_are_refused() -> None:
+    images, labels = images_and_labels(1)
+    surrogate = linbp.Surrogate(MODEL, rule=linbp.LinBP(start=1))
+    with pytest.raises(RecipeError, match="one place"):
+        linbp.craft(surrogate, images, labels, "sgm", eps="4/255")
+    alone = linbp.craft(surrogate, images, labels, "ifgsm", eps="4/255", steps=3)
+    assert torch.equal(alone, linbp.craft(MODEL, images, labels, "linbp(start=1)", eps="4/255", steps=3))
+
+
+def test_a_victim_without_gradients_is_no_surrogate() -> None:
+    class Asked:
+        name, differentiable = "asked", False
+
+    with pytest.raises(ModelError, match="no gradients"):
+        linbp.craft(Asked(), torch.zeros(1, 3, 4, 4), [0], "ifgsm", eps="4/255")  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_float32_twins_of_real_images_hardly_depend_on_the_batch() -> None:
+    """At least 99.9% of the pixels are equal; kernels may sum in another order for another batch size."""
+    samples = demo_images()
+    images, labels = samples.images[:6], samples.labels[:6]
+    surrogate = linbp.Surrogate(linbp.load_model("demo:squeezenet1_1"))
+    ids = [f"image {index}" for index in range(len(images))]
+    for recipe in ("linbp(start=3) + di + mi", "pgd"):
+        whole = linbp.craft(surrogate, images, labels, recipe, eps="8/255", steps=5, ids=ids)
+        again = linbp.craft(surrogate, images, labels, recipe, eps="8/255", steps=5, ids=ids)
+        assert np.array_equal(whole, again)
+        order = [4, 1, 0]
+        for batch_size in (1, 2):
+            part = linbp.craft(
+                surrogate, images[order], labels[order], recipe, eps="8/255", steps=5,
+                ids=[ids[row] for row in order], batch_size=batch_size,
+            )  # fmt: skip
+            equal = float((np.asarray(part) == np.asarray(whole)[order]).mean())
+            assert equal >= 0.999, (recipe, batch_size, equal)

@@ -1,0 +1,124 @@
+"""Every recipe and part: one row a sum. A new attack is one more row."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny_networks import CLASSES, images_and_labels, tiny
+
+import linbp
+from linbp.attack import Recipe
+from linbp.parts import names
+
+ROWS = [
+    "fgsm",
+    "ifgsm",
+    "pgd",
+    "pgd-noise(radius=0.5)",
+    "mifgsm",
+    "difgsm(scale=1.4, probability=0.9)",
+    "difgsm(scale=1.4, interpolation=bilinear)",
+    "mdi2fgsm(scale=1.5)",
+    "sgm",
+    "linbp(start=1)",
+    "linbp(start=0.5, rebalance=site)",
+    "linbp(start=blocks.0, rebalance=none, gamma=0.7)",
+    "linbp(start=0, sites=all) + sgm(gamma=0.5)",
+    "linbp(start=blocks.1) + di(scale=1.5) + mi",
+    "fgsm + linbp(start=0)",
+    "random-start(radius=0.5) + noise + mi(decay=0.5) + ce + plain",
+    "sign + noise",
+]
+COUNT, EPS, STEPS = 5, 6.5 / 255, 4
+
+
+@pytest.fixture(scope="module")
+def surrogate() -> linbp.Surrogate:
+    return linbp.Surrogate(tiny())
+
+
+def craft(surrogate: linbp.Surrogate, text: str, rows: list[int], **options: object) -> torch.Tensor:
+    images, labels = images_and_labels(COUNT)
+    recipe = Recipe.parse(text)
+    ids = [f"image {row}" for row in rows]
+    settings = {"eps": EPS, "steps": None if recipe.single_step else STEPS, "ids": ids, "seed": 3, **options}
+    return linbp.craft(surrogate, images[rows], labels[rows], recipe, **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ROWS)
+def test_obeys_the_budget(surrogate: linbp.Surrogate, text: str) -> None:
+    twins = craft(surrogate, text, list(range(COUNT)))
+    images, _ = images_and_labels(COUNT)
+    levels = twins * 255
+    assert twins.dtype == torch.float64
+    assert torch.equal(levels.round(), levels)
+    assert levels.min() >= 0
+    assert levels.max() <= 255
+    farthest = 6 if Recipe.parse(text).single_step or "start" in text or text == "pgd" else 4
+    assert 0 < (levels - images).abs().max() <= farthest
+
+
+@pytest.mark.parametrize("text", ROWS)
+def test_a_twin_depends_on_nothing_but_its_image(surrogate: linbp.Surrogate, text: str) -> None:
+    whole = craft(surrogate, text, list(range(COUNT)))
+    assert torch.equal(craft(surrogate, text, list(range(COUNT))), whole), "a rerun differs"
+    assert torch.equal(craft(surrogate, text, list(range(COUNT)), batch_size=2), whole), "the batch size matters"
+    order = [3, 0, 4]
+    assert torch.equal(craft(surrogate, text, order), whole[order]), "order or companions matter"
+
+
+@pytest.mark.parametrize("text", ROWS)
+def test_targeted_twins_come_nearer_to_their_targets(surrogate: linbp.Surrogate, text: str) -> None:
+    images, labels = images_and_labels(COUNT)
+    targets = (labels + 3) % CLASSES
+    twins = craft(surrogate, text, list(range(COUNT)), targets=targets)
+
+    def chance(of: torch.Tensor) -> torch.Tensor:
+        return surrogate.logits(of).log_softmax(1).gather(1, targets[:, None]).mean()
+
+    assert chance(twins) > chance(images.double() / 255)
+
+
+@pytest.mark.parametrize("text", ROWS)
+def test_is_written_and_read_back(text: str) -> None:
+    recipe = Recipe.parse(text)
+    assert Recipe.parse(str(recipe)) == recipe
+    assert Recipe.from_dict(recipe.to_dict()) == recipe
+
+
+@pytest.mark.parametrize(
+    ("text", "without"),
+    [
+        ("linbp(start=1)", "ifgsm"),
+        ("linbp(start=1) + mi", "linbp(start=1)"),
+        ("linbp(start=1) + mi", "mi"),
+        ("di(scale=1.5) + mi", "mi"),
+        ("noise + mi", "mi"),
+        ("random-start + mi", "mi"),
+        ("sgm", "ifgsm"),
+        ("sgm + linbp(start=1)", "sgm"),
+        ("sgm + linbp(start=1)", "linbp(start=1)"),
+        ("linbp(start=1, gamma=0.5)", "linbp(start=1)"),
+        ("linbp(start=1, rebalance=site)", "linbp(start=1)"),
+        ("linbp(start=1, rebalance=none)", "linbp(start=1)"),
+        ("linbp(start=0, sites=inside)", "linbp(start=0)"),
+        ("linbp(start=0, sites=all)", "linbp(start=0)"),
+    ],
+)
+def test_every_part_changes_the_result(surrogate: linbp.Surrogate, text: str, without: str) -> None:
+    everyone = list(range(COUNT))
+    assert not torch.equal(craft(surrogate, text, everyone), craft(surrogate, without, everyone))
+
+
+def test_every_registered_part_has_a_row() -> None:
+    rows = " + ".join(ROWS)
+    for kind in ("recipe", "rule", "transform", "objective", "estimator", "update", "start"):
+        for name, thing in names(kind).items():
+            assert name in rows, f"{kind} {name} has no row"
+            assert thing.__doc__, f"{kind} {name} has no docstring"
+
+
+def test_another_seed_is_another_twin_and_only_where_there_is_chance(surrogate: linbp.Surrogate) -> None:
+    for text, random in (("pgd", True), ("difgsm(scale=1.5)", True), ("pgd-noise", True), ("mifgsm", False)):
+        same = torch.equal(craft(surrogate, text, [0, 1], seed=1), craft(surrogate, text, [0, 1], seed=2))
+        assert same is not random
