@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import fx
+
+from linbp.graph.dominators import Dominators
 
 __all__ = ["gather_composites", "quick_gelu"]
 
@@ -17,67 +20,127 @@ def quick_gelu(value: torch.Tensor, slope: float) -> torch.Tensor:
     return value * torch.sigmoid(slope * value)
 
 
-def gather_composites(module: fx.GraphModule) -> None:
-    """Find products of a value with a gate of the same value, and call the activation that they are.
+Known = tuple[Callable[..., torch.Tensor], tuple[Any, ...], dict[str, Any], str]
 
-    Known: x sigmoid(x) (SiLU), x sigmoid(1.702 x) (quick GELU), x tanh(softplus(x)) (Mish), x relu6(x + 3) / 6 and
-    x hardsigmoid(x) (Hardswish).
+KNOWN: tuple[Known, ...] = (
+    (aten.silu.default, (), {}, ""),
+    (aten.gelu.default, (), {}, ""),
+    (aten.gelu.default, (), {"approximate": "tanh"}, ""),
+    (aten.hardswish.default, (), {}, ""),
+    (aten.mish.default, (), {}, ""),
+    (aten.relu.default, (), {}, ""),
+)
+"""Activations that are products of their input: operation, arguments, options and, for a function of ours, its name."""
+
+ELEMENTWISE = frozenset(
+    {
+        aten.add.Tensor,
+        aten.sub.Tensor,
+        aten.rsub.Scalar,
+        aten.mul.Tensor,
+        aten.div.Tensor,
+        aten.neg.default,
+        aten.pow.Tensor_Scalar,
+        aten.exp.default,
+        aten.log1p.default,
+        aten.erf.default,
+        aten.tanh.default,
+        aten.sigmoid.default,
+        aten.hardsigmoid.default,
+        aten.softplus.default,
+        aten.relu6.default,
+        aten.hardtanh.default,
+        aten.clamp.default,
+        aten.gt.Scalar,
+        aten.ge.Scalar,
+    }
+)
+"""What such a product is written with."""
+
+LONGEST = 12
+"""Operations; nobody writes an activation with more."""
+CLOSE = 1e-5
+"""Largest difference to a known activation, from -10 to 10: constants such as 0.7979 are written with few digits."""
+
+
+def gather_composites(module: fx.GraphModule) -> None:
+    """Find products that compute a known activation of one value, element by element, and call that activation.
+
+    They are known by what they compute, in whatever way it is written: SiLU, GELU (by erf or tanh), quick GELU, Mish,
+    Hardswish, and ReLU as a product with its mask.
     """
+    dominators = Dominators(module.graph)
     for node in list(module.graph.nodes):
-        if node.op != "call_function" or node.target is not aten.mul.Tensor:
-            continue
-        for value, gate in (node.args[:2], node.args[1::-1]):
-            if isinstance(value, fx.Node) and isinstance(gate, fx.Node) and _replace(module, node, value, gate):
-                break
+        if node.op == "call_function" and node.target is aten.mul.Tensor and _gather(module, node, dominators):
+            dominators = Dominators(module.graph)
     module.graph.eliminate_dead_code()
     module.recompile()
 
 
-def _replace(module: fx.GraphModule, product: fx.Node, value: fx.Node, gate: fx.Node) -> bool:
-    """Replace `product` if `gate` is a gate of `value` that nothing else reads."""
-    if len(gate.users) != 1:
+def _gather(module: fx.GraphModule, product: fx.Node, dominators: Dominators) -> bool:
+    """Replace a product that is a known activation; whether it was."""
+    factors = [factor for factor in product.args[:2] if isinstance(factor, fx.Node) and factor in dominators.depth]
+    if len(factors) != 2 or factors[0] is factors[1]:
         return False
-    found = _activation(value, gate)
-    if found is None:
+    value = dominators.common(factors[0], factors[1])
+    region = {node for factor in factors for node in dominators.between(value, factor)}
+    if not region or len(region) > LONGEST or not all(node.target in ELEMENTWISE for node in region):
         return False
-    target, arguments, name = found
-    with module.graph.inserting_before(product):
-        whole = module.graph.call_function(target, (value, *arguments))
-    whole.meta = dict(product.meta)
-    if name:
-        whole.meta["activation"] = name
-    product.replace_all_uses_with(whole)
-    module.graph.erase_node(product)
-    return True
+    written = [*sorted(region, key=dominators.order.__getitem__), product]
+    if any(user not in written for node in region for user in node.users) or not _self_contained(written, value):
+        return False
+    for end in _ends(product):
+        steps = written if end is product else [*written, end]
+        found = _activation(steps, value)
+        if found is not None:
+            _replace(module, end, value, found)
+            return True
+    return False
 
 
-Found = tuple[Callable[..., torch.Tensor], tuple[float, ...], str]
+def _self_contained(written: list[fx.Node], value: fx.Node) -> bool:
+    return all(source is value or source in written for node in written for source in node.all_input_nodes)
 
 
-def _activation(value: fx.Node, gate: fx.Node) -> Found | None:
-    inner = gate.args[0] if gate.args and isinstance(gate.args[0], fx.Node) else None
-    if inner is None:
-        return None
-    if gate.target is aten.sigmoid.default:
-        if inner is value:
-            return aten.silu.default, (), ""
-        if inner.target is aten.mul.Tensor and inner.args[0] is value and isinstance(inner.args[1], float):
-            return quick_gelu, (inner.args[1],), "quick_gelu"
-    if gate.target is aten.hardsigmoid.default and inner is value:
-        return aten.hardswish.default, (), ""
-    if gate.target is aten.tanh.default and inner.target is aten.softplus.default and inner.args == (value,):
-        return aten.mish.default, (), ""
-    if gate.target is aten.div.Tensor and gate.args[1] == 6 and _shifted_relu6(inner, value):
-        return aten.hardswish.default, (), ""
+def _ends(product: fx.Node) -> Iterator[fx.Node]:
+    """The product, and the scaling by a number that may follow it: x relu6(x + 3) / 6."""
+    yield product
+    users = list(product.users)
+    if len(users) == 1 and users[0].target in (aten.mul.Tensor, aten.div.Tensor):
+        others = [argument for argument in users[0].args if argument is not product]
+        if users[0].args[0] is product and len(others) == 1 and isinstance(others[0], int | float):
+            yield users[0]
+
+
+def _activation(steps: list[fx.Node], value: fx.Node) -> Known | None:
+    """The activation that these operations compute, or None."""
+    points = torch.linspace(-10, 10, 1001, dtype=torch.float64)
+    computed: dict[fx.Node, Any] = {value: points}
+    for node in steps:
+        arguments, options = fx.map_arg((node.args, node.kwargs), computed.__getitem__)
+        computed[node] = node.target(*arguments, **options)  # type: ignore[operator]
+    result = computed[steps[-1]]
+    for known in (*KNOWN, *_quick_gelus(steps)):
+        operation, arguments, options, _ = known
+        if float((operation(points, *arguments, **options) - result).abs().max()) < CLOSE:
+            return known
     return None
 
 
-def _shifted_relu6(node: fx.Node, value: fx.Node) -> bool:
-    """relu6(value + 3), written with relu6 or hardtanh."""
-    bounded = node.target is aten.relu6.default or (
-        node.target in (aten.hardtanh.default, aten.clamp.default) and tuple(node.args[1:]) in ((0, 6), (0.0, 6.0))
-    )
-    if not bounded or not isinstance(node.args[0], fx.Node):
-        return False
-    shifted = node.args[0]
-    return shifted.target is aten.add.Tensor and shifted.args[0] is value and shifted.args[1] in (3, 3.0)
+def _quick_gelus(steps: list[fx.Node]) -> Iterator[Known]:
+    """Quick GELU with each slope that is written there."""
+    for node in steps:
+        for number in node.args:
+            if isinstance(number, float):
+                yield quick_gelu, (number,), {}, "quick_gelu"
+
+
+def _replace(module: fx.GraphModule, end: fx.Node, value: fx.Node, found: Known) -> None:
+    operation, arguments, options, name = found
+    with module.graph.inserting_before(end):
+        whole = module.graph.call_function(operation, (value, *arguments), options)
+    whole.meta = dict(end.meta)
+    if name:
+        whole.meta["activation"] = name
+    end.replace_all_uses_with(whole)
+    module.graph.erase_node(end)
