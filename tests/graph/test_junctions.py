@@ -9,8 +9,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from linbp import Model, Surrogate
+from linbp import LinBP, Model, Surrogate
+from linbp.errors import RuleError
 from linbp.graph import Junction
+from linbp.graph.analysis import module_path
 
 Forward = Callable[["Network", torch.Tensor], torch.Tensor]
 
@@ -69,7 +71,11 @@ def test_a_projection_on_either_side_of_the_sum(first: str) -> None:
 
 
 def test_a_fork_is_the_last_node_before_the_paths_part() -> None:
-    surrogate, (junction,) = junctions(lambda net, x: (lambda y: net.c(y) + net.b(net.relu(y)))(net.relu(net.a(x))))
+    def forward(net: Network, x: torch.Tensor) -> torch.Tensor:
+        value = net.relu(net.a(x))
+        return net.c(value) + net.b(net.relu(value))
+
+    surrogate, (junction,) = junctions(forward)
     assert junction.fork_path == "relu"
     assert modules(surrogate, junction.skip) == ["c"]
     assert modules(surrogate, junction.branch) == ["relu", "b"]
@@ -187,3 +193,19 @@ def test_activations_after_a_sum_and_after_its_normalisation() -> None:
     kinds = [site.kind for site in surrogate.sites]
     assert kinds == ["in a branch", "after a sum", "in a branch", "after a sum", "plain"]
     assert [site.op for site in surrogate.sites] == ["relu", "relu", "relu", "gelu", "relu"]
+
+
+def test_a_token_that_attends_to_itself_and_to_others_has_no_closed_branch() -> None:
+    """The skip lies on the way into the branch, which reads more than it: the fork is further up (as in CaiT)."""
+
+    def forward(net: Network, x: torch.Tensor) -> torch.Tensor:
+        token = net.relu(net.a(x))
+        return token + net.relu(net.b(token * net.c(x)))
+
+    surrogate, (junction,) = junctions(forward)
+    assert junction.fork_path == "s"
+    assert not junction.closed
+    found = surrogate.with_rule(LinBP(start=0, rebalance=None)).gradient(torch.rand(1, 3, 6, 6).double(), [0])
+    assert bool(torch.isfinite(found).all())
+    with pytest.raises(RuleError, match="branches"):
+        surrogate.with_rule(LinBP(start=0))

@@ -65,8 +65,8 @@ COUNTS: dict[Callable[[], nn.Module], tuple[int, dict[str, int], dict[str, int],
     # 6 + 12 + 24 + 16 = 58 layers of two ReLUs, three transitions of one, one behind the stem, one at the end:
     # 116 + 3 + 2 = 121. Concatenations, no sums.
     densenet121: (32, {"plain": 121}, {"relu": 121}, 0),
-    # Every convolution has a ReLU. Stem 5; A x 3 of 1 + 2 + 3 + 1 = 7; B of 1 + 3 = 4; C x 4 of 1 + 3 + 5 + 1 = 10; D of
-    # 2 + 4 = 6; E x 2 of 1 + 3 + 4 + 1 = 9: 5 + 21 + 4 + 40 + 6 + 18 = 94. The auxiliary head runs in training only.
+    # Every convolution has a ReLU. Stem 5; A x 3 of 1 + 2 + 3 + 1 = 7; B of 1 + 3 = 4; C x 4 of 1 + 3 + 5 + 1 = 10;
+    # D of 2 + 4 = 6; E x 2 of 1 + 3 + 4 + 1 = 9: 5 + 21 + 4 + 40 + 6 + 18 = 94. The auxiliary head is for training.
     inception_v3: (80, {"plain": 94}, {"relu": 94}, 0),
     # 12 blocks of two sums, around attention and around the perceptron; only the latter has an activation.
     vit_tiny: (32, {"in a branch": 12}, {"gelu": 12}, 24),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -74,7 +73,7 @@ def same(first: Any, second: Any) -> bool:
 
 
 @pytest.fixture
-def module() -> Iterator[Network]:
+def module() -> Network:
     """In training mode but for one child, with gradients, one frozen parameter and hooks of every kind."""
     module = Network()
     module.train()
@@ -84,7 +83,7 @@ def module() -> Iterator[Network]:
     module.conv.register_forward_hook(lambda child, given, result: None)
     module.relu.register_forward_pre_hook(lambda child, given: None)
     module.head.register_full_backward_hook(lambda child, given, result: None)
-    yield module
+    return module
 
 
 def use(module: nn.Module) -> None:
