@@ -19,7 +19,7 @@ import torch
 from edgetpu_attacks import attacks, path
 from edgetpu_bench import Bench, gradients, stored
 from edgetpu_gradients import agreement, blocks, constancy, steps
-from edgetpu_tables import write
+from edgetpu_tables import PAGE, write
 
 
 def main() -> None:
@@ -40,7 +40,8 @@ def main() -> None:
                 stage(bench, x, y, theirs)
         if "attacks" in options.stages:
             attacks(bench, options.passes)
-    write(list(stored()))
+    if PAGE.is_file():
+        write(list(stored()))
 
 
 if __name__ == "__main__":

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 import edgetpu_measure as measure
 import torch
 from edgetpu_bench import LEVEL, OTHERS, PAIR, Bench, rounded, rules
+from edgetpu_gradients import straight
 
 import linbp
 
 PATH = {
     "mobilenet_edgetpu": (
-        *("ordinary", "branch from 0", "branch from 20", "outside from 0", "leak 0.25 from 0", "up to 8", "up to 16"),
-        *(
-            "up to 24",
-            "branch from 8",
-            "up to 1",
-            "inside from 0",
-            "branch from 28",
-            "leak 0.1 from 0",
-            "leak 0.5 from 0",
-        ),
-        *("up to 4", "branch from 12"),
+        *("ordinary", "branch from 0", "branch from 8", "branch from 12", "branch from 20", "branch from 28"),
+        *("outside from 0", "inside from 0", "up to 1", "up to 4", "up to 8", "up to 16", "up to 24"),
+        *("leak 0.1 from 0", "leak 0.25 from 0", "leak 0.5 from 0"),
+        *("all but early branches", "early branches", "inside from 12"),
+        *("ordinary + mi", "outside from 0 + mi", "branch from 20 + mi"),
     ),
     "squeezenet1_1": (
         *("ordinary", "branch from 3", "branch from 15", "branch from 0", "branch from 7"),
-        *("leak 0.1 from 0", "leak 0.25 from 0"),
+        *("leak 0.1 from 0", "leak 0.25 from 0", "ordinary + mi", "branch from 3 + mi"),
+        *("pools linear, sites from 0", "pools linear, sites from 3"),
     ),
 }
 
@@ -42,9 +39,16 @@ def path(bench: Bench, x: torch.Tensor, y: torch.Tensor, _: dict[str, torch.Tens
             if not bench.missing("path", surrogate, name):
                 continue
             begin, at, before = time.time(), x, None
-            take, successive, agree, rise, own = bench.gradient(surrogate, listed[name]), [], {}, {}, []
+            successive, agree, rise, own, total = [], {}, {}, [], torch.zeros_like(x)
+            if name.startswith("pools"):
+                take = partial(straight, bench, int(name.split()[-1]))
+            else:
+                take = bench.gradient(surrogate, listed[name.removesuffix(" + mi")])
             for step in range(10):
                 g = take(at, y)
+                if name.endswith(" + mi"):
+                    total = total + g / g.abs().flatten(1).sum(1).view(-1, 1, 1, 1)
+                    g = total
                 if before is not None:
                     successive.append(round(float(torch.tensor(measure.cosine(g, before)).mean()), 4))
                 if step in (0, 3, 9):

@@ -96,6 +96,9 @@ def rules(surrogate: str, sites: int) -> Iterator[tuple[str, Any]]:
             yield f"inside from {k}", LinBP(start=k, sites="inside")
     for k in (0, 1, 4, 8, 10, 16, 18, 24, 26, 32, 34):
         yield f"up to {k}", LinBP(start=0, sites=tuple(range(k + 1)))
+    early = (2, 3, 4, 6, 7, 8)
+    yield "early branches", LinBP(start=0, sites=early)
+    yield "all but early branches", LinBP(start=0, sites=tuple(i for i in range(sites) if i not in early))
     for gamma in (0.0, 0.2, 0.5):
         yield f"branch from 0 gamma {gamma}", LinBP(start=0, gamma=gamma)
         yield f"branch from 20 gamma {gamma}", LinBP(start=20, gamma=gamma)

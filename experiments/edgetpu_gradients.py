@@ -67,9 +67,11 @@ def agreement(bench: Bench, x: torch.Tensor, y: torch.Tensor, theirs: dict[str, 
             if not bench.missing("agreement", surrogate, name):
                 continue
             begin, g = time.time(), make()
-            others = [v for v in theirs if v not in (*PAIR, "own")] + [p for p in PAIR if p != surrogate]
-            cos = torch.tensor([measure.cosine(g, theirs[v]) for v in others])
-            sign = torch.tensor([measure.same_sign(g, theirs[v]) for v in others])
+            cos = torch.tensor([measure.cosine(g, theirs[v]) for v in OTHERS])
+            sign = torch.tensor([measure.same_sign(g, theirs[v]) for v in OTHERS])
+            other = next(name for name in PAIR if name != surrogate)
+            by_network = dict(zip(OTHERS, rounded(cos.mean(1)), strict=True))
+            by_network[other] = round(float(torch.tensor(measure.cosine(g, theirs[other])).mean()), 4)
             bench.keep(
                 "agreement",
                 surrogate,
@@ -77,7 +79,7 @@ def agreement(bench: Bench, x: torch.Tensor, y: torch.Tensor, theirs: dict[str, 
                 begin,
                 cos=[round(float(c), 4) for c in cos.mean(0)],
                 sign=[round(float(c), 4) for c in sign.mean(0)],
-                by_network={v: round(float(c), 4) for v, c in zip(others, cos.mean(1), strict=True)},
+                by_network=by_network,
                 own=measure.cosine(g, theirs[surrogate]),
                 averaged=measure.cosine(g, theirs[f"averaged {surrogate}"]),
                 norm=measure.norm(g),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ VICTIMS = {
     "squeezenet1_1": "SqueezeNet 1.1",
     "mobilenet_edgetpu": "EdgeTPU",
 }
+EDGE, CHAIN, BOTH = "mobilenet_edgetpu", "squeezenet1_1", " + di(scale=8/7) + mi"
 Line = dict[str, Any]
 
 
@@ -36,11 +38,14 @@ def write(lines: list[Line]) -> None:
         "agreement": agreement(lines),
         "parts": parts(lines),
         "ranks": ranks(lines),
+        "sites": sites(lines),
+        "compounding": compounding(lines),
     }
     text = PAGE.read_text()
-    for name, table in tables.items():
-        block = f"<!-- {name}: begin -->\n\n{table}\n\n<!-- {name}: end -->"
-        text = re.sub(f"<!-- {name}: begin -->.*?<!-- {name}: end -->", lambda _, b=block: b, text, flags=re.S)
+    for name, content in tables.items():
+        block = f"<!-- {name}: begin -->\n\n{content}\n\n<!-- {name}: end -->"
+        place = re.compile(f"^( *)<!-- {name}: begin -->.*?<!-- {name}: end -->", re.S | re.M)
+        text = place.sub(lambda found, block=block: indent(block, found[1]), text)
     PAGE.write_text(text)
     chart(lines)
 
@@ -105,7 +110,6 @@ def attacks(lines: list[Line]) -> str:
     return table(["surrogate", "recipe", "steps", "mean of 4", *names, "itself"], rows)
 
 
-EDGE, CHAIN, BOTH = "mobilenet_edgetpu", "squeezenet1_1", " + di(scale=8/7) + mi"
 COMPARED = (
     (CHAIN, "ifgsm", "linbp(start=3)"),
     (EDGE, "ifgsm", "linbp(start=0)"),
@@ -180,22 +184,45 @@ def constancy(lines: list[Line]) -> str:
 
 
 def blocks(lines: list[Line]) -> str:
-    """Norms and angles at the junctions, and the growth without a ratio."""
+    """Norms and angles at the junctions, and the growth without a ratio; medians over photographs."""
     by_name = {a["variant"]: {row["block"]: row for row in a["rows"]} for a in of(lines, "blocks")}
     rows = []
     for name, row in by_name["ordinary"].items():
-        cells = []
-        for how in ("ordinary", "branch"):
-            other = by_name[how][name]
-            u, v, out = (np.array(other[key]) for key in ("u", "v", "out"))
-            cells += [f"{np.median(v / out):.2f}", f"{np.median(u / out):.2f}", f"{np.median(v / u):.2f}"]
-            cells += [f"{mean(other['cos']):.2f}"]
-        growth = [f"{mean(by_name[how][name]['in']):.2g}" for how in ("ordinary", "branch", "site", "none")]
+        u, v, out = (np.array(row[key]) for key in ("u", "v", "out"))
+        cells = [f"{np.median(v / out):.2f}", f"{np.median(u / out):.2f}", f"{np.median(v / u):.2f}"]
+        cells += [f"{mean(by_name[how][name]['cos']):.2f}" for how in ("ordinary", "branch")]
+        growth = [f"{np.median(by_name[how][name]['in']):.2g}" for how in ("ordinary", "branch", "site", "none")]
         rows.append([f"`{name}`", "yes" if row["skip"] else "no", *cells, *growth])
-    short = ["abs(v)/abs(g)", "abs(u)/abs(g)", "alpha", "cos(u, v)"]
+    short = ["\\|v\\| / \\|g\\|", "\\|u\\| / \\|g\\|", "alpha", "cos(u, v)", "cos(u, v), LinBP's g"]
+    return table(["block", "skip", *short, "\\|g\\| ordinary", "`branch`", "`site`", "`none`"], rows)
+
+
+def sites(lines: list[Line]) -> str:
+    """Site by site: active units, the gradient's energy that meets them, and what linearising this site alone does."""
+    rows = []
+    for surrogate in (EDGE, CHAIN):
+        (found,) = of(lines, "sites", surrogate)
+        single = {a["variant"]: mean(a["own"]) for a in of(lines, "agreement", surrogate)}
+        for site, (active, energy) in enumerate(zip(found["active"], found["ordinary"], strict=True)):
+            alone = single.get(f"only {site}")
+            cells = [f"{100 * active:.0f}", f"{100 * energy:.0f}", "" if alone is None else f"{alone:.2f}"]
+            rows.append([VICTIMS[surrogate], str(site), *cells])
     return table(
-        ["block", "skip", *short, *(f"{s}, LinBP's g" for s in short), "norm: ordinary", "branch", "site", "none"], rows
+        ["surrogate", "site", "active units, %", "energy at active units, %", "cosine, only this site linear"], rows
     )
+
+
+def compounding(lines: list[Line]) -> str:
+    """The product of what single sites do, beside what all of them do together."""
+    rows = []
+    for surrogate in (EDGE, CHAIN):
+        own = {a["variant"]: mean(a["own"]) for a in of(lines, "agreement", surrogate)}
+        count = sum(name.startswith("only") for name in own)
+        for k in (0, 4, 8, 12, 16, 20, 24, 28, 32, 34):
+            if f"branch from {k}" in own:
+                product = np.prod([own[f"only {i}"] for i in range(k, count) if f"only {i}" in own])
+                rows.append([VICTIMS[surrogate], str(k), f"{product:.4f}", f"{own[f'branch from {k}']:.4f}"])
+    return table(["surrogate", "from site", "product of single sites' cosines", "cosine of all together"], rows)
 
 
 def steps(lines: list[Line]) -> str:
