@@ -39,10 +39,7 @@ def junctions(forward: Forward) -> tuple[Surrogate, list[Junction]]:
 
 def modules(surrogate: Surrogate, nodes: tuple[str, ...]) -> list[str]:
     """The modules of a junction's nodes, in order, without repetition."""
-    graph = surrogate._capture.network.graph
-    paths = {
-        node.name: list(node.meta["nn_module_stack"].values())[-1][0] for node in graph.nodes if node.name in nodes
-    }
+    paths = {node.name: module_path(node) for node in surrogate._capture.network.graph.nodes}
     return list(dict.fromkeys(paths[name] for name in nodes))
 
 

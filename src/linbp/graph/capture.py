@@ -15,6 +15,7 @@ from linbp.graph import cache as programs
 from linbp.graph.analysis import Structure, analyse, module_paths
 from linbp.graph.composite import gather_composites
 from linbp.graph.constants import fold_constants, freeze
+from linbp.graph.content import content_key
 from linbp.graph.export import export, untouched
 from linbp.graph.fold import affine_batch_norm, fold_batch_norm
 from linbp.graph.functional import functional_graph
@@ -68,7 +69,7 @@ def capture(model: Model, *, fold: bool = True, cache: bool = True) -> Capture:
             if not cache or model.program is not None:
                 raise
             # a stored program can be of a helper function that has changed since: once more, from the module
-            program = _program(model, cache=False)
+            program = _program(model, cache, anew=True)
             network = _graph(program, model)
             _compare(network, probe, expected, model.name)
         ranks = {node.name: rank for rank, node in enumerate(network.graph.nodes)}
@@ -88,11 +89,11 @@ def capture(model: Model, *, fold: bool = True, cache: bool = True) -> Capture:
         return Capture(network=network, structure=structure, classes=expected.shape[1], notes=tuple(notes))
 
 
-def _program(model: Model, cache: bool) -> ExportedProgram:
+def _program(model: Model, cache: bool, *, anew: bool = False) -> ExportedProgram:
     if model.program is not None:
         return model.program
-    key = programs.content_key(model.module, model.input_size) if cache else None
-    stored = programs.load(key, model.module) if key else None
+    key = content_key(model.module, model.input_size) if cache else None
+    stored = programs.load(key, model.module) if key and not anew else None
     if stored is not None:
         return stored
     program = export(model.module, model.input_size, model.name)
