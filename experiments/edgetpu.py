@@ -25,7 +25,7 @@ from edgetpu_tables import PAGE, write
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", action="store_true", help="write the tables only")
-    parser.add_argument("--passes", type=int, default=4, help="attacks are made on so many times 25 photographs")
+    parser.add_argument("--passes", type=int, default=2, help="attacks are made on so many times 25 photographs")
     parser.add_argument("--stages", nargs="*", default=["blocks", "constancy", "agreement", "steps", "path", "attacks"])
     options = parser.parse_args()
     if not options.tables:
