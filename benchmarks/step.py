@@ -11,6 +11,7 @@ that a noisy machine slows all of them alike.
 from __future__ import annotations
 
 import argparse
+import copy
 import statistics
 import time
 from collections.abc import Callable
@@ -34,6 +35,16 @@ def plain_step(model: linbp.Model, images: torch.Tensor, labels: torch.Tensor) -
         return torch.autograd.grad(loss, start)[0]
 
     return step
+
+
+class Nothing:
+    """A surrogate that costs nothing, to see what the loop costs without one."""
+
+    model, dtype = argparse.Namespace(name="nothing"), torch.float32
+
+    def run(self, images: torch.Tensor) -> torch.Tensor:
+        """Ten numbers an image, with a gradient."""
+        return images[:, :, 0, :10].sum(1)
 
 
 def medians(contenders: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
@@ -77,8 +88,6 @@ def main() -> None:
         contenders[f"LinBP from {options.start}, rebalance={word or 'none'}"] = lambda other=other: other.gradient(
             images, labels
         )
-    import copy
-
     last = linbp.Model(
         copy.deepcopy(module).to(memory_format=torch.channels_last), input_size=shape, mean=MEAN, std=STD
     )
@@ -96,6 +105,15 @@ def main() -> None:
             return run(attacked, recipe, goal, budget, steps=1, step_size=1 / 255, seed=0, ids=ids)
 
         contenders[f"one step of the loop, {text}"] = attack
+    for text in ("ifgsm", "noise", "mi + di"):
+        recipe = Recipe.parse(text)
+
+        def alone(recipe: Recipe = recipe) -> torch.Tensor:
+            budget = Budget(images, [8 / 255] * options.batch, norm="linf", rounding="inward")
+            goal = Goal(labels=torch.zeros_like(labels))
+            return run(Nothing(), recipe, goal, budget, steps=1, step_size=1 / 255, seed=0, ids=ids)  # type: ignore[arg-type]
+
+        contenders[f"the loop without a network, {text}"] = alone
     found = medians(contenders, options.rounds)
     unit = min(found["plain step, contiguous"], found["plain step, channels_last"])
     print(
@@ -105,7 +123,7 @@ def main() -> None:
     if options.markdown:
         print("| what | plain steps |\n|---|---:|")
     for name, value in found.items():
-        print(f"| {name} | {value / unit:.2f} |" if options.markdown else f"{value / unit:6.3f}  {name}")
+        print(f"| {name} | {value / unit:.3f} |" if options.markdown else f"{value / unit:6.3f}  {name}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from torch import nn
 from torch.nn import functional
 
 import linbp
-from linbp.draws import generator
+from linbp.attack import Budget, DiverseInputs
+from linbp.draws import Draws, generator
 from linbp.errors import ModelError
 
 EPS, STEP, STEPS = 8 / 255, 1.5 / 255, 5
@@ -119,6 +120,25 @@ def test_diverse_inputs_by_index_arithmetic(setting) -> None:  # type: ignore[no
         return np.stack(rows)
 
     assert np.array_equal(craft("di(scale=1.5)"), attack(clean, clean, transformed))
+
+
+def test_bilinear_diverse_inputs_are_what_torch_makes_of_the_image() -> None:
+    image = torch.rand(1, 3, 20, 14, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    budget = Budget((image * 255).round() / 255, [0.1], norm="linf", rounding="inward")
+    for step in range(6):
+        draw = generator(0, "x", step, "di")
+        draw.random()
+        height = int(draw.integers(20, 28))
+        width = round(14 * height / 20)
+        top, left = int(draw.integers(0, 28 - height + 1)), int(draw.integers(0, max(19 - width, 0) + 1))
+        around = (left, max(19 - width - left, 0), top, 28 - height - top)
+        options = {"mode": "bilinear", "align_corners": False}
+        large = functional.pad(functional.interpolate(image, size=(height, width), **options), around)
+        expected = functional.interpolate(large, size=(20, 14), **options)
+        found = DiverseInputs(probability=1.0, scale=1.4, interpolation="bilinear").apply(
+            image, budget, Draws(0, ["x"], step)
+        )
+        assert torch.allclose(found, expected, atol=1e-12)
 
 
 def test_l2_steps_have_the_length_that_is_asked_for() -> None:

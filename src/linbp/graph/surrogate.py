@@ -198,7 +198,7 @@ class Surrogate:
         """
         size = GROUP if self.dtype == torch.float32 and self.device.type == "cpu" else max(len(images), 1)
         answers: list[torch.Tensor] = []
-        for group in images.split(size):
+        for group in torch.split(images, size):
             missing = size - len(group)
             full = torch.cat([group, group[:1].expand(missing, -1, -1, -1)]) if missing else group
             answers.append(network(self._prepared(full))[: len(group)])

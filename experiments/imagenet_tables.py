@@ -1,0 +1,90 @@
+"""The tables of `docs/results.md`, made from the lines that `imagenet_transfer.py` stored."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from linbp.evaluation.statistics import rate
+
+PAGE = Path(__file__).parent.parent / "docs" / "results.md"
+BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
+SHORT = {
+    "mobilenetv2_tf1": "MobileNet v2",
+    "mobilenetv1_tf1": "MobileNet v1",
+    "mobilenetv1_075_tf1": "v1 0.75 (ONNX)",
+    "mobilenet_edgetpu": "EdgeTPU",
+    "squeezenet1_1": "SqueezeNet 1.1",
+    "squeezenet1_0_dc": "SqueezeNet 1.0",
+    "efficientnet_lite0": "Lite0",
+    "efficientnet_lite2": "Lite2",
+}
+
+
+def complete_passes(lines: list[dict[str, Any]], surrogate: str, eps: str) -> set[int]:
+    """The passes in which every recipe of the table has been run, so that all rows are about the same photographs."""
+    by_recipe: dict[str, set[int]] = defaultdict(set)
+    for line in lines:
+        if line["surrogate"] == surrogate and line["eps"] == eps:
+            by_recipe[line["recipe"]].add(line["pass"])
+    return set.intersection(*by_recipe.values()) if by_recipe else set()
+
+
+def fooled(lines: list[dict[str, Any]], surrogate: str, eps: str, passes: set[int]) -> dict[str, dict[str, np.ndarray]]:
+    """For each recipe and victim, whether each photograph that the victim had right is wrong on its twin."""
+    clean = {line["pass"]: line for line in lines if line["recipe"] == "clean"}
+    found: dict[str, dict[str, list[np.ndarray]]] = defaultdict(lambda: defaultdict(list))
+    for line in sorted(lines, key=lambda line: line["pass"]):
+        if line["surrogate"] != surrogate or line["eps"] != eps or line["pass"] not in passes:
+            continue
+        labels = np.array(clean[line["pass"]]["labels"])
+        for victim, predictions in line["predictions"].items():
+            right = np.array(clean[line["pass"]]["predictions"][victim]) == labels
+            found[line["recipe"]][victim].append((np.array(predictions) != labels)[right])
+    return {recipe: {v: np.concatenate(parts) for v, parts in row.items()} for recipe, row in found.items()}
+
+
+def cell(successes: np.ndarray) -> str:
+    """Success in per cent with its 95% Wilson interval."""
+    found = rate(int(successes.sum()), len(successes))
+    return f"{100 * successes.mean():.0f} <small>{100 * found.low:.0f}-{100 * found.high:.0f}</small>"
+
+
+def table(lines: list[dict[str, Any]], surrogate: str, eps: str) -> list[str]:
+    """One table in Markdown."""
+    passes = complete_passes(lines, surrogate, eps)
+    rows = fooled(lines, surrogate, eps, passes)
+    if not rows:
+        return []
+    first = next(iter(rows.values()))
+    victims = [victim for victim in SHORT if victim in first and victim != surrogate]
+    photographs = sum(len(line["labels"]) for line in lines if line["recipe"] == "clean" and line["pass"] in passes)
+    heads = [f"{SHORT[victim]}<br><small>n = {len(first[victim])}</small>" for victim in victims]
+    text = [
+        f"### {SHORT[surrogate]}, eps {eps}, {photographs} photographs",
+        "",
+        "| recipe | itself | " + " | ".join(heads) + " | mean |",
+        "|---|---:|" + "---:|" * (len(victims) + 1),
+    ]
+    for recipe, row in rows.items():
+        mean = 100 * np.mean([row[victim].mean() for victim in victims])
+        own = f"{100 * row[surrogate].mean():.0f}"
+        text.append(f"| `{recipe}` | {own} | " + " | ".join(cell(row[v]) for v in victims) + f" | **{mean:.0f}** |")
+    return [*text, ""]
+
+
+def write(lines: Iterable[dict[str, Any]]) -> None:
+    """Put the tables into the page, between its two marks."""
+    known = list(lines)
+    text: list[str] = []
+    for surrogate in ("squeezenet1_1", "mobilenet_edgetpu"):
+        for eps in ("16/255", "8/255"):
+            text += table(known, surrogate, eps)
+    page = PAGE.read_text()
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(before + BEGIN + "\n\n" + "\n".join(text) + "\n" + END + after)
