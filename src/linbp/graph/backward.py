@@ -29,6 +29,10 @@ class Walk(threading.local):
     def __init__(self) -> None:
         self.ordinary = False
 
+    def __reduce__(self) -> tuple[type[Walk], tuple[()]]:
+        """A copy of a network walks on its own, and begins with the rule's walk."""
+        return Walk, ()
+
     @contextlib.contextmanager
     def as_ordinary(self) -> Iterator[None]:
         """Backward passes inside take every activation's true derivative."""

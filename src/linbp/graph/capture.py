@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import random
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import fx
 from torch.export import ExportedProgram
@@ -61,6 +63,7 @@ def capture(model: Model, *, fold: bool = True, cache: bool = True) -> Capture:
     with untouched(model):
         program = _program(model, cache)
         probe = _probe(model)
+        _stir()
         expected = model.logits(probe)
         try:
             network = _graph(program, model)
@@ -89,6 +92,13 @@ def capture(model: Model, *, fold: bool = True, cache: bool = True) -> Capture:
         return Capture(network=network, structure=structure, classes=expected.shape[1], notes=tuple(notes))
 
 
+def _stir() -> None:
+    """Move every random state on, so that a network that draws numbers does not draw those of its export again."""
+    random.random()
+    np.random.random()
+    torch.rand(())
+
+
 def _program(model: Model, cache: bool, *, anew: bool = False) -> ExportedProgram:
     if model.program is not None:
         return model.program
@@ -110,11 +120,7 @@ def _graph(program: ExportedProgram, model: Model) -> fx.GraphModule:
             f"{model.name} takes {len(images)} inputs.", "Wrap it in a module whose forward takes the images only."
         )
     if not isinstance(images[0].meta["val"].shape[0], torch.SymInt):
-        raise CaptureError(
-            f"{model.name} takes batches of {images[0].meta['val'].shape[0]} only.",
-            "Export it with a free batch size (dynamic_shapes=({0: Dim.AUTO},)), or write its forward so that the "
-            "batch size is not a fixed number (reshape(x.shape[0], ...)).",
-        )
+        raise CaptureError(f"{model.name} takes batches of {images[0].meta['val'].shape[0]} only.", _FIXED_BATCH)
     answers = next(node for node in network.graph.nodes if node.op == "output").args[0]
     if isinstance(answers, tuple | list) and len(answers) != 1:
         raise CaptureError(
@@ -168,8 +174,14 @@ def _probe(model: Model) -> torch.Tensor:
 
 
 def _compare(network: fx.GraphModule, probe: torch.Tensor, expected: torch.Tensor, name: str) -> None:
+    """Compare logits, with one image more in the graph's batch than in the module's: neither may depend on it."""
     with torch.no_grad():
-        found = network(probe)
+        try:
+            found = network(torch.cat([probe, probe[:1]]))
+        except (RuntimeError, ValueError, IndexError) as fault:
+            raise CaptureError(f"{name} takes batches of {len(probe)} only.", _FIXED_BATCH) from fault
+    if isinstance(found, torch.Tensor):
+        found = found[: len(probe)]
     if not isinstance(found, torch.Tensor) or found.shape != expected.shape:
         raise CaptureError(f"The graph of {name} returns something else than the module does.", _DATA_DEPENDENT)
     worst = _difference(found, expected)
@@ -179,9 +191,13 @@ def _compare(network: fx.GraphModule, probe: torch.Tensor, expected: torch.Tenso
         )
 
 
+_FIXED_BATCH = (
+    "Export it with a free batch size (dynamic_shapes=({0: Dim.AUTO},)), or write its forward so that the batch size "
+    "is not a fixed number (reshape(x.shape[0], ...))."
+)
 _DATA_DEPENDENT = (
-    "Its forward probably draws random numbers in evaluation mode, keeps state between calls or branches on values: "
-    "write it as a pure function of the images."
+    "Its forward probably draws random numbers in evaluation mode, keeps state between calls, branches on values or "
+    "mixes the images of a batch: write it as a pure function of each image."
 )
 
 
