@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import typing
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -42,16 +43,29 @@ def show(
 
 
 def _describe(kind: str, name: str, thing: Callable[..., Any]) -> dict[str, Any]:
+    hints = typing.get_type_hints(thing)
     parameters = [
         {
             "name": parameter.name,
             "required": parameter.default is parameter.empty,
             "default": None if parameter.default is parameter.empty else _plain(parameter.default),
-            "type": str(parameter.annotation),
+            "type": _type(hints.get(parameter.name, parameter.annotation)),
         }
         for parameter in inspect.signature(thing).parameters.values()
     ]
     return {"name": name, "kind": kind, "doc": inspect.getdoc(thing) or "", "parameters": parameters}
+
+
+def _type(hint: Any) -> str:
+    """A type in the grammar's words: what may be written after the equals sign."""
+    inner, origin = typing.get_args(hint), typing.get_origin(hint)
+    if origin is typing.Literal:
+        return " | ".join(map(str, inner))
+    if origin is tuple:
+        return f"[{_type(inner[0])}, ...]"
+    if inner:
+        return " | ".join(_type(one) for one in inner)
+    return "none" if hint is type(None) else getattr(hint, "__name__", str(hint))
 
 
 def _plain(value: Any) -> Any:

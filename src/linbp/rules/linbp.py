@@ -47,7 +47,7 @@ class LinBP:
         u = W1' W2' W3' g,    v = W1' M1 W2' M2 W3' g,    alpha = |v| / |u|  (L2, one ratio an image),
         gradient at the fork = S' g + gamma alpha u,
 
-    with S the identity or the projection (section 4.2 of the paper, "gradient branching with care", and the released
+    with S the identity or the projection ("gradient branching with care" in the paper, and the released
     code). A ratio 0 / 0 counts as 0. Guo, Li, Chen: Backpropagating Linearly Improves Transferability of Adversarial
     Examples, NeurIPS 2020, arXiv 2012.03528.
 

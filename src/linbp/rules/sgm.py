@@ -16,7 +16,7 @@ class SGM:
         gradient at the fork = S' g + gamma B' g
 
     with S the skip (identity or projection) and B the branch. Wu et al.: Skip Connections Matter: On the
-    Transferability of Adversarial Examples Generated with ResNets, ICLR 2020, arXiv 2002.05990, equation 9; the default
+    Transferability of Adversarial Examples Generated with ResNets, ICLR 2020, arXiv 2002.05990; the default
     is theirs for ResNets (0.5 for DenseNets, whose concatenations are no sums and are not touched here).
 
     Args:
