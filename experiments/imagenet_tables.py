@@ -67,13 +67,13 @@ def table(lines: list[dict[str, Any]], surrogate: str, eps: str) -> list[str]:
     text = [
         f"### {SHORT[surrogate]}, eps {eps}, {photographs} photographs",
         "",
-        "| recipe | itself | " + " | ".join(heads) + " | mean |",
+        "| recipe | mean | " + " | ".join(heads) + " | itself |",
         "|---|---:|" + "---:|" * (len(victims) + 1),
     ]
     for recipe, row in rows.items():
         mean = 100 * np.mean([row[victim].mean() for victim in victims])
         own = f"{100 * row[surrogate].mean():.0f}"
-        text.append(f"| `{recipe}` | {own} | " + " | ".join(cell(row[v]) for v in victims) + f" | **{mean:.0f}** |")
+        text.append(f"| `{recipe}` | **{mean:.0f}** | " + " | ".join(cell(row[v]) for v in victims) + f" | {own} |")
     return [*text, ""]
 
 
