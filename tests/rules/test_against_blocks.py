@@ -138,17 +138,20 @@ def test_every_combination(
     assert error(ruled.run(images), logits) < TOLERANCE
 
 
-def test_chosen_sites_by_number() -> None:
-    surrogate, network = captured("bottleneck")
+@pytest.mark.parametrize("name", ["bottleneck", "nested"])
+@pytest.mark.parametrize("rebalance", ["branch", "site", None])
+def test_chosen_sites_by_number(name: str, rebalance: str | None) -> None:
+    """Alone and with SGM, which also scales branches that hold no chosen site."""
+    surrogate, network = captured(name)
     images, labels = batch()
     linear_sites(network, 0)
-    for rebalance in ("branch", "site", None):
-        for chosen in ((1,), (2, 5), (0, 3, 4)):
-            _, expected = gradient_by_hand(
-                network, images, labels, Settings(linear=frozenset(chosen), rebalance=rebalance)
-            )
-            ruled = surrogate.with_rule(LinBP(start=0, rebalance=rebalance, sites=chosen))
-            assert error(ruled.gradient(images, labels), expected) < TOLERANCE, (rebalance, chosen)
+    for chosen in ((1,), (2,), (2, 5), (0, 3, 4)):
+        for sgm in (1.0, 0.5):
+            wanted = Settings(linear=frozenset(chosen), rebalance=rebalance, sgm=sgm)
+            _, expected = gradient_by_hand(network, images, labels, wanted)
+            rules = [LinBP(start=0, rebalance=rebalance, sites=chosen), *([SGM(gamma=sgm)] if sgm != 1 else [])]
+            found = surrogate.with_rule(rules).gradient(images, labels)
+            assert error(found, expected) < TOLERANCE, (chosen, sgm)
 
 
 def test_an_image_does_not_depend_on_its_companions() -> None:

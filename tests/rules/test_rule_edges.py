@@ -198,6 +198,18 @@ def test_a_network_without_activations_refuses_linbp() -> None:
         capture(nn.Sequential(nn.Flatten(), nn.Linear(192, 3)), LinBP(start=0))
 
 
+def test_a_gate_that_is_asked_for_by_number_is_linear_and_its_branch_keeps_the_ratio() -> None:
+    surrogate = capture(build("squeeze and excitation"))
+    gates = [site.index for site in surrogate.sites if site.kind == "gate"]
+    ruled = surrogate.with_rule(LinBP(start=0, sites=gates))
+    assert list(ruled.plan.sites) == gates
+    assert ruled.plan.rescaled == {surrogate.sites[index].junction for index in gates}
+    assert not any("ordinary" in note for note in ruled.notes)
+    found = ruled.gradient(images(), [0, 1])
+    assert bool(torch.isfinite(found).all())
+    assert not torch.allclose(found, surrogate.gradient(images(), [0, 1]))
+
+
 def test_two_rules_on_the_same_sites_are_refused() -> None:
     surrogate = capture(build("post-activation"))
     with pytest.raises(RuleError, match="same"):

@@ -79,8 +79,9 @@ def image_norms(tensor: torch.Tensor) -> torch.Tensor:
     doubtful = (norms < SMALLEST_NORM) | ~torch.isfinite(norms)
     if tensor.dtype == torch.float64 or tensor.device.type == "mps" or not bool(doubtful.any()):
         return norms
-    exact: torch.Tensor = torch.linalg.vector_norm(tensor.double(), dim=dims)
-    return torch.where(doubtful, exact, norms.double())
+    exact = norms.double()
+    exact[doubtful] = torch.linalg.vector_norm(tensor[doubtful].double(), dim=dims)
+    return exact
 
 
 class _Site(torch.autograd.Function):

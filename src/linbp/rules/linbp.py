@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 
 from linbp.errors import RecipeError, RuleError
-from linbp.graph import Operation, Plan, Position, Site, SiteBackward, Structure, first_site, ratio
+from linbp.graph import Junction, Operation, Plan, Position, Site, SiteBackward, Structure, first_site, ratio
 from linbp.parts import number, one_of, part
 
 __all__ = ["LinBP", "Rebalance", "Which"]
@@ -87,16 +87,14 @@ class LinBP:
         """The sites to linearise and the branches to rescale on a network of this structure."""
         start = first_site(self.start, structure)
         chosen = self._chosen(structure, start)
-        branches = [junction for junction in structure.junctions if any(index in chosen for index in junction.sites)]
+        branches = [junction for junction in structure.junctions if _held(junction, structure, chosen)]
         notes: list[str] = []
         if self.rebalance == "branch":
-            open_sites = {
-                index
-                for index in chosen
-                if structure.sites[index].junction is not None and not self._closed(structure, index)
-            }
+            closed = [junction for junction in branches if junction.closed]
+            in_closed = set().union(*(_held(junction, structure, chosen) for junction in closed))
+            open_sites = {index for index in chosen - in_closed if structure.sites[index].junction is not None}
             chosen -= open_sites
-            branches = [b for b in branches if b.closed and any(index in chosen for index in b.sites)]
+            branches = closed
             if open_sites:
                 notes.append(
                     f"{len(open_sites)} sites stay ordinary: their branch is not closed, so it has no ratio "
@@ -147,10 +145,11 @@ class LinBP:
             )
         return chosen
 
-    @staticmethod
-    def _closed(structure: Structure, index: int) -> bool:
-        """Whether a closed branch holds the site."""
-        return any(junction.closed and index in junction.sites for junction in structure.junctions)
+
+def _held(junction: Junction, structure: Structure, chosen: set[int]) -> set[int]:
+    """The chosen sites in a junction's branch, gates among them where they were asked for by number."""
+    inside = set(junction.branch)
+    return {index for index in chosen if structure.sites[index].node in inside}
 
 
 def _kinds(sites: tuple[Site, ...]) -> str:
