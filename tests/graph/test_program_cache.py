@@ -84,7 +84,7 @@ def test_the_second_capture_loads_the_program(folder: Path, exports: list[str]) 
     torch.manual_seed(0)
     first = capture(Network())
     assert exports == ["model"]
-    assert len(list(folder.iterdir())) == 1
+    assert len(list(folder.glob("*.pt2"))) == 1
     second = capture(Network())  # other weights: they are not in the file
     assert exports == ["model"]
     assert agrees(first)
@@ -105,7 +105,7 @@ def test_a_stored_program_is_small(folder: Path) -> None:
             return logits
 
     surrogate = capture(Wide())
-    (file,) = folder.iterdir()
+    (file,) = folder.glob("*.pt2")
     assert file.stat().st_size < 200_000  # the weights take eight megabytes
     assert agrees(surrogate)
     assert agrees(capture(Wide()))
@@ -230,7 +230,7 @@ def test_a_changed_helper_function_is_noticed_by_its_logits(tmp_path: Path, fold
 
 def test_a_damaged_file_is_made_anew(folder: Path, exports: list[str]) -> None:
     capture(Network())
-    (file,) = folder.iterdir()
+    (file,) = folder.glob("*.pt2")
     whole = file.read_bytes()
     for damage in (b"", b"not a program", whole[: len(whole) // 2]):
         file.write_bytes(damage)
@@ -238,15 +238,15 @@ def test_a_damaged_file_is_made_anew(folder: Path, exports: list[str]) -> None:
     assert len(exports) == 4
     capture(Network())
     assert len(exports) == 4  # the last one was stored over the damage
-    assert [path.name for path in folder.iterdir()] == [file.name]
+    assert [path.name for path in folder.glob("*.pt2")] == [file.name]
 
 
 def test_a_file_of_another_network_is_not_used(folder: Path, exports: list[str]) -> None:
     capture(Network())
-    (file,) = folder.iterdir()
+    (file,) = folder.glob("*.pt2")
     other = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 5))
     capture(other)
-    (theirs,) = set(folder.iterdir()) - {file}
+    (theirs,) = set(folder.glob("*.pt2")) - {file}
     file.write_bytes(theirs.read_bytes())
     assert agrees(capture(Network()))
     assert len(exports) == 3

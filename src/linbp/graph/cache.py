@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-__all__ = ["cache_folder", "load", "store"]
+__all__ = ["cache_folder", "load", "recall", "remember", "store"]
 
 
 def cache_folder() -> Path:
@@ -56,6 +56,26 @@ def store(key: str, program: ExportedProgram) -> None:
         return
     finally:
         program._state_dict = weights
+
+
+def recall(key: str) -> float | None:
+    """A number that `remember` kept, or None."""
+    try:
+        return float((cache_folder() / f"{key}.txt").read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def remember(key: str, number: float) -> None:
+    """Keep a number; a cache that cannot be written is no fault."""
+    try:
+        folder = cache_folder()
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as file:
+            file.write(repr(number))
+        os.replace(file.name, folder / f"{key}.txt")
+    except OSError:
+        return
 
 
 def _hollow(tensor: torch.Tensor) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import random
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ from linbp.graph.content import content_key
 from linbp.graph.export import export, untouched
 from linbp.graph.fold import affine_batch_norm, fold_batch_norm
 from linbp.graph.functional import functional_graph
-from linbp.models.model import Model
+from linbp.models.model import Model, weights_sha256
 
 __all__ = ["Capture", "capture"]
 
@@ -84,7 +85,7 @@ def capture(model: Model, *, fold: bool = True, cache: bool = True) -> Capture:
         gather_composites(network)
         notes: list[str] = []
         if fold and _has_batch_norm(network):
-            network, note = _folded(network, probe)
+            network, note = _folded(network, probe, _verdict_key(model) if cache else None)
             notes += note
         affine_batch_norm(network)
         sites, junctions = analyse(network.graph)
@@ -205,28 +206,44 @@ def _has_batch_norm(network: fx.GraphModule) -> bool:
     return any(node.target is torch.ops.aten.batch_norm.default for node in network.graph.nodes)
 
 
-def _folded(network: fx.GraphModule, probe: torch.Tensor) -> tuple[fx.GraphModule, list[str]]:
+def _verdict_key(model: Model) -> str | None:
+    """What the difference that folding makes depends on: the program, the weights, and the input's scale."""
+    key = None if model.program is not None else content_key(model.module, model.input_size)
+    if key is None:
+        return None
+    facts = (key, weights_sha256(model.module.state_dict()), model.mean, model.std)
+    return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+
+def _folded(network: fx.GraphModule, probe: torch.Tensor, key: str | None) -> tuple[fx.GraphModule, list[str]]:
     """The network with batch norms folded if that agrees, else as it was; with a note where there were any.
 
     The comparison is in float64, folded weights included. In float32 the gradients of any two ways to compute a deep
     network differ by more than 1e-5, because activations within rounding of zero fall on either side of it; that says
-    nothing about folding.
+    nothing about folding. It takes longer than all the rest, so its outcome is kept on disk beside the program.
     """
-    images = probe[:1].double()
-    wide, trial = _widened(network), copy.deepcopy(network)
-    affine_batch_norm(wide)
-    before = _logits_and_gradient(wide, images)
-    wide = _widened(network)
-    count = fold_batch_norm(wide)
+    trial = copy.deepcopy(network)
+    count = fold_batch_norm(trial)
     if count == 0:
         return network, []
-    affine_batch_norm(wide)
-    after = _logits_and_gradient(wide, images)
-    worst = max(_difference(found, expected) for found, expected in zip(after, before, strict=True))
+    worst = programs.recall(key) if key else None
+    if worst is None:
+        worst = _folding_error(network, probe[:1].double())
+        if key:
+            programs.remember(key, worst)
     if worst <= AGREEMENT:
-        fold_batch_norm(trial)
         return trial, [f"{count} batch norms folded into convolutions (logits and gradients agree to {worst:.0e})"]
     return network, [f"batch norms kept: folding {count} of them would change logits or gradients by {worst:.0e}"]
+
+
+def _folding_error(network: fx.GraphModule, images: torch.Tensor) -> float:
+    """The largest relative difference that folding makes to logits and gradient, in float64."""
+    wide, folded = _widened(network), _widened(network)
+    fold_batch_norm(folded)
+    affine_batch_norm(wide)
+    affine_batch_norm(folded)
+    before, after = _logits_and_gradient(wide, images), _logits_and_gradient(folded, images)
+    return max(_difference(found, expected) for found, expected in zip(after, before, strict=True))
 
 
 def _widened(network: fx.GraphModule) -> fx.GraphModule:
