@@ -26,12 +26,16 @@ SHORT = {
 
 
 def complete_passes(lines: list[dict[str, Any]], surrogate: str, eps: str) -> set[int]:
-    """The passes in which every recipe of the table has been run, so that all rows are about the same photographs."""
+    """The passes in which every recipe has been run, so that all rows are about the same photographs.
+
+    But for those of a partial position (`sites=`), which are run last: they have a row when they have all passes.
+    """
     by_recipe: dict[str, set[int]] = defaultdict(set)
     for line in lines:
         if line["surrogate"] == surrogate and line["eps"] == eps:
             by_recipe[line["recipe"]].add(line["pass"])
-    return set.intersection(*by_recipe.values()) if by_recipe else set()
+    needed = [passes for recipe, passes in by_recipe.items() if "sites=" not in recipe]
+    return set.intersection(*needed) if needed else set()
 
 
 def fooled(lines: list[dict[str, Any]], surrogate: str, eps: str, passes: set[int]) -> dict[str, dict[str, np.ndarray]]:
@@ -45,7 +49,11 @@ def fooled(lines: list[dict[str, Any]], surrogate: str, eps: str, passes: set[in
         for victim, predictions in line["predictions"].items():
             right = np.array(clean[line["pass"]]["predictions"][victim]) == labels
             found[line["recipe"]][victim].append((np.array(predictions) != labels)[right])
-    return {recipe: {v: np.concatenate(parts) for v, parts in row.items()} for recipe, row in found.items()}
+    return {
+        recipe: {v: np.concatenate(parts) for v, parts in row.items()}
+        for recipe, row in found.items()
+        if all(len(parts) == len(passes) for parts in row.values())
+    }
 
 
 def cell(successes: np.ndarray) -> str:

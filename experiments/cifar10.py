@@ -1,0 +1,169 @@
+"""The paper's experiments on CIFAR-10, on networks of this project's zoo.
+
+Five parts: `transfer` (every attack at three radii), `rebalancing` (what the ratio and gamma buy on residual nets),
+`position` (success against LinBP's and LinS's position), `gradients` (success against the gradients spent) and
+`linear` (LinS against LinBP, and both). Interrupted and started again, it goes on where it was; every line of the
+results file is one attack on 250 images.
+
+    python experiments/cifar10.py --data cifar10                  # computes what is missing, then writes the tables
+    python experiments/cifar10.py --data cifar10 --share 1/2      # every second piece; another takes 2/2
+    python experiments/cifar10.py --data cifar10 --part transfer
+    python experiments/cifar10.py --tables                        # writes tables and pictures from what there is
+
+The networks are those that ship with linbp, or with `--zoo DIR` those that `linbp zoo train --out DIR` made. LinS
+keeps its networks in `--work`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from cifar10_jobs import PARTS, PLACES, RADIUS, Job
+from cifar10_networks import linearised, networks, predictions, select
+
+import linbp
+from linbp.zoo import Cifar10, load_cifar10
+
+RESULTS = Path(__file__).parent / "results" / "cifar10.jsonl"
+PIECE = 250
+"""Images of one line."""
+PROXIES = ("mobilenet_v2",)
+"""Whom start=auto asks; it is no victim in what is said about the choice."""
+
+
+def stored() -> Iterator[dict[str, Any]]:
+    """The lines of the results file; a half-written one is left out."""
+    for text in RESULTS.read_text().splitlines() if RESULTS.is_file() else ():
+        try:
+            yield json.loads(text)
+        except json.JSONDecodeError:
+            continue
+
+
+def append(line: dict[str, Any]) -> None:
+    """Add one line; it is on disk when this returns."""
+    RESULTS.parent.mkdir(exist_ok=True)
+    torn = RESULTS.is_file() and RESULTS.stat().st_size and not RESULTS.read_bytes().endswith(b"\n")
+    with RESULTS.open("a") as file:
+        file.write(("\n" if torn else "") + json.dumps(line, separators=(",", ":")) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def key(line: dict[str, Any]) -> tuple[Any, ...]:
+    """What one line is the result of."""
+    return tuple(line.get(name) for name in ("surrogate", "recipe", "eps", "steps", "removed", "piece"))
+
+
+def agreed(models: dict[str, linbp.Model], data: Cifar10) -> dict[str, Any]:
+    """The selection of images, made anew or that of the results file."""
+    hashes = {name: model.source["file_sha256"] for name, model in models.items()}
+    for line in stored():
+        if "selection" in line:
+            if line["selection"]["networks"] != hashes:
+                sys.exit(
+                    f"{RESULTS} is about other networks. Move it away, or give --zoo the networks it was made with."
+                )
+            return line["selection"]
+    found = select(models, data)
+    append({"selection": found})
+    print(f"{found['right_on_all']} of {len(data.test_images)} test images are right on all networks", flush=True)
+    return found
+
+
+def run(jobs: list[Job], share: tuple[int, int], data: Cifar10, models: dict[str, linbp.Model], options: Any) -> None:
+    """Fill in the missing lines of some jobs."""
+    selection = agreed(models, data)
+    rows = torch.tensor(selection["images"])
+    images, labels = data.test_images[rows].permute(0, 3, 1, 2).contiguous(), data.test_labels[rows]
+    done = {key(line) for line in stored()}
+    surrogates: dict[tuple[str, int | None], linbp.Surrogate] = {}
+    pieces = [(piece, job) for piece in range((len(rows) + PIECE - 1) // PIECE) for job in jobs]
+    for number, (piece, job) in enumerate(pieces):
+        # All pieces on one network of LinS go to one process: only one can tune it.
+        if (number if job.removed is None else job.removed // 2) % share[1] != share[0] - 1:
+            continue
+        line = {**job.fields(), "piece": piece}
+        if key(line) in done:
+            continue
+        place = job.surrogate, job.removed
+        if place not in surrogates:
+            model = models[job.surrogate]
+            model = model if job.removed is None else linearised(model, job.removed, data, options.work)
+            surrogates[place] = linbp.Surrogate(model).to(options.device)
+        mine, begin = slice(piece * PIECE, (piece + 1) * PIECE), time.time()
+        recipe = linbp.Recipe.parse(job.recipe)
+        twins = linbp.craft(
+            surrogates[place],
+            images[mine],
+            labels[mine],
+            recipe,
+            eps=job.eps,
+            steps=None if recipe.single_step else job.steps,
+            step_size=None if recipe.single_step else job.step_size,
+            ids=[f"{row:05}" for row in rows[mine].tolist()],
+            batch_size=PIECE,
+        )
+        pixels = (twins * 255).round().to(torch.uint8)
+        found = {name: "".join(map(str, predictions(model, pixels))) for name, model in models.items()}
+        made = hashlib.sha256(pixels.numpy().tobytes()).hexdigest()
+        spent = round(time.time() - begin, 1)
+        append(
+            {**line, "gradients": recipe.gradients(job.steps), "predictions": found, "sha256": made, "seconds": spent}
+        )
+        print(f"{line}: {spent} s", flush=True)
+
+
+def choose(data: Cifar10, models: dict[str, linbp.Model]) -> None:
+    """Where start=auto would let LinBP begin, chosen on images that are not among the 1,000."""
+    selection = agreed(models, data)
+    rows = torch.tensor(selection["others"])
+    known = {line["surrogate"] for line in stored() if "choice" in line}
+    proxies = [models[name] for name in PROXIES]
+    for surrogate in PLACES:
+        if surrogate not in known and surrogate in models:
+            choice = linbp.choose_start(
+                models[surrogate],
+                data.test_images[rows].permute(0, 3, 1, 2).contiguous(),
+                data.test_labels[rows],
+                "linbp(start=auto)",
+                proxies=proxies,
+                eps=RADIUS,
+                steps=50,
+            )
+            append({"surrogate": surrogate, "choice": choice.to_dict()})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", action="append", choices=list(PARTS), help="default: all")
+    parser.add_argument("--data", type=Path, default=Path("cifar10"), help="folder of CIFAR-10, as for linbp zoo train")
+    parser.add_argument("--zoo", type=Path, help="folder of trained networks; default: those that ship with linbp")
+    parser.add_argument("--work", type=Path, default=Path("cifar10-work"), help="folder for the networks of LinS")
+    parser.add_argument("--share", default="1/1", help="which of how many processes this is")
+    parser.add_argument("--device", default="cpu", help="where the surrogates run")
+    parser.add_argument("--tables", action="store_true", help="write tables and pictures only")
+    options = parser.parse_args()
+    if not options.tables:
+        data, models = load_cifar10(options.data), networks(options.zoo)
+        part, parts = (int(number) for number in options.share.split("/"))
+        jobs = [job for name in options.part or PARTS for job in PARTS[name]() if job.surrogate in models]
+        run(list(dict.fromkeys(jobs)), (part, parts), data, models, options)
+        if part == 1 and "position" in (options.part or PARTS):
+            choose(data, models)
+    from cifar10_tables import write
+
+    write(list(stored()))
+
+
+if __name__ == "__main__":
+    main()
