@@ -43,6 +43,7 @@ def net(): return network(0)
 def victim(): return network(1)
 def small(): return network(0, classes=3)
 def nan(): return network(0, scale=float("nan"))
+def certain(): return network(0, scale=1e9)
 def knowing(): return linbp.Model(Knowing(), input_size=(3, 8, 8), name="knowing")
 def broken(): return undefined_name
 '''
@@ -398,6 +399,22 @@ def test_bars_are_drawn_for_people_only(capsys: pytest.CaptureFixture[str], monk
         out, err = capsys.readouterr()
         assert out == ""
         assert ("crafting" in err) is not quiet
+
+
+def test_twins_that_did_not_change_are_told(linbp: Run) -> None:
+    answer = linbp(*changed(surrogate="file:networks.py:certain"), "--trust-labels", "--labels", "predicted", "--json")
+    assert json.loads(answer.out)["unchanged"] == 6
+    answer = linbp(*changed(surrogate="file:networks.py:certain"), "--trust-labels", "--labels", "predicted")
+    assert "Note: 6 twins are their clean images" in answer.out
+    assert "are their clean images" not in linbp(*changed(out="other")).out
+
+
+def test_tables_are_as_wide_as_columns_says(linbp: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    widest = {}
+    for columns in ("60", "120"):
+        monkeypatch.setenv("COLUMNS", columns)
+        widest[columns] = max(map(len, linbp("list", "recipes").out.splitlines()))
+    assert widest["60"] <= 60 < widest["120"] <= 120
 
 
 def test_the_demonstration_ends_with_its_table(linbp: Run, monkeypatch: pytest.MonkeyPatch) -> None:

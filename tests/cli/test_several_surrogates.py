@@ -164,6 +164,7 @@ def test_a_single_surrogate_may_have_its_rule_in_either_place(linbp: Run) -> Non
         ([RULED, f"{A} with sgm"], [], "mi", "sgm", "residual"),
         ([RULED, f"{A} with linbp(start=1)"], [], "linbp(start=0)", "every surrogate has its own", "one place"),
         ([RULED], [], "linbp(start=0)", "The surrogate has a backward rule, and so has the recipe", "one place"),
+        ([A, A], [], "mi", "is given twice", "Name each network once"),
         ([A, B], ["--fuse", "votes"], "mi", "votes", "probabilities"),
         ([A, B], [], "ila(at='0')", "reads feature maps", "--fuse losses"),
     ],

@@ -13,7 +13,7 @@ import torch
 from linbp.draws import generator
 from linbp.errors import ImageError, RecipeError
 from linbp.linearize import Tuning
-from linbp.linearize.samples import Tensors, augmented, check_not_from_one, split
+from linbp.linearize.samples import Tensors, augmented, split
 from linbp.linearize.tuning import batches, held_out, order
 
 NAMES = [f"image {number}" for number in range(40)]
@@ -127,14 +127,3 @@ def test_images_in_memory_that_are_refused() -> None:
         split(Tensors(images[:1], [0]), 0.5, 0)
     with pytest.raises(ImageError, match="none is left"):
         split(Tensors(images, [0] * 4), 0.95, 0)
-
-
-def test_a_list_that_counts_from_one_is_suspected_on_good_evidence_only() -> None:
-    labels = [1, 2, 3, 4, 5, 6] * 4
-    with pytest.raises(ImageError, match=r"20 as label - 1 and 4 as label") as refused:
-        check_not_from_one(labels, [label - 1 for label in labels[:20]] + labels[20:], labels)
-    assert "--first-label 1" in refused.value.hint
-    check_not_from_one(labels, labels, labels)
-    check_not_from_one(labels, [label - 1 for label in labels], [0, *labels])  # a label is 0
-    check_not_from_one(labels[:9], [label - 1 for label in labels[:9]], labels)  # nine predictions
-    check_not_from_one(labels, [label - 1 for label in labels[:15]] + labels[15:], labels)  # 15 against 9

@@ -13,12 +13,12 @@ from linbp.attack.automatic import NO_PROXY, choose_start, is_automatic
 from linbp.attack.batch import Settings
 from linbp.attack.ensemble import Ensemble
 from linbp.attack.job_images import JobImages, Progress
-from linbp.attack.labels import spread
 from linbp.attack.pool import Pool
 from linbp.attack.recipe import Recipe
 from linbp.errors import RecipeError
 from linbp.graph import Surrogate
 from linbp.images import to_unit
+from linbp.labels import spread
 from linbp.models import Model, OnnxModel
 
 __all__ = ["captured_on", "choice_notes", "choose_for_job", "proxy_names"]

@@ -18,7 +18,6 @@ from linbp.attack.choose import captured_on, choice_notes, choose_for_job, proxy
 from linbp.attack.craft import check_pool
 from linbp.attack.ensemble import Ensemble
 from linbp.attack.job_images import JobImages, Progress, read_pool, scan, turned_note
-from linbp.attack.labels import check_labels, check_not_from_one, spread
 from linbp.attack.pool import Pool
 from linbp.attack.prepare import Prepared, prepare
 from linbp.attack.recipe import Recipe
@@ -29,6 +28,7 @@ from linbp.errors import ImageError, StoreError
 from linbp.graph import Surrogate
 from linbp.image_list import ImageRecord, list_sha256
 from linbp.images import Pixels, pixel_sha256, size_batches, to_unit
+from linbp.labels import check_labels, check_not_shifted, spread
 from linbp.models import Model, OnnxModel
 from linbp.protocol import Protocol
 from linbp.protocols import find_protocol
@@ -199,7 +199,7 @@ def _check_ranges(read: JobImages, settings: Settings, surrogate: Prepared) -> N
 
 
 def _suspect(surrogate: Prepared, read: JobImages) -> None:
-    """Ask the surrogate about a few images whether the labels seem to count from 1."""
+    """Ask the surrogate about a few images whether the labels seem to be shifted."""
     rows = spread(len(read.records))
     asked = [read.records[row] for row in rows]
     predictions = []
@@ -207,7 +207,8 @@ def _suspect(surrogate: Prepared, read: JobImages) -> None:
         unit = to_unit(pixels[None], surrogate.dtype, surrogate.device)
         predictions.append(int(surrogate.logits(unit).argmax(1)))
     every = [image.label for image in read.records if image.label is not None]
-    check_not_from_one([image.label for image in asked if image.label is not None], predictions, every)
+    given = [image.label for image in asked if image.label is not None]
+    check_not_shifted(given, predictions, every, surrogate.classes)
 
 
 def _agreed_manifest(

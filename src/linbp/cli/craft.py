@@ -39,7 +39,7 @@ def craft(
         typer.Option(
             "--data",
             metavar="FOLDER_OR_CSV",
-            help="Images: a CSV (file,label), or a folder with one sub-folder a class.",
+            help="Images: a CSV (file,label), or a folder with images.csv or one sub-folder a class.",
         ),
     ],
     out: Annotated[
@@ -105,7 +105,7 @@ def craft(
         typer.Option("--labels", help="Labels from the list, or the surrogate's own predictions."),
     ] = "given",
     trust_labels: Annotated[
-        bool, typer.Option("--trust-labels", help="Do not suspect that labels count from 1.")
+        bool, typer.Option("--trust-labels", help="Do not suspect that labels are shifted.")
     ] = False,
     batch_size: BatchSize = 16,
     device: Device = None,
@@ -231,6 +231,7 @@ def _facts(report: FolderReport) -> dict[str, object]:
         "surrogate_hit": len(hit) if targeted else None,
         "linf_max": max(record["linf"] for record in report.records),
         "l2_mean": sum(record["l2"] for record in report.records) / len(report.records),
+        "unchanged": sum(record["linf"] == 0 for record in report.records),
         "manifest": report.manifest,
     }
 
@@ -264,4 +265,9 @@ def _print(report: FolderReport) -> None:
         f"twins of {facts['surrogate_fooled']} of them{hit}."
     )
     console.print(f"Largest change {facts['linf_max']} levels, mean L2 {facts['l2_mean']:.3f}.")
+    if facts["unchanged"]:
+        console.print(
+            f"Note: {facts['unchanged']} twins are their clean images: the gradient was 0 there, as it is where a "
+            "network is more certain than floats can hold, or rounding took back a small change."
+        )
     console.print(f"Next: linbp evaluate {facts['folder']} --victim MODEL", markup=False)

@@ -49,7 +49,7 @@ def linearize(
         typer.Option(
             "--data",
             metavar="FOLDER_OR_CSV",
-            help="Training images with labels: a CSV (file,label), or a folder with one sub-folder a class.",
+            help="Training images: a CSV (file,label), or a folder with images.csv or one sub-folder a class.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the result; begun before, it goes on.")],
@@ -100,7 +100,7 @@ def linearize(
     ] = 100,
     first_label: Annotated[int, typer.Option("--first-label", help="What the list calls the first class: 0 or 1.")] = 0,
     trust_labels: Annotated[
-        bool, typer.Option("--trust-labels", help="Do not suspect that labels count from 1.")
+        bool, typer.Option("--trust-labels", help="Do not suspect that labels are shifted.")
     ] = False,
     device: Device = None,
     threads: Threads = 4,

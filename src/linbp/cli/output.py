@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +21,9 @@ __all__ = ["add_row", "make_table", "print_json", "progress_bars", "share", "std
 
 
 def stdout() -> Console:
-    """Where tables go: as wide as the terminal, and wide enough for a table where there is none."""
+    """Where tables go: as wide as the terminal or as COLUMNS says, and wide enough for a table where neither is."""
     console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=160)
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(highlight=False, width=160)
 
 
 def make_table(*columns: str, title: str | None = None, right: Collection[str] = ()) -> Table:

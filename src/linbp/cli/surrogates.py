@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from linbp.cli.options import load_surrogate
-from linbp.errors import RecipeError
+from linbp.errors import ModelError, RecipeError
 
 if TYPE_CHECKING:
     from linbp.attack.ensemble import Ensemble, Fuse
@@ -64,6 +65,10 @@ def load_surrogates(
     if fuse is not None and len(texts) < 2:
         raise RecipeError(
             f"--fuse {fuse} would have no effect on one surrogate.", "Give --surrogate several times, or leave it out."
+        )
+    if twice := [text for text, times in Counter(texts).items() if times > 1]:
+        raise ModelError(
+            f"The surrogate {twice[0]} is given twice.", "Name each network once; in an ensemble all count the same."
         )
     stage = "loading the surrogate" if len(texts) == 1 else "loading the surrogates"
     named = [split_rules(text) for text in texts]

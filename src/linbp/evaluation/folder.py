@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 
 from linbp.attack.store import TwinFolder
-from linbp.errors import ImageError, StoreError
+from linbp.errors import ImageError, ModelError, StoreError
 from linbp.evaluation.evaluate import Evaluation
 from linbp.evaluation.predict import Classifier, check_classes, load_victim, predict
 from linbp.evaluation.records import Record, make_records
@@ -130,6 +131,8 @@ def evaluate_folder(
         raise StoreError(f"{store.path} holds no manifest.json.", "Give the --out folder of a finished linbp craft.")
     if not victims:
         raise ImageError("There is no victim.", "Name at least one network with --victim.")
+    if twice := [name for name, times in Counter(one for one in victims if isinstance(one, str)).items() if times > 1]:
+        raise ModelError(f"The victim {twice[0]} is given twice.", "Name each network once.")
     chosen = choose_input(manifest, victim_input)
     chosen_select = _choose_select(manifest, select)
     tell = progress or (lambda stage, done, total: None)

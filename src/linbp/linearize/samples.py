@@ -16,12 +16,10 @@ from linbp.images import pixel_sha256, read_ahead, to_unit
 from linbp.linearize.tuning import Augmentation, held_out
 from linbp.models import Model
 
-__all__ = ["Files", "Samples", "Tensors", "augmented", "check_classes", "check_not_from_one", "in_batches", "split"]
+__all__ = ["Files", "Samples", "Tensors", "augmented", "in_batches", "split"]
 
 MARGIN = 8
 """A crop shifts an image by up to this part of its side."""
-ENOUGH = 10
-"""Predictions that have to speak for a list that counts from 1 before it is refused."""
 IMAGE_RANK = 4
 
 
@@ -181,43 +179,3 @@ def _shifted(image: torch.Tensor, draw: np.random.Generator) -> torch.Tensor:
     wide = functional.pad(image[None], (left, left, up, up), mode="reflect")[0]
     top, side = (int(draw.integers(0, 2 * margin + 1)) for margin in (up, left))
     return wide[:, top : top + height, side : side + width]
-
-
-def check_classes(samples: Samples, classes: int, network: str) -> None:
-    """Refuse labels that the network has no class for.
-
-    Raises:
-        ImageError: one is out of range.
-    """
-    for image_id, label in zip(samples.ids, samples.labels, strict=True):
-        if not 0 <= label < classes:
-            raise ImageError(
-                f"The label of image {image_id!r} is {label}, but {network} has the classes 0 to {classes - 1}.",
-                "Labels must be classes of this network, counted from 0; a list that counts from 1 needs "
-                "--first-label 1 (first_label=1 in Python).",
-            )
-
-
-def check_not_from_one(labels: Sequence[int], predictions: Sequence[int], every: Sequence[int]) -> None:
-    """Refuse a list whose labels seem to count from 1: the network would unlearn its classes.
-
-    It does if no label is 0 and the network, before anything is removed, predicts `label - 1` for at least ten images
-    and for more than twice as many as `label`.
-
-    Args:
-        labels: of the images that the network was asked about.
-        predictions: its answers.
-        every: all labels of the list.
-
-    Raises:
-        ImageError: they seem to.
-    """
-    given, seen = np.asarray(labels), np.asarray(predictions)
-    below, equal = int((seen == given - 1).sum()), int((seen == given).sum())
-    if min(every) >= 1 and below >= ENOUGH and below > 2 * equal:
-        raise ImageError(
-            f"Labels seem to count from 1: of {len(given)} images the network predicts {below} as label - 1 and "
-            f"{equal} as label.",
-            "Add --first-label 1 (first_label=1 in Python); if the labels are right, --trust-labels "
-            "(trust_labels=True).",
-        )

@@ -14,9 +14,10 @@ from torch.nn import functional
 
 from linbp.errors import CaptureError, ImageError, ModelError
 from linbp.graph import Position
+from linbp.labels import check_labels, check_not_shifted
 from linbp.linearize.modes import mixes_images
 from linbp.linearize.program import Program
-from linbp.linearize.samples import Samples, augmented, check_classes, check_not_from_one, in_batches
+from linbp.linearize.samples import Samples, augmented, in_batches
 from linbp.linearize.tuner import Tuner, answer, diverged, usable_precision
 from linbp.linearize.tuning import Tuning, batches, order
 from linbp.models import Model
@@ -95,7 +96,7 @@ class Work:
         self.program = Program(model)
         self.removed = tuple(rule.plan(self.program.structure).sites)
         for samples in (training, validation):
-            check_classes(samples, self.program.classes, model.name)
+            check_labels(samples.ids, samples.labels, self.program.classes, network=model.name)
         self._ordinary: nn.Module | None = self.program.network(self.device).eval()
         self.program.remove(self.removed)
         network = self.program.network(self.device)
@@ -230,7 +231,8 @@ class Work:
             seen += predictions
         if labels and not self.trust_labels:
             given = [*self.validation.labels, *some.labels]
-            check_not_from_one(given, seen, [*self.validation.labels, *self.training.labels])
+            every = [*self.validation.labels, *self.training.labels]
+            check_not_shifted(given, seen, every, self.program.classes)
         self.accuracy[when] = found
 
     def _evaluate(self, samples: Samples, network: nn.Module, stage: str) -> tuple[dict[str, Any], list[int]]:

@@ -16,6 +16,8 @@ from linbp.parts import number, one_of, part, whole
 __all__ = ["Kernel", "TranslationInvariant"]
 
 Kernel = Literal["gaussian", "uniform", "linear"]
+LEAST = 1e-6
+"""Share of the weight beside the middle below which a kernel does nothing."""
 REACH = 3
 """Standard deviations from the middle of a Gaussian kernel to its outermost weight, unless sigma is given."""
 
@@ -64,6 +66,11 @@ class TranslationInvariant(Transform):
             if self.kernel != "gaussian":
                 raise RecipeError(
                     f"sigma would have no effect on ti(kernel={self.kernel}).", "Leave sigma out, or take gaussian."
+                )
+            if float(self.weights().max()) > 1 - LEAST:
+                raise RecipeError(
+                    f"ti(sigma={self.sigma:g}) would have no effect: all the weight is on the middle pixel.",
+                    "Give a standard deviation of at least half a pixel, or leave ti out.",
                 )
 
     def weights(self) -> torch.Tensor:

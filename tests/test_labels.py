@@ -1,12 +1,12 @@
-"""Labels out of range, and lists that seem to count from 1."""
+"""Labels out of range, and lists that seem to be shifted."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from linbp.attack.labels import check_labels, check_not_from_one, spread
 from linbp.errors import ImageError
+from linbp.labels import check_labels, check_not_shifted, spread
 
 
 def test_a_label_out_of_range_is_named_with_its_image() -> None:
@@ -17,6 +17,7 @@ def test_a_label_out_of_range_is_named_with_its_image() -> None:
         ) as caught:
             check_labels(["a", "b"], [0, label], 10)
         assert "--first-label 1" in caught.value.hint
+        assert ("must not have it" in caught.value.hint) == (label < 0)
 
 
 def test_the_images_asked_about_are_spread_over_the_list() -> None:
@@ -42,7 +43,7 @@ def test_lists_from_one_are_suspected(accuracy: float, count: int) -> None:
         labels = truth + 1
         seen = predictions(draw, truth[asked], accuracy, 1000)
         with pytest.raises(ImageError, match=r"count from 1: of 64 images .* label - 1") as caught:
-            check_not_from_one(labels[asked], seen, labels)
+            check_not_shifted(labels[asked], seen, labels, 1001)
         assert "--first-label 1" in caught.value.hint
         assert "--trust-labels" in caught.value.hint
 
@@ -55,7 +56,7 @@ def test_right_labels_are_never_suspected(accuracy: float, classes: int, count: 
         draw = np.random.default_rng(seed)
         truth = draw.integers(0, classes, count)
         asked = spread(count)
-        check_not_from_one(truth[asked], predictions(draw, truth[asked], accuracy, classes), truth)
+        check_not_shifted(truth[asked], predictions(draw, truth[asked], accuracy, classes), truth, classes)
 
 
 @pytest.mark.parametrize("classes", [2, 10, 100, 1000])
@@ -63,17 +64,35 @@ def test_random_labels_are_never_suspected(classes: int) -> None:
     for seed in range(300):
         draw = np.random.default_rng(seed)
         labels = draw.integers(0, classes, 64)
-        check_not_from_one(labels, draw.integers(0, classes, 64), labels)
-        check_not_from_one(labels + 1, draw.integers(0, classes, 64), labels + 1)
+        check_not_shifted(labels, draw.integers(0, classes, 64), labels, classes)
+        check_not_shifted(labels + 1, draw.integers(0, classes, 64), labels + 1, classes + 2)
 
 
 def test_one_class_that_is_taken_for_its_neighbour_is_not_suspected() -> None:
     tiger_cat, tabby = 282, 281
-    check_not_from_one([tiger_cat] * 64, [tabby] * 60 + [tiger_cat] * 4, [tiger_cat] * 64)
+    check_not_shifted([tiger_cat] * 64, [tabby] * 60 + [tiger_cat] * 4, [tiger_cat] * 64, 1000)
+    check_not_shifted([tabby] * 64, [tiger_cat] * 60 + [tabby] * 4, [tabby] * 64, 1000)
 
 
 def test_a_list_with_a_label_0_does_not_count_from_1() -> None:
     labels = np.arange(1, 41)
     with pytest.raises(ImageError):
-        check_not_from_one(labels, labels - 1, labels)
-    check_not_from_one(labels, labels - 1, [*labels, 0])
+        check_not_shifted(labels, labels - 1, labels, 1000)
+    check_not_shifted(labels, labels - 1, [*labels, 0], 1000)
+
+
+@pytest.mark.parametrize("accuracy", [0.3, 0.5, 0.75, 0.95])
+def test_a_superfluous_first_label_is_suspected(accuracy: float) -> None:
+    for seed in range(100):
+        draw = np.random.default_rng(seed)
+        truth = draw.integers(1, 1000, 64)  # a 0 would be -1 now, and out of range
+        with pytest.raises(ImageError, match=r"one too small: of 64 images .* label \+ 1") as caught:
+            check_not_shifted(truth - 1, predictions(draw, truth, accuracy, 1000), truth - 1, 1000)
+        assert "Leave out --first-label 1" in caught.value.hint
+
+
+def test_labels_that_have_the_last_class_are_not_too_small() -> None:
+    labels = np.arange(0, 40)
+    with pytest.raises(ImageError, match="too small"):
+        check_not_shifted(labels, labels + 1, labels, 1000)
+    check_not_shifted(labels, labels + 1, [*labels, 999], 1000)
