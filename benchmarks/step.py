@@ -14,14 +14,16 @@ import argparse
 import copy
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torchvision
 from torch.nn import functional
 
 import linbp
-from linbp.attack import Budget, Goal, Recipe, run
+from linbp.attack import Budget, Goal, Recipe
+from linbp.attack.loop import run
+from linbp.attack.prepare import Stage, prepare
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -40,11 +42,19 @@ def plain_step(model: linbp.Model, images: torch.Tensor, labels: torch.Tensor) -
 class Nothing:
     """A surrogate that costs nothing, to see what the loop costs without one."""
 
-    model, dtype = argparse.Namespace(name="nothing"), torch.float32
+    model = argparse.Namespace(name="nothing")
 
-    def run(self, images: torch.Tensor) -> torch.Tensor:
-        """Ten numbers an image, with a gradient."""
-        return images[:, :, 0, :10].sum(1)
+    def observe(self, images: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Ten numbers an image, with a gradient, and no feature maps."""
+        return images[:, :, 0, :10].sum(1), {}
+
+
+def one_step(stages: Sequence[Stage], images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The loop's work for one step on a batch, from the clean images to the rounded twins."""
+    budget = Budget(images, [8 / 255] * len(images), norm="linf", rounding="inward")
+    size = images.new_full((len(images), 1, 1, 1), 1 / 255)
+    ids = [str(index) for index in range(len(images))]
+    return run(stages, Goal(labels=labels), budget, steps=1, step_size=size, full_step=size * 8, seed=0, ids=ids)
 
 
 def medians(contenders: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
@@ -94,26 +104,12 @@ def main() -> None:
     contenders["plain step, channels_last"] = plain_step(
         last, images.contiguous(memory_format=torch.channels_last), labels
     )
-    ids = [str(index) for index in range(options.batch)]
     for text in (f"linbp(start={options.start})", f"linbp(start={options.start}) + mi + di"):
-        recipe = Recipe.parse(text)
-        attacked = surrogate.with_rule(recipe.rules)
-
-        def attack(recipe: Recipe = recipe, attacked: linbp.Surrogate = attacked) -> torch.Tensor:
-            budget = Budget(images, [8 / 255] * options.batch, norm="linf", rounding="inward")
-            goal = Goal(labels=labels)
-            return run(attacked, recipe, goal, budget, steps=1, step_size=1 / 255, seed=0, ids=ids)
-
-        contenders[f"one step of the loop, {text}"] = attack
+        stages = prepare(surrogate, Recipe.parse(text)).stages
+        contenders[f"one step of the loop, {text}"] = lambda stages=stages: one_step(stages, images, labels)
     for text in ("ifgsm", "noise", "mi + di"):
-        recipe = Recipe.parse(text)
-
-        def alone(recipe: Recipe = recipe) -> torch.Tensor:
-            budget = Budget(images, [8 / 255] * options.batch, norm="linf", rounding="inward")
-            goal = Goal(labels=torch.zeros_like(labels))
-            return run(Nothing(), recipe, goal, budget, steps=1, step_size=1 / 255, seed=0, ids=ids)  # type: ignore[arg-type]
-
-        contenders[f"the loop without a network, {text}"] = alone
+        alone = (Stage(recipe=Recipe.parse(text), surrogates=(Nothing(),), fuse="losses"),)  # type: ignore[arg-type]
+        contenders[f"the loop without a network, {text}"] = lambda alone=alone: one_step(alone, images, labels * 0)
     found = medians(contenders, options.rounds)
     unit = min(found["plain step, contiguous"], found["plain step, channels_last"])
     print(

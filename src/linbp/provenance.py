@@ -17,7 +17,7 @@ __all__ = ["device_name", "run_facts", "versions"]
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that the numbers depend on."""
     found = {"python": platform.python_version(), "linbp": __version__}
-    for package in ("torch", "torchvision", "timm", "numpy", "pillow"):
+    for package in ("torch", "torchvision", "timm", "numpy", "pillow", "onnxruntime", "scipy"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

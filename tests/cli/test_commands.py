@@ -301,12 +301,53 @@ def test_bad_input_of_evaluate_gives_two_lines(linbp: Run) -> None:
     two_lines(linbp("evaluate", "out", "--victim", "file:networks.py:small"), "3 classes", "'i3'")
     two_lines(linbp("evaluate", "out", "--victim", "file:networks.py:nan"), "NaN")
     two_lines(linbp("evaluate", "out", "--victim", "gone.onnx"), "gone.onnx")
-    two_lines(linbp("evaluate", "out", "--victim", "file:networks.py:net", "--csv", "gone/x.csv"), "gone/x.csv")
+    answer = linbp("evaluate", "out", "--victim", "file:networks.py:net", "--csv", "gone/x.csv")
+    assert answer.status == 2
+    assert "gone/x.csv" in answer.err
+    assert "tiny0" in answer.out  # what was counted is shown all the same
     pixels = read_image("out/i1.png")
     write_png("out/i1.png", 255 - pixels)
     two_lines(linbp("evaluate", "out", "--victim", "file:networks.py:net"), "i1.png", "recorded")
     Path("out/i1.png").unlink()
     two_lines(linbp("evaluate", "out", "--victim", "file:networks.py:net"), "i1.png", "does not exist")
+
+
+def test_victims_that_were_asked_are_not_lost_when_a_later_one_fails(
+    linbp: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    linbp(*CRAFT)
+    command = ["evaluate", "out"]
+    for name in ("net", "victim", "nan", "knowing"):
+        command += ["--victim", f"file:networks.py:{name}"]
+    answer = linbp(*command, "--csv", "some.csv")
+    assert answer.status == 2
+    assert [line.split(":")[0] for line in answer.err.splitlines()] == ["Error", "Hint"]
+    assert "NaN" in answer.err
+    assert "tiny0" in answer.out
+    assert "tiny1" in answer.out
+    assert "Not asked: file:networks.py:nan, file:networks.py:knowing." in answer.out
+    with open("some.csv", newline="") as file:
+        assert {row["victim"] for row in csv.DictReader(file)} == {"tiny0", "tiny1"}
+    result = json.loads(linbp(*command, "--json").out)
+    assert [victim["victim"]["name"] for victim in result["victims"]] == ["tiny0", "tiny1"]
+    assert result["missing"] == ["file:networks.py:nan", "file:networks.py:knowing"]
+    assert result["run"]["device"] == "cpu"
+    assert {"torch", "onnxruntime"} <= result["run"]["versions"].keys()
+
+    from linbp.evaluation import folder
+
+    ask = folder._ask
+
+    def interrupted(victim: Any, *arguments: Any) -> Any:
+        if victim.name == "tiny1":
+            raise KeyboardInterrupt
+        return ask(victim, *arguments)
+
+    monkeypatch.setattr(folder, "_ask", interrupted)
+    answer = linbp(*command)
+    assert answer.status == 130
+    assert "1 of 4 victims were asked" in answer.err
+    assert "tiny0" in answer.out
 
 
 def test_other_bad_input_gives_two_lines(linbp: Run) -> None:
@@ -438,6 +479,7 @@ def test_the_demonstration_ends_with_its_table(linbp: Run, monkeypatch: pytest.M
             picture=out / "demo.png",
             seconds=2.0,
             words={},
+            run={},
             remark="These images are few.",
         )
 

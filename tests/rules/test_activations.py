@@ -221,3 +221,37 @@ def test_an_activation_of_an_activation_is_two_sites() -> None:
     module = Twice(lambda value: gelu_by_erf(gelu_by_erf(value))).double().eval()
     surrogate = Surrogate(Model(module, input_size=SIZE), cache=False)
     assert [site.op for site in surrogate.sites] == ["gelu"] * 4
+
+
+def test_what_only_looks_like_an_activation_near_zero_stays_as_written() -> None:
+    def capped(value: torch.Tensor) -> torch.Tensor:
+        return value.clamp(max=20) * torch.sigmoid(value)
+
+    torch.manual_seed(0)
+    surrogate = Surrogate(Model(Twice(capped).double().eval(), input_size=SIZE), cache=False)
+    assert "silu" not in {site.op for site in surrogate.sites}
+    assert not any("whole ones" in note for note in surrogate.notes)
+    images = 1000 * torch.rand(3, *SIZE, dtype=torch.float64)
+    torch.manual_seed(0)
+    assert torch.allclose(surrogate.gradient(images, [0, 1, 2]), gradient(Twice(capped).double().eval(), images))
+
+
+def test_activations_that_were_put_together_are_told() -> None:
+    torch.manual_seed(0)
+    for activation, told in ((gelu_by_tanh, True), (functional.gelu, False)):
+        surrogate = Surrogate(Model(Twice(activation).double().eval(), input_size=SIZE), cache=False)
+        assert any("computed as whole ones: 2" in note for note in surrogate.notes) == told
+
+
+def test_activations_stay_as_written_where_the_logits_would_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("linbp.graph.composite.CLOSE", 0.5)  # a bad match: 0.9 x sigmoid(x) is no SiLU
+
+    def weaker(value: torch.Tensor) -> torch.Tensor:
+        return value * (0.9 * torch.sigmoid(value))
+
+    torch.manual_seed(0)
+    module = Twice(weaker).double().eval()
+    surrogate = Surrogate(Model(module, input_size=SIZE), cache=False)
+    assert "silu" not in {site.op for site in surrogate.sites}
+    images = torch.rand(3, *SIZE, dtype=torch.float64)
+    assert torch.allclose(surrogate.gradient(images, [0, 1, 2]), gradient(module, images))

@@ -24,6 +24,7 @@ from linbp.image_list import ImageRecord, list_images
 from linbp.images import Pixels, read_image, store_error, to_unit, write_atomically, write_png
 from linbp.models import Model, load_model
 from linbp.models.demo import DemoImages
+from linbp.provenance import run_facts
 
 __all__ = ["DemoResult", "RecipeResult", "run_demo"]
 
@@ -62,6 +63,7 @@ class DemoResult:
         picture: PNG of clean images, twins, differences and predictions.
         seconds: how long it took.
         words: what people call each network.
+        run: versions, device and time.
         remark: what to keep in mind when reading the table.
     """
 
@@ -74,6 +76,7 @@ class DemoResult:
     picture: Path
     seconds: float
     words: dict[str, str]
+    run: dict[str, Any]
     remark: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -95,6 +98,7 @@ class DemoResult:
             ],
             "picture": str(self.picture),
             "seconds": round(self.seconds, 1),
+            "run": self.run,
             "remark": self.remark,
         }
 
@@ -168,6 +172,7 @@ def run_demo(
         picture=picture,
         seconds=time.monotonic() - begun,
         words=demonstration.words,
+        run=run_facts("cpu", "linbp demo"),
         remark=demonstration.remark,
     )
     write_atomically(folder / "results.json", (json.dumps(result.to_dict(), indent=2) + "\n").encode())

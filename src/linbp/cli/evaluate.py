@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from linbp.cli.guard import guard
-from linbp.cli.options import BatchSize, Debug, Device, Json, Threads, usable_device
+from linbp.cli.guard import Interrupted, guard
+from linbp.cli.options import BatchSize, Debug, Device, Json, Threads, command_line, usable_device
 from linbp.cli.output import add_row, make_table, print_json, progress_bars, share, stdout
 
 if TYPE_CHECKING:
@@ -66,29 +66,45 @@ def evaluate(
 
       linbp evaluate twins --victim file:my_network.py:build --json > result.json
     """
-    from linbp.evaluation import evaluate_folder, write_csv
+    from linbp.evaluation import evaluate_folder
 
-    with progress_bars(json) as tell:
-        result = evaluate_folder(
-            folder,
-            victims,
-            data=data,
-            partial=partial,
-            victim_input=victim_input,
-            select=select,
-            batch_size=batch_size,
-            device=usable_device(device),
-            threads=threads,
-            progress=tell,
-        )
-    if csv is not None:
-        write_csv(csv, result.evaluations)
+    finished: list[FolderEvaluation] = []
+    try:
+        with progress_bars(json) as tell:
+            evaluate_folder(
+                folder,
+                victims,
+                data=data,
+                partial=partial,
+                victim_input=victim_input,
+                select=select,
+                batch_size=batch_size,
+                device=usable_device(device),
+                threads=threads,
+                command=command_line(),
+                progress=tell,
+                on_victim=finished.append,
+            )
+    except KeyboardInterrupt:
+        asked = f"{len(finished)} of {len(victims)} victims were asked"
+        raise Interrupted(f"{asked}; ask for the others with the same command and their names only.") from None
+    finally:
+        if finished:  # also when a later victim failed
+            _show(finished[-1], csv, json)
+
+
+def _show(result: FolderEvaluation, csv: Path | None, json: bool) -> None:
+    """On standard output first: the file may fail."""
+    from linbp.evaluation import write_csv
+
     if json:
         print_json(
             {
                 "folder": str(result.folder),
                 "finished": result.expected == result.evaluations[0].statistics.images,
+                "missing": list(result.missing),
                 "manifest": result.manifest,
+                "run": result.run,
                 "victim_input": result.victim_input,
                 "selection": None if result.selection is None else result.selection.to_dict(),
                 "victims": [evaluation.to_dict() for evaluation in result.evaluations],
@@ -96,6 +112,8 @@ def evaluate(
         )
     else:
         _print(result)
+    if csv is not None:
+        write_csv(csv, result.evaluations)
 
 
 def _print(result: FolderEvaluation) -> None:
@@ -145,6 +163,8 @@ def _print(result: FolderEvaluation) -> None:
     )
     if result.selection is not None:
         _print_selection(result, targeted)
+    if result.missing:
+        console.print(f"Not asked: {', '.join(result.missing)}.", markup=False)
 
 
 def _print_protocol(result: FolderEvaluation) -> None:

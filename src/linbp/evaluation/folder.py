@@ -25,6 +25,7 @@ from linbp.evaluation.view import Shown, VictimInput, choose_input, show_to
 from linbp.image_list import list_images
 from linbp.images import Pixels, distances, pixel_sha256, read_ahead, size_batches, write_atomically
 from linbp.preprocess import Preparation
+from linbp.provenance import run_facts
 
 __all__ = ["FolderEvaluation", "evaluate_folder", "write_csv"]
 
@@ -41,16 +42,20 @@ class FolderEvaluation:
         manifest: what made them.
         expected: how many twins the manifest promises.
         evaluations: one a victim, in the order asked.
+        missing: names of victims that were not asked, because an earlier one could not be.
         victim_input: whose preprocessing the victims got.
         selection: success over the images that every victim knows, if it was asked for.
+        run: versions, device, command and time of this evaluation.
     """
 
     folder: Path
     manifest: dict[str, Any]
     expected: int
     evaluations: tuple[Evaluation, ...]
+    missing: tuple[str, ...]
     victim_input: VictimInput
     selection: Selection | None
+    run: dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +103,9 @@ def evaluate_folder(
     batch_size: int = 32,
     device: str | torch.device | None = None,
     threads: int = 4,
+    command: str = "",
     progress: Progress | None = None,
+    on_victim: Callable[[FolderEvaluation], None] | None = None,
 ) -> FolderEvaluation:
     """How many twins of a folder that `craft_folder` made fool each victim.
 
@@ -118,7 +125,10 @@ def evaluate_folder(
         batch_size: images at a time.
         device: where victims given by name run.
         threads: that decode images.
+        command: what the user typed, for the records.
         progress: told about every stage.
+        on_victim: given the evaluation so far whenever a victim is finished, so that it is not lost if a later one
+            fails.
 
     Raises:
         StoreError: no such folder, twins are missing, or a file is not the one that was crafted.
@@ -155,18 +165,27 @@ def evaluate_folder(
     sizes, distance = _check_pairs(pairs, reader, tell)
     batches = size_batches(sizes, batch_size)
     # One victim at a time, so that memory holds one network.
-    evaluations = []
+    evaluations: list[Evaluation] = []
+    facts, names = run_facts(device or "cpu", command), [v if isinstance(v, str) else v.name for v in victims]
+
+    def so_far() -> FolderEvaluation:
+        return FolderEvaluation(
+            folder=store.path,
+            manifest=manifest,
+            expected=expected,
+            evaluations=tuple(evaluations),
+            missing=tuple(names[len(evaluations) :]),
+            victim_input=chosen,
+            selection=select_every_victim(evaluations) if chosen_select == "every-victim" else None,
+            run=facts,
+        )
+
     for victim in victims:
         network = load_victim(victim, device)
         evaluations.append(_ask(network, show_to(network, manifest, chosen), pairs, batches, distance, reader, tell))
-    return FolderEvaluation(
-        folder=store.path,
-        manifest=manifest,
-        expected=expected,
-        evaluations=tuple(evaluations),
-        victim_input=chosen,
-        selection=select_every_victim(evaluations) if chosen_select == "every-victim" else None,
-    )
+        if on_victim is not None:
+            on_victim(so_far())
+    return so_far()
 
 
 def _choose_select(manifest: Mapping[str, Any], select: Select | None) -> Select:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -60,21 +61,24 @@ ELEMENTWISE = frozenset(
 LONGEST = 12
 """Operations; nobody writes an activation with more."""
 CLOSE = 1e-5
-"""Largest difference to a known activation, from -10 to 10: constants such as 0.7979 are written with few digits."""
+"""Largest difference to a known activation, relative beyond 1: constants such as 0.7979 are written with few digits."""
+FAR = 1e4
+"""Where the comparison ends."""
 
 
-def gather_composites(module: fx.GraphModule) -> None:
+def gather_composites(module: fx.GraphModule) -> int:
     """Find products that compute a known activation of one value, element by element, and call that activation.
 
     They are known by what they compute, in whatever way it is written: SiLU, GELU (by erf or tanh), quick GELU, Mish,
-    Hardswish, and ReLU as a product with its mask.
+    Hardswish, and ReLU as a product with its mask. How many there were is returned.
     """
-    dominators = Dominators(module.graph)
+    found, dominators = 0, Dominators(module.graph)
     for node in list(module.graph.nodes):
         if node.op == "call_function" and node.target is aten.mul.Tensor and _gather(module, node, dominators):
-            dominators = Dominators(module.graph)
+            found, dominators = found + 1, Dominators(module.graph)
     module.graph.eliminate_dead_code()
     module.recompile()
+    return found
 
 
 def _gather(module: fx.GraphModule, product: fx.Node, dominators: Dominators) -> bool:
@@ -114,7 +118,8 @@ def _ends(product: fx.Node) -> Iterator[fx.Node]:
 
 def _activation(steps: list[fx.Node], value: fx.Node) -> Known | None:
     """The activation that these operations compute, or None."""
-    points = torch.linspace(-10, 10, 1001, dtype=torch.float64)
+    far = torch.logspace(1, math.log10(FAR), 50, dtype=torch.float64)
+    points = torch.cat([-far, torch.linspace(-10, 10, 1001, dtype=torch.float64), far])
     computed: dict[fx.Node, Any] = {value: points}
     for node in steps:
         arguments, options = fx.map_arg((node.args, node.kwargs), computed.__getitem__)
@@ -122,7 +127,8 @@ def _activation(steps: list[fx.Node], value: fx.Node) -> Known | None:
     result = computed[steps[-1]]
     for known in (*KNOWN, *_quick_gelus(steps)):
         operation, arguments, options, _ = known
-        if float((operation(points, *arguments, **options) - result).abs().max()) < CLOSE:
+        off = (operation(points, *arguments, **options) - result).abs() / points.abs().clamp(min=1)
+        if float(off.max()) < CLOSE:
             return known
     return None
 
