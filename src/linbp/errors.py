@@ -34,6 +34,14 @@ class ModelError(LinbpError):
     """A network cannot be found, loaded or asked, or answers with something other than finite logits."""
 
 
+class LogitsError(ModelError):
+    """A network answers some images with logits that are not finite; `rows` are their places in the batch."""
+
+    def __init__(self, message: str, hint: str, rows: tuple[int, ...]) -> None:
+        super().__init__(message, hint)
+        self.rows = rows
+
+
 class CaptureError(LinbpError):
     """A network cannot be turned into a graph."""
 

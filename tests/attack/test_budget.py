@@ -11,10 +11,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from tiny_networks import images_and_labels, tiny
+from test_recipes import ROWS, craft
+from tiny_networks import SIZE, images_and_labels, tiny
 
 import linbp
-from linbp.attack import Budget, parse_radius
+from linbp.attack import Budget, Recipe, parse_radius
 from linbp.draws import Draws
 from linbp.errors import BudgetError
 from linbp.images import read_image, write_png
@@ -57,27 +58,35 @@ def test_l2_twins_stay_in_the_ball(clean: np.ndarray, moves: np.ndarray, eps: fl
         assert int(((twin - original) ** 2).sum()) <= (255 * eps) ** 2
 
 
-@settings(max_examples=25)
+photographs = arrays(np.uint8, (2, 3, SIZE, SIZE), elements=st.one_of(st.sampled_from([0, 255]), st.integers(0, 255)))
+
+
+@settings(max_examples=60)
 @given(
-    eps=st.floats(1 / 255, 0.2),
-    recipe=st.sampled_from(["ifgsm", "pgd + mi", "fgsm", "linbp(start=1) + noise", "di(scale=1.5) + mi"]),
+    eps=st.one_of(st.floats(1 / 255, 1), st.integers(1, 255).map(lambda level: level / 255)),
+    share=st.floats(0.05, 1),
+    recipe=st.sampled_from(ROWS),
     norm=st.sampled_from(["linf", "l2"]),
-    seed=st.integers(0, 5),
+    clean=photographs,
+    seed=st.integers(0, 1000),
 )
 def test_a_png_read_back_is_in_the_budget(
-    tmp_path_factory: pytest.TempPathFactory, eps: float, recipe: str, norm: str, seed: int
+    tmp_path_factory: pytest.TempPathFactory,
+    eps: float,
+    share: float,
+    recipe: str,
+    norm: str,
+    clean: np.ndarray,
+    seed: int,
 ) -> None:
-    images, labels = images_and_labels(2, seed)
     eps = eps if norm == "linf" else eps * 10
-    twins = linbp.craft(
-        SURROGATE, images, labels, recipe, eps=eps, steps=None if recipe == "fgsm" else 3,
-        step_size=None if recipe == "fgsm" else 0.4 * eps, norm=norm, seed=seed,  # type: ignore[arg-type]
-    )  # fmt: skip
+    sizes = {} if Recipe.parse(recipe).single_step else {"step_size": share * eps}
+    twins = craft(SURROGATE, recipe, [0, 1], torch.from_numpy(clean), eps=eps, norm=norm, seed=seed, **sizes)
     folder: Path = tmp_path_factory.mktemp("png")
     for index, twin in enumerate(twins):
         write_png(folder / f"{index}.png", (twin * 255).round().to(torch.uint8).permute(1, 2, 0).numpy())
         read = read_image(folder / f"{index}.png").astype(np.int64).transpose(2, 0, 1)
-        change = read - images[index].numpy().astype(np.int64)
+        change = read - clean[index].astype(np.int64)
         if norm == "linf":
             assert np.abs(change).max() <= math.floor(255 * eps)
         else:

@@ -93,8 +93,11 @@ def companion() -> linbp.Surrogate:
     return linbp.Surrogate(tiny_chain())
 
 
-def craft(surrogate: linbp.Surrogate, text: str, rows: list[int], **options: object) -> torch.Tensor:
-    images, labels = images_and_labels(COUNT)
+def craft(
+    surrogate: linbp.Surrogate, text: str, rows: list[int], images: torch.Tensor | None = None, **options: object
+) -> torch.Tensor:
+    own, labels = images_and_labels(COUNT)
+    images = own if images is None else images
     recipe = Recipe.parse(text)
     ids = [f"image {row}" for row in rows]
     settings = {"eps": EPS, "steps": None if recipe.single_step else STEPS, "ids": ids, "seed": 3, **options}

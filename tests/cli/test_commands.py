@@ -43,6 +43,19 @@ def net(): return network(0)
 def victim(): return network(1)
 def small(): return network(0, classes=3)
 def nan(): return network(0, scale=float("nan"))
+class Fragile(nn.Module):
+    """Answers NaN where the first red level is 255."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = network(0).module
+
+    def forward(self, x):
+        return torch.where(x[:, 0, 0, :1] > 0.999, float("nan"), self.inner(x))
+
+
+def infinite(): return network(0, scale=float("inf"))
+def fragile(): return linbp.Model(Fragile(), input_size=(3, 8, 8), name="fragile")
 def certain(): return network(0, scale=1e9)
 def knowing(): return linbp.Model(Knowing(), input_size=(3, 8, 8), name="knowing")
 def broken(): return undefined_name
@@ -440,6 +453,26 @@ def test_bars_are_drawn_for_people_only(capsys: pytest.CaptureFixture[str], monk
         out, err = capsys.readouterr()
         assert out == ""
         assert ("crafting" in err) is not quiet
+
+
+def test_infinite_logits_give_two_lines(linbp: Run) -> None:
+    two_lines(linbp(*changed(surrogate="file:networks.py:infinite")), "NaN or infinite")
+    assert not Path("out").exists()
+    linbp(*CRAFT)
+    two_lines(linbp("evaluate", "out", "--victim", "file:networks.py:infinite"), "NaN or infinite")
+
+
+def test_twins_are_kept_when_a_later_image_gives_nan(linbp: Run) -> None:
+    for number in range(6):
+        pixels = read_image(f"photos/i{number}.png").copy()
+        pixels[0, 0, 0] = 255 if number == 4 else 10
+        write_png(f"photos/i{number}.png", pixels)
+    command = changed(surrogate="file:networks.py:fragile", batch_size="1")
+    two_lines(linbp(*command, "--trust-labels"), "NaN", "i4")
+    kept = {path.name: path.read_bytes() for path in Path("out").glob("*.png")}
+    assert sorted(kept) == [f"i{number}.png" for number in range(4)]
+    two_lines(linbp(*command, "--trust-labels"), "NaN", "i4")
+    assert {path.name: path.read_bytes() for path in Path("out").glob("*.png")} == kept
 
 
 def test_twins_that_did_not_change_are_told(linbp: Run) -> None:

@@ -16,6 +16,7 @@ from linbp.attack.pool import Pool
 from linbp.attack.prepare import Prepared
 from linbp.attack.recipe import Recipe
 from linbp.attack.targets import TargetRule
+from linbp.errors import LogitsError, ModelError
 from linbp.image_list import ImageRecord
 from linbp.images import Pixels, distances, pixel_sha256, to_uint8, to_unit
 from linbp.preprocess import Preparation
@@ -100,11 +101,11 @@ def craft_batch(
     """
     dtype, device = surrogate.dtype, surrogate.device
     unit = to_unit(clean, dtype, device)
-    before = surrogate.logits(unit)
+    ids = [image.image_id for image in images]
+    before = _logits(surrogate, unit, ids)
     labels = before.argmax(1)
     if settings.labels == "given":
         labels = torch.tensor([image.label for image in images], device=device)
-    ids = [image.image_id for image in images]
     targets = None
     if settings.target_rule is not None:
         targets = settings.target_rule.targets(ids, labels, before, settings.seed)
@@ -128,7 +129,7 @@ def craft_batch(
         progress=report,
     )
     levels = to_uint8(twins.cpu().double().numpy(), "twins").transpose(0, 2, 3, 1)
-    after = surrogate.logits(to_unit(levels, dtype, device))
+    after = _logits(surrogate, to_unit(levels, dtype, device), ids)
     aim = labels if targets is None else targets
     answers = zip(_answers(before, aim), _answers(after, aim), strict=True)
     return levels, [
@@ -143,6 +144,17 @@ def craft_batch(
         )
         for row, (image, answer) in enumerate(zip(images, answers, strict=True))
     ]
+
+
+def _logits(surrogate: Prepared, images: torch.Tensor, ids: list[str]) -> torch.Tensor:
+    """The surrogate's logits; images that it has none for are named."""
+    try:
+        return surrogate.logits(images)
+    except LogitsError as fault:
+        names = ", ".join(ids[row] for row in fault.rows[:3])
+        raise ModelError(
+            f"{fault.message.removesuffix('.')} at image {names}.", f"{fault.hint} Or leave the image out."
+        ) from fault
 
 
 def _answers(logits: torch.Tensor, aim: torch.Tensor) -> list[tuple[int, float]]:

@@ -55,7 +55,7 @@ def _in_words(error: BaseException) -> tuple[list[str], int]:
     if isinstance(error, Interrupted):
         return [f"Interrupted: {error}"], EXIT_INTERRUPTED
     if isinstance(error, KeyboardInterrupt):
-        return ["Interrupted."], EXIT_INTERRUPTED
+        return ["Interrupted: nothing was written. Start the same command again."], EXIT_INTERRUPTED
     # torch.OutOfMemoryError is compared by name, so that torch need not be imported for --help.
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return [

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from linbp.errors import ModelError
+from linbp.errors import LogitsError, ModelError
 
 __all__ = ["Model", "weights_sha256"]
 
@@ -167,9 +167,11 @@ def check_logits(answer: Any, count: int, name: str) -> torch.Tensor:
             f"{name} answers {count} images with shape {tuple(answer.shape)}.",
             "Logits must have shape (images, classes): flatten or select the output in a wrapper.",
         )
-    if not torch.isfinite(answer).all():
-        raise ModelError(
+    finite = torch.isfinite(answer).all(1)
+    if not finite.all():
+        raise LogitsError(
             f"{name} answers with NaN or infinite logits.",
             "Check its weights and that mean, std and input range are those it was trained with.",
+            tuple((~finite).nonzero().flatten().tolist()),
         )
     return answer
