@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cifar10_jobs import PARTS, PLACES, RADIUS, Job
-from cifar10_networks import linearised, networks, predictions, select
+from cifar10_jobs import PARTS, RADIUS, SITES, Job
+from cifar10_networks import is_victim, linearised, networks, predictions, select
 
 import linbp
 from linbp.zoo import Cifar10, load_cifar10
@@ -36,8 +36,10 @@ from linbp.zoo import Cifar10, load_cifar10
 RESULTS = Path(__file__).parent / "results" / "cifar10.jsonl"
 PIECE = 250
 """Images of one line."""
+BATCH = 32
+"""Images at a time; nothing depends on it."""
 PROXIES = ("mobilenet_v2",)
-"""Whom start=auto asks; it is no victim in what is said about the choice."""
+"""Whom start=auto asks. In the part about positions it is no victim."""
 
 
 def stored() -> Iterator[dict[str, Any]]:
@@ -86,41 +88,56 @@ def run(jobs: list[Job], share: tuple[int, int], data: Cifar10, models: dict[str
     rows = torch.tensor(selection["images"])
     images, labels = data.test_images[rows].permute(0, 3, 1, 2).contiguous(), data.test_labels[rows]
     done = {key(line) for line in stored()}
-    surrogates: dict[tuple[str, int | None], linbp.Surrogate] = {}
+    facts = {"torch": torch.__version__, "linbp": linbp.__version__}
+    known: dict[tuple[str, int | None], tuple[linbp.Surrogate, linbp.Model, dict[str, Any]]] = {}
+    refused: set[Job] = set()
     pieces = [(piece, job) for piece in range((len(rows) + PIECE - 1) // PIECE) for job in jobs]
     for number, (piece, job) in enumerate(pieces):
         # All pieces on one network of LinS go to one process: only one can tune it.
-        if (number if job.removed is None else job.removed // 2) % share[1] != share[0] - 1:
+        if (number if job.removed is None else job.removed // 2) % share[1] != share[0] - 1 or job in refused:
             continue
         line = {**job.fields(), "piece": piece}
         if key(line) in done:
             continue
-        place = job.surrogate, job.removed
-        if place not in surrogates:
-            model = models[job.surrogate]
-            model = model if job.removed is None else linearised(model, job.removed, data, options.work)
-            surrogates[place] = linbp.Surrogate(model).to(options.device)
-        mine, begin = slice(piece * PIECE, (piece + 1) * PIECE), time.time()
+        mine, begin, place = slice(piece * PIECE, (piece + 1) * PIECE), time.time(), (job.surrogate, job.removed)
         recipe = linbp.Recipe.parse(job.recipe)
-        twins = linbp.craft(
-            surrogates[place],
-            images[mine],
-            labels[mine],
-            recipe,
-            eps=job.eps,
-            steps=None if recipe.single_step else job.steps,
-            step_size=None if recipe.single_step else job.step_size,
-            ids=[f"{row:05}" for row in rows[mine].tolist()],
-            batch_size=PIECE,
-        )
+        try:
+            if place not in known:
+                known[place] = prepared(job, data, models, options)
+            surrogate, own, about = known[place]
+            twins = linbp.craft(
+                surrogate,
+                images[mine],
+                labels[mine],
+                recipe,
+                eps=job.eps,
+                steps=None if recipe.single_step else job.steps,
+                step_size=None if recipe.single_step else job.step_size,
+                ids=[f"{row:05}" for row in rows[mine].tolist()],
+                batch_size=BATCH,
+            )
+        except linbp.LinbpError as fault:
+            refused.add(job)
+            print(f"left out: {job}: {fault}", flush=True)
+            continue
         pixels = (twins * 255).round().to(torch.uint8)
-        found = {name: "".join(map(str, predictions(model, pixels))) for name, model in models.items()}
+        asked = {name: model for name, model in models.items() if is_victim(name)} | {"itself": own}
+        found = {name: "".join(map(str, predictions(model, pixels))) for name, model in asked.items()}
+        about = {**about, **facts, "device": str(surrogate.device), "gradients": recipe.gradients(job.steps)}
         made = hashlib.sha256(pixels.numpy().tobytes()).hexdigest()
-        spent = round(time.time() - begin, 1)
-        append(
-            {**line, "gradients": recipe.gradients(job.steps), "predictions": found, "sha256": made, "seconds": spent}
-        )
-        print(f"{line}: {spent} s", flush=True)
+        append({**line, **about, "predictions": found, "sha256": made, "seconds": round(time.time() - begin, 1)})
+        print(f"{line}: {time.time() - begin:.0f} s", flush=True)
+
+
+def prepared(
+    job: Job, data: Cifar10, models: dict[str, linbp.Model], options: Any
+) -> tuple[linbp.Surrogate, linbp.Model, dict[str, Any]]:
+    """The surrogate of a job, the network it is of, and what is to be recorded of that."""
+    model, about = models[job.surrogate], {}
+    if job.removed is not None:
+        model, found = linearised(model, job.removed, data, options.work, options.device)
+        about = {"lins": found}
+    return linbp.Surrogate(model).to(options.device), model, about
 
 
 def choose(data: Cifar10, models: dict[str, linbp.Model]) -> None:
@@ -128,8 +145,8 @@ def choose(data: Cifar10, models: dict[str, linbp.Model]) -> None:
     selection = agreed(models, data)
     rows = torch.tensor(selection["others"])
     known = {line["surrogate"] for line in stored() if "choice" in line}
-    proxies = [models[name] for name in PROXIES]
-    for surrogate in PLACES:
+    proxies = [models[name] for name in PROXIES if name in models]
+    for surrogate in SITES if proxies else ():
         if surrogate not in known and surrogate in models:
             choice = linbp.choose_start(
                 models[surrogate],

@@ -5,17 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-PAPER = "features.23"
-"""The paper's position on VGG-19-BN."""
 SOURCE, BASIC, BOTTLENECK = "vgg19_bn", "resnet18", "resnet50"
+SHORT = "resnet18-short"
+"""A ResNet-18 that was trained for a few epochs only, where there is one: is it the training?"""
 RADII = ("0.1", "0.05", "0.03")
 RADIUS = "0.05"
 """Of the parts that look at one radius only."""
-SITES = {SOURCE: 16, BASIC: 17, BOTTLENECK: 49}
-PLACES = {SOURCE: 8, BASIC: 9, BOTTLENECK: 33}
-"""Where LinBP begins outside of the part that varies it: the paper's site, and about as deep in the residual nets."""
-LINEARISED = {SOURCE: (4, 6, 8, 10, 12, 14), BASIC: (4, 6, 8, 10, 12, 14)}
+PLACES = {SOURCE: "features.23", BASIC: "layer3.0", BOTTLENECK: "layer3.1"}
+"""Where LinBP begins outside of the part that varies it: the paper's positions on VGG-19-BN and ResNet-50, and about as
+deep on ResNet-18."""
+READ = {SOURCE: "features.23", BASIC: "layer2.1", BOTTLENECK: "layer2.3"}
+"""What ILA reads: the paper's nodes, and the last block in front of the position."""
+SITES = {SOURCE: tuple(range(16)), BASIC: (0, 1, 3, 5, 7, 9, 11, 13, 15)}
+"""Positions that differ: activations after a sum stay as they are, so that a position there means the next block's."""
+DEPTHS = {BASIC: (3, 7, 11, 13), BOTTLENECK: (10, 19, 28, 40)}
+"""Sites at the beginning of blocks, at about a fifth, two, three and four fifths of the network."""
+LINEARISED = {SOURCE: (3, 5, 7, 9, 11, 13), BASIC: (5, 7, 9, 11, 13, 15)}
 """From which sites on LinS removes activations."""
+HALVES = {site: (site // 2) | 1 for sites in LINEARISED.values() for site in sites}
+"""The site about half as deep, where LinBP begins in a network of LinS."""
 BUDGETS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 300)
 
 
@@ -53,66 +61,61 @@ class Job:
         }
 
 
-LINBP = f"linbp(start={PAPER})"
-CHAIN = (
-    "ifgsm",
-    "pgd",
-    "mifgsm",
-    "mdi2fgsm",
-    "tapfgsm",
-    "nrdmfgsm",
-    "fdafgsm",
-    f"ifgsm >> ila(at={PAPER})",
-    LINBP,
-    f"{LINBP} + mi",
-    f"{LINBP} + di(scale=8/7) + mi",
-    f"{LINBP} >> ila(at={PAPER})",
-)
-RESIDUAL_RULES = ("sgm(gamma=0.2)", "sgm(gamma=0.5)")
+def linbp(surrogate: str) -> str:
+    """LinBP from the surrogate's own position."""
+    return f"linbp(start={PLACES[surrogate]})"
+
+
+def rivals(surrogate: str) -> tuple[str, ...]:
+    """What the paper says LinBP's mean lies above, and SGM, which needs sums."""
+    ila = f"ifgsm >> ila(at={READ[surrogate]})"
+    sgm = () if surrogate == SOURCE else ("sgm(gamma=0.5)", "sgm(gamma=0.2)")
+    return ("ifgsm", "mifgsm", "tapfgsm", "nrdmfgsm", "fdafgsm", ila, *sgm)
 
 
 def transfer() -> list[Job]:
-    """The paper's first experiment, and the same on a residual net, where SGM has something to act on."""
-    start = f"linbp(start={PLACES[BASIC]})"
-    residual = ("ifgsm", "mifgsm", "mdi2fgsm", *RESIDUAL_RULES, start, f"{start} + mi", f"{start} + di(scale=8/7) + mi")
-    jobs = [Job(SOURCE, recipe, eps, 100) for eps in RADII for recipe in CHAIN]
-    return jobs + [Job(BASIC, recipe, eps, 100) for eps in RADII for recipe in residual]
+    """The paper's first experiment, and the same on residual nets, where SGM has something to act on."""
+    jobs = []
+    for surrogate in (SOURCE, BASIC, BOTTLENECK):
+        own = linbp(surrogate)
+        ours = (own, f"{own} + mi", f"{own} + di(scale=8/7) + mi", f"{own} >> ila(at={READ[surrogate]})")
+        every = ("pgd", "pgd-noise", "mdi2fgsm", *rivals(surrogate), *ours)
+        jobs += [Job(surrogate, recipe, eps, 100) for eps in RADII for recipe in every]
+    return jobs
 
 
 def rebalancing() -> list[Job]:
-    """What the ratio and gamma buy, on basic blocks and on bottlenecks, from four depths."""
+    """What the ratio and gamma buy, on basic blocks and bottlenecks, from four depths; after a short training too."""
     jobs = []
-    for surrogate in (BASIC, BOTTLENECK):
-        jobs.append(Job(surrogate, "ifgsm", RADIUS, 50))
-        jobs += [Job(surrogate, recipe, RADIUS, 50) for recipe in RESIDUAL_RULES]
-        for depth in (1, 2, 3, 4):
-            start = depth * SITES[surrogate] // 5
-            for rebalance in ("branch", "site", "none"):
-                recipe = f"linbp(start={start}, rebalance={rebalance}"
-                jobs.append(Job(surrogate, recipe + ")", RADIUS, 50))
-                if rebalance == "branch":
-                    jobs.append(Job(surrogate, recipe + ", gamma=0.5)", RADIUS, 50))
+    for surrogate, depths in ((BASIC, DEPTHS[BASIC]), (SHORT, DEPTHS[BASIC]), (BOTTLENECK, DEPTHS[BOTTLENECK])):
+        recipes = ["ifgsm", "sgm(gamma=0.5)", "sgm(gamma=0.2)"]
+        for start in depths:
+            recipes += [f"linbp(start={start}, rebalance={rebalance})" for rebalance in ("branch", "site", "none")]
+            recipes.append(f"linbp(start={start}, rebalance=branch, gamma=0.5)")
+        jobs += [Job(surrogate, recipe, RADIUS, 50) for recipe in recipes]
     return jobs
 
 
 def position() -> list[Job]:
     """Success against the position: LinBP from every site, LinS from six."""
     jobs = []
-    for surrogate in (SOURCE, BASIC):
+    for surrogate, sites in SITES.items():
         jobs.append(Job(surrogate, "ifgsm", RADIUS, 50))
-        jobs += [Job(surrogate, f"linbp(start={site})", RADIUS, 50) for site in range(SITES[surrogate])]
+        jobs += [Job(surrogate, f"linbp(start={site})", RADIUS, 50) for site in sites]
         jobs += [Job(surrogate, "ifgsm", RADIUS, 50, removed=site) for site in LINEARISED[surrogate]]
     return jobs
 
 
 def gradients() -> list[Job]:
-    """Success against the gradients spent, single steps included."""
+    """Success against the gradients spent; the single step from several positions at every radius."""
     jobs = []
     for surrogate in (SOURCE, BASIC):
-        start = f"linbp(start={PLACES[surrogate]})"
-        jobs += [Job(surrogate, recipe, RADIUS, 1) for recipe in ("fgsm", f"{start} + fgsm")]
+        own = linbp(surrogate)
+        single = ("fgsm", f"{own} + fgsm", *(f"linbp(start={site}) + fgsm" for site in LINEARISED[surrogate][::2]))
+        jobs += [Job(surrogate, recipe, eps, 1) for eps in RADII for recipe in single]
         for steps in BUDGETS:
-            jobs += [Job(surrogate, recipe, RADIUS, steps) for recipe in ("ifgsm", "mifgsm", start, f"{start} + mi")]
+            momentum = ("mifgsm", f"{own} + mi") if steps > 1 else ()  # one step has nothing to remember
+            jobs += [Job(surrogate, recipe, RADIUS, steps) for recipe in ("ifgsm", own, *momentum)]
     return jobs
 
 
@@ -120,11 +123,14 @@ def linear() -> list[Job]:
     """LinS against LinBP from the same site, and LinBP from earlier sites of the network that LinS made."""
     jobs = []
     for surrogate in (SOURCE, BASIC):
+        jobs.append(Job(surrogate, "ifgsm", RADIUS, 50))
         for site in LINEARISED[surrogate]:
+            half = f"linbp(start={HALVES[site]})"
             jobs.append(Job(surrogate, "ifgsm", RADIUS, 50, removed=site))
             jobs.append(Job(surrogate, f"linbp(start={site})", RADIUS, 50))
-            jobs.append(Job(surrogate, f"linbp(start={site // 2})", RADIUS, 50))
-            jobs.append(Job(surrogate, f"linbp(start={site // 2})", RADIUS, 50, removed=site))
+            jobs.append(Job(surrogate, half, RADIUS, 50))
+            if HALVES[site] < site:
+                jobs.append(Job(surrogate, half, RADIUS, 50, removed=site))
     return jobs
 
 
