@@ -22,11 +22,11 @@ PROXY_IMAGES = 24
 
 
 def networks(zoo: Path | None) -> dict[str, linbp.Model]:
-    """All trained networks by name: those in a folder of `linbp zoo train`, or those that ship with linbp."""
-    if zoo is None:
-        places = packaged()
-    else:
-        places = {path.stem: path for path in sorted(zoo.glob("*/*.safetensors")) if path.stem == path.parent.name}
+    """All trained networks by name: those in a folder of `linbp zoo train`, or those that ship with linbp.
+
+    A network has the name of its folder; one that was made for a single question has a hyphen in it (`is_victim`).
+    """
+    places = packaged() if zoo is None else {path.parent.name: path for path in sorted(zoo.glob("*/*.safetensors"))}
     return {name: linbp.load_model(f"cifar10:{path}") for name, path in places.items()}
 
 

@@ -143,6 +143,7 @@ def compute(passes: range, device: str, compiled: bool) -> None:
     ids, images, labels = photographs()
     victims = {name: logits_of(network(name), compiled) for name in VICTIMS}
     surrogates = {name: linbp.Surrogate(network(name)).to(device) for name in SURROGATES}
+    facts = {"device": device, "torch": torch.__version__, "linbp": linbp.__version__, "compiled": compiled}
     for name, surrogate in surrogates.items():
         print(name, surrogate.notes, flush=True)
     for number in passes:
@@ -177,6 +178,7 @@ def compute(passes: range, device: str, compiled: bool) -> None:
                             "predictions": found,
                             "sha256": hashlib.sha256(pixels.tobytes()).hexdigest(),
                             "seconds": round(time.time() - begin, 1),
+                            **facts,
                         }
                     )
                     print(f"pass {number}, {name}, {eps}, {recipe}: {time.time() - begin:.0f} s", flush=True)

@@ -122,8 +122,12 @@ def train_networks(
     ] = None,
     precision: Annotated[
         Literal["auto", "mixed", "full"],
-        typer.Option("--precision", help="mixed: bfloat16 where it is safe. auto: on GPUs that have it."),
+        typer.Option("--precision", help="mixed: bfloat16 where it is safe. auto: on devices that have it."),
     ] = "auto",
+    label_smoothing: Annotated[
+        float | None,
+        typer.Option("--label-smoothing", help="Share of the target spread over all classes; 0.1."),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of first weights, order, shifts and mirroring.")] = 0,
     train_images: Annotated[
         int | None, typer.Option("--train-images", help="The first ones only, for a quick trial.")
@@ -168,6 +172,7 @@ def train_networks(
         batch_size=batch_size,
         learning_rate=learning_rate,
         precision=_precision(place) if precision == "auto" else precision,
+        label_smoothing=label_smoothing,
         seed=seed,
     )
     reports = []
@@ -214,10 +219,14 @@ def _wanted(names: list[str], every: bool, preset_name: str, **changes: Any) -> 
 
 
 def _precision(device: str) -> str:
-    """The one that a device is fast at."""
+    """The one that a device is fast at: bfloat16 on GPUs and processors that have instructions for it."""
     import torch
 
-    fast = device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.startswith("cuda"):
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:  # older versions of torch do not say
+        has = getattr(torch.cpu, "get_capabilities", dict)()
+        fast = device == "cpu" and bool(has.get("avx512_bf16") or has.get("amx_bf16"))
     return "mixed" if fast else "full"
 
 
