@@ -55,6 +55,24 @@ class FolderReport:
     manifest: dict[str, Any]
     records: tuple[dict[str, Any], ...]
 
+    def summary(self) -> dict[str, Any]:
+        """What the records add up to: the surrogate's own predictions, and the twins' distances.
+
+        `surrogate_hit` (twins that it takes for their target) is None for an untargeted attack; `unchanged` counts
+        twins that are their clean images; `linf_max` is in levels, `l2_mean` on the scale of [0, 1].
+        """
+        right = [record for record in self.records if record["prediction_clean"] == record["label"]]
+        hit = sum(record["prediction_twin"] == record["target"] for record in self.records)
+        return {
+            "images": len(self.records),
+            "surrogate_right_on_clean": len(right),
+            "surrogate_fooled": sum(record["prediction_twin"] != record["label"] for record in right),
+            "surrogate_hit": hit if self.manifest["settings"]["targeted"] else None,
+            "linf_max": max(record["linf"] for record in self.records),
+            "l2_mean": sum(record["l2"] for record in self.records) / len(self.records),
+            "unchanged": sum(record["linf"] == 0 for record in self.records),
+        }
+
 
 def craft_folder(
     model: Model | Surrogate | Ensemble,

@@ -9,7 +9,7 @@ import typer
 
 from linbp.cli.guard import Interrupted, guard
 from linbp.cli.options import BatchSize, Debug, Device, Json, Threads, command_line, usable_device
-from linbp.cli.output import print_json, progress_bars, stdout
+from linbp.cli.output import interval, print_json, progress_bars, stdout
 from linbp.cli.surrogates import load_surrogates
 
 if TYPE_CHECKING:
@@ -215,23 +215,13 @@ def _kept(out: Path, wanted: int) -> str:
     return f"{kept} of {wanted} twins are finished and kept in {out}; the same command goes on from there."
 
 
-def _facts(report: FolderReport) -> dict[str, object]:
-    right = [record for record in report.records if record["prediction_clean"] == record["label"]]
-    fooled = [record for record in right if record["prediction_twin"] != record["label"]]
-    hit = [record for record in report.records if record["prediction_twin"] == record["target"]]
-    targeted = report.manifest["settings"]["targeted"]
+def _facts(report: FolderReport) -> dict[str, Any]:
     return {
         "folder": str(report.folder),
-        "images": len(report.records),
         "made": report.made,
         "kept": report.kept,
         "gradients_per_image": report.manifest["gradients_per_image"],
-        "surrogate_right_on_clean": len(right),
-        "surrogate_fooled": len(fooled),
-        "surrogate_hit": len(hit) if targeted else None,
-        "linf_max": max(record["linf"] for record in report.records),
-        "l2_mean": sum(record["l2"] for record in report.records) / len(report.records),
-        "unchanged": sum(record["linf"] == 0 for record in report.records),
+        **report.summary(),
         "manifest": report.manifest,
     }
 
@@ -248,6 +238,8 @@ def _protocol_line(settings: dict[str, Any]) -> str:
 
 
 def _print(report: FolderReport) -> None:
+    from linbp.evaluation import rate
+
     console, facts, settings = stdout(), _facts(report), report.manifest["settings"]
     if settings.get("protocol") is not None:
         console.print(_protocol_line(settings), markup=False)
@@ -259,10 +251,15 @@ def _print(report: FolderReport) -> None:
         markup=False,
     )
     attacked = "ensemble" if "members" in settings["surrogate"] else "surrogate"
-    hit = "" if facts["surrogate_hit"] is None else f", and takes {facts['surrogate_hit']} twins for their target"
+    right, fooled, hit = (facts[f"surrogate_{name}"] for name in ("right_on_clean", "fooled", "hit"))
     console.print(
-        f"The {attacked} itself knew {facts['surrogate_right_on_clean']} of the clean images and is fooled by the "
-        f"twins of {facts['surrogate_fooled']} of them{hit}."
+        f"The {attacked} itself knew {right} of the clean images and is fooled by the twins of {fooled} of them "
+        f"({interval(rate(fooled, right))})"
+        + (
+            "."
+            if hit is None
+            else f", and takes {hit} twins for their target ({interval(rate(hit, facts['images']))})."
+        )
     )
     console.print(f"Largest change {facts['linf_max']} levels, mean L2 {facts['l2_mean']:.3f}.")
     if facts["unchanged"]:

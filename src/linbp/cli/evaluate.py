@@ -9,7 +9,7 @@ import typer
 
 from linbp.cli.guard import Interrupted, guard
 from linbp.cli.options import BatchSize, Debug, Device, Json, Threads, command_line, usable_device
-from linbp.cli.output import add_row, make_table, print_json, progress_bars, share, stdout
+from linbp.cli.output import add_row, interval, make_table, print_json, progress_bars, share, stdout
 
 if TYPE_CHECKING:
     from linbp.evaluation import FolderEvaluation
@@ -142,7 +142,7 @@ def _print(result: FolderEvaluation) -> None:
             evaluation.name,
             f"{numbers.right_on_clean}/{numbers.images}",
             share(numbers.success),
-            f"{numbers.success.low:.1%} to {numbers.success.high:.1%}",
+            interval(numbers.success),
             *([share(numbers.fooled)] if targeted else []),
             f"{numbers.wrong.value:.1%}",
             f"{numbers.linf_mean:.2f} ({numbers.linf_max})",
@@ -187,6 +187,6 @@ def _print_selection(result: FolderEvaluation, targeted: bool) -> None:
     heads = ["hit the target" if targeted else "fooled", "95% interval"]
     table = make_table("victim", *heads, right=heads)
     for evaluation, success in zip(result.evaluations, selection.success, strict=True):
-        add_row(table, evaluation.name, share(success), f"{success.low:.1%} to {success.high:.1%}")
+        add_row(table, evaluation.name, share(success), interval(success))
     console.print(f"Over the {len(selection.image_ids)} images that every victim named here knows:")
     console.print(table)

@@ -12,7 +12,7 @@ import typer
 
 from linbp.cli.guard import Interrupted, guard
 from linbp.cli.options import Debug, Device, Json, Threads, command_line, load_surrogate, usable_device
-from linbp.cli.output import add_row, make_table, print_json, share, stdout
+from linbp.cli.output import add_row, interval, make_table, print_json, share, stdout
 
 if TYPE_CHECKING:
     from linbp.linearize import LinearizeReport
@@ -281,7 +281,7 @@ def _print(report: LinearizeReport) -> None:
         found, training = (manifest["accuracy"][stage][name] for name in ("validation", "training"))
         value = rate(found["right"], found["n"])
         loss = "not finite" if found["loss"] is None else f"{found['loss']:.3f}"
-        cells = (share(value), f"{value.low:.1%} to {value.high:.1%}", loss)
+        cells = (share(value), interval(value), loss)
         add_row(table, words, *cells, share(rate(training["right"], training["n"])))
     console.print(table)
     console.print(

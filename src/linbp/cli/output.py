@@ -17,7 +17,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from linbp.evaluation import Rate
 
-__all__ = ["add_row", "make_table", "print_json", "progress_bars", "share", "stdout"]
+__all__ = ["add_row", "interval", "make_table", "print_json", "progress_bars", "share", "stdout"]
 
 
 def stdout() -> Console:
@@ -48,6 +48,11 @@ def add_row(table: Table, *cells: str) -> None:
 def share(rate: Rate) -> str:
     """A rate with what it was counted over."""
     return "none counted" if rate.value is None else f"{rate.value:.1%} ({rate.successes}/{rate.n})"
+
+
+def interval(rate: Rate) -> str:
+    """The 95% interval of a rate."""
+    return f"{rate.low:.1%} to {rate.high:.1%}"
 
 
 def print_json(value: Any) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from linbp.cli.guard import Interrupted, guard
 from linbp.cli.options import Debug, Device, Json, command_line, usable_device
-from linbp.cli.output import add_row, make_table, print_json, progress_bars, stdout
+from linbp.cli.output import add_row, interval, make_table, print_json, progress_bars, stdout
 
 if TYPE_CHECKING:
     from linbp.zoo import Training, TrainReport
@@ -291,8 +291,7 @@ def _print(reports: list[TrainReport]) -> None:
 def _interval(right: int, n: int) -> str:
     from linbp.evaluation.statistics import rate
 
-    found = rate(right, n)
-    return f"{found.low:.1%} to {found.high:.1%}"
+    return interval(rate(right, n))
 
 
 def _story(report: TrainReport) -> str:
