@@ -83,10 +83,3 @@ def _redrawn(values: bytes, n: int) -> tuple[float, float]:
     times = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), REDRAWN)
     low, high = np.percentile(100 * times @ numbers / n, [2.5, 97.5])
     return float(low), float(high)
-
-
-def holm(chances: list[float]) -> list[float]:
-    """p values corrected for their number by Holm's method (1979)."""
-    from statsmodels.stats.multitest import multipletests
-
-    return [float(one) for one in multipletests(chances, method="holm")[1]]

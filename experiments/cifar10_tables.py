@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from cifar10_jobs import PARTS, RADII, Job, linbp, rivals
-from cifar10_outcomes import Outcomes, holm
-from imagenet_tables import cell
+from cifar10_outcomes import Outcomes
+from imagenet_tables import cell, holm
 
 PAGE = Path(__file__).parent.parent / "docs" / "cifar10.md"
 HEADS = {

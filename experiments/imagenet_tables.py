@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import permutation_test
+from statsmodels.stats.multitest import multipletests
 
 from linbp.evaluation.statistics import rate
 
@@ -23,6 +24,19 @@ SHORT = {
     "efficientnet_lite0": "Lite0",
     "efficientnet_lite2": "Lite2",
 }
+
+PAIRS = (
+    ("squeezenet1_1", "linbp(start=0)", "ifgsm"),
+    ("squeezenet1_1", "linbp(start=3)", "ifgsm"),
+    ("squeezenet1_1", "linbp(start=0)", "mifgsm"),
+    ("squeezenet1_1", "linbp(start=3) + di(scale=8/7) + mi", "mdi2fgsm"),
+    ("mobilenet_edgetpu", "linbp(start=0)", "ifgsm"),
+    ("mobilenet_edgetpu", "linbp(start=20)", "ifgsm"),
+    ("mobilenet_edgetpu", "linbp(start=20)", "linbp(start=20, rebalance=none)"),
+    ("mobilenet_edgetpu", "linbp(start=20)", "sgm(gamma=0.5)"),
+    ("mobilenet_edgetpu", "linbp(start=20) + di(scale=8/7) + mi", "mdi2fgsm"),
+)
+"""What is compared: surrogate, recipe, and the recipe it is compared with."""
 
 
 def complete_passes(lines: list[dict[str, Any]], surrogate: str, eps: str) -> set[int]:
@@ -85,6 +99,53 @@ def middle(row: dict[str, np.ndarray], right: dict[str, np.ndarray], victims: li
     return f"**{share:.0f}** <small>{low:.0f}-{high:.0f}</small>"
 
 
+def holm(chances: list[float]) -> list[float]:
+    """p values corrected for their number by Holm's method (1979)."""
+    return [float(one) for one in multipletests(chances, method="holm")[1]]
+
+
+def compare(lines: list[dict[str, Any]]) -> list[str]:
+    """The differences that the text speaks of: of means over victims, paired by photograph."""
+    found = []
+    for surrogate, one, other in PAIRS:
+        for eps in ("16/255", "8/255"):
+            passes = complete_passes(lines, surrogate, eps)
+            rows, right = fooled(lines, surrogate, eps, passes), known(lines, passes)
+            if one in rows and other in rows:
+                found.append((surrogate, eps, one, other, gaps(rows[one], rows[other], right, surrogate)))
+    if not found:
+        return []
+    tests = [permutation_test((gap,), np.sum, permutation_type="samples", n_resamples=9999, rng=0) for *_, gap in found]
+    chances = holm([float(test.pvalue) for test in tests])
+    text = [
+        "### Differences",
+        "",
+        "Difference of the means over victims with its 95% interval (photographs drawn again), and p of the permutation "
+        f"test paired by photograph, corrected for the {len(found)} comparisons by Holm's method.",
+        "",
+        "| surrogate | eps | recipe | against | difference | p |",
+        "|---|---|---|---|---:|---:|",
+    ]
+    for (surrogate, eps, one, other, gap), p in zip(found, chances, strict=True):
+        times = np.random.default_rng(0).multinomial(len(gap), np.full(len(gap), 1 / len(gap)), 2000)
+        low, high = np.percentile(times @ gap, [2.5, 97.5])
+        difference = f"{gap.sum():+.0f} <small>{low:+.0f} to {high:+.0f}</small>"
+        text.append(f"| {SHORT[surrogate]} | {eps} | `{one}` | `{other}` | {difference} | {p:.2g} |")
+    return [*text, ""]
+
+
+def gaps(
+    one: dict[str, np.ndarray], other: dict[str, np.ndarray], right: dict[str, np.ndarray], surrogate: str
+) -> np.ndarray:
+    """What each photograph adds to the difference of the means over victims, in per cent; they sum to it."""
+    victims = [victim for victim in SHORT if victim != surrogate]
+    parts = np.zeros(len(right[victims[0]]))
+    for victim in victims:
+        gap = one[victim].astype(float) - other[victim].astype(float)
+        parts[right[victim]] += 100 * gap / len(gap) / len(victims)
+    return parts
+
+
 def table(lines: list[dict[str, Any]], surrogate: str, eps: str) -> list[str]:
     """One table in Markdown."""
     passes = complete_passes(lines, surrogate, eps)
@@ -109,13 +170,13 @@ def table(lines: list[dict[str, Any]], surrogate: str, eps: str) -> list[str]:
     return [*text, ""]
 
 
-def write(lines: Iterable[dict[str, Any]]) -> None:
+def write(lines: list[dict[str, Any]]) -> None:
     """Put the tables into the page, between its two marks."""
-    known = list(lines)
     text: list[str] = []
     for surrogate in ("squeezenet1_1", "mobilenet_edgetpu"):
         for eps in ("16/255", "8/255"):
-            text += table(known, surrogate, eps)
+            text += table(lines, surrogate, eps)
+    text += compare(lines)
     page = PAGE.read_text()
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
