@@ -1,0 +1,87 @@
+"""How much of what a twin does is its own image's doing? MobileNet EdgeTPU, 24 photographs.
+
+Every perturbation is also put on another photograph, and random patterns of the same radius are shown: signs drawn for
+each pixel, and smooth ones, the signs of a 19 x 19 grid enlarged. What another image's perturbation does as well is no
+more than noise of that size and shape.
+
+    python experiments/edgetpu_patterns.py    # a few minutes; writes the table of docs/edgetpu.md
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import imagenet_transfer as engine
+import torch
+from torch.nn import functional
+
+import linbp
+
+PAGE = Path(__file__).parent.parent / "docs" / "edgetpu.md"
+BEGIN, END = "<!-- patterns: begin -->", "<!-- patterns: end -->"
+NAME = "mobilenet_edgetpu"
+RECIPES = ("ifgsm", "linbp(start=0)", "linbp(start=20)", "mdi2fgsm")
+GRID = 19
+
+
+def random_patterns(images: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Patterns of the images' shape whose entries are -1 and 1."""
+    draw = torch.Generator().manual_seed(0)
+    coarse = torch.randn(len(images), 3, GRID, GRID, generator=draw)
+    return {
+        "a random sign for each pixel": (torch.randint(0, 2, images.shape, generator=draw) * 2 - 1).float(),
+        "smooth random signs": functional.interpolate(coarse, size=images.shape[-2:], mode="bicubic").sign(),
+    }
+
+
+def main() -> None:
+    ids, images, labels = engine.photographs()
+    ids, images, labels = ids[: engine.PASS], images[: engine.PASS], labels[: engine.PASS]
+    networks = {name: engine.logits_of(engine.network(name), False) for name in engine.VICTIMS}
+    surrogate = linbp.Surrogate(engine.network(NAME))
+    clean = images.float() / 255
+    right = {name: torch.tensor(found) == labels for name, found in engine.predictions(networks, clean).items()}
+
+    def fooled(changed: torch.Tensor) -> dict[str, float]:
+        found = engine.predictions(networks, changed)
+        return {name: 100 * float((torch.tensor(found[name]) != labels)[right[name]].float().mean()) for name in found}
+
+    def cells(found: dict[str, Any]) -> list[str]:
+        others = [share for name, share in found.items() if name != NAME]
+        return [f"{sum(others) / len(others):.0f}", f"{found[NAME]:.0f}"]
+
+    rows = []
+    for levels in (8, 16):
+        for text, pattern in random_patterns(clean).items():
+            found = fooled((clean + pattern * levels / 255).clamp(0, 1))
+            rows.append([f"{levels}/255", text, f"{levels:.1f}", *cells(found), "", ""])
+        for recipe in RECIPES:
+            twins = linbp.craft(
+                surrogate, images, labels, recipe, eps=f"{levels}/255", steps=engine.STEPS, ids=ids, batch_size=24
+            )
+            change = twins - clean
+            size = 255 * float(change.abs().mean())
+            another = fooled((clean + change.roll(1, 0)).clamp(0, 1))
+            rows.append([f"{levels}/255", f"`{recipe}`", f"{size:.1f}", *cells(fooled(twins)), *cells(another)])
+            print(rows[-1], flush=True)
+    pairs = sum(int(known.sum()) for name, known in right.items() if name != NAME)
+    heads = [
+        "eps",
+        "perturbation",
+        "mean size, levels",
+        "victims fooled, %",
+        "itself",
+        "on another image: victims",
+        "itself",
+    ]
+    text = [f"{len(images)} photographs, seven victims, {pairs} pairs that are right when clean:", ""]
+    text += ["| " + " | ".join(heads) + " |", "|---|---|" + "---:|" * (len(heads) - 2)]
+    text += ["| " + " | ".join(row) + " |" for row in rows]
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(before + BEGIN + "\n\n" + "\n".join(text) + "\n\n" + END + after)
+
+
+if __name__ == "__main__":
+    main()
