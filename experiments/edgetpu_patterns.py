@@ -21,7 +21,7 @@ import linbp
 PAGE = Path(__file__).parent.parent / "docs" / "edgetpu.md"
 BEGIN, END = "<!-- patterns: begin -->", "<!-- patterns: end -->"
 NAME = "mobilenet_edgetpu"
-RECIPES = ("ifgsm", "linbp(start=0)", "linbp(start=20)", "mdi2fgsm")
+RECIPES = ("fgsm", "ifgsm", "mdi2fgsm", "linbp(start=0)", "linbp(start=20)")
 GRID = 19
 
 
@@ -57,8 +57,9 @@ def main() -> None:
             found = fooled((clean + pattern * levels / 255).clamp(0, 1))
             rows.append([f"{levels}/255", text, f"{levels:.1f}", *cells(found), "", ""])
         for recipe in RECIPES:
+            steps = None if linbp.Recipe.parse(recipe).single_step else engine.STEPS
             twins = linbp.craft(
-                surrogate, images, labels, recipe, eps=f"{levels}/255", steps=engine.STEPS, ids=ids, batch_size=24
+                surrogate, images, labels, recipe, eps=f"{levels}/255", steps=steps, ids=ids, batch_size=24
             )
             change = twins - clean
             size = 255 * float(change.abs().mean())
