@@ -20,6 +20,7 @@ from typing import Any
 import imagenet_transfer as engine
 import numpy as np
 import torch
+from result_lines import read_lines
 from torch.nn import functional
 from torchvision.transforms import functional as change
 
@@ -89,7 +90,7 @@ def twins_of(surrogate: linbp.Surrogate, name: str, eps: str, recipe: str, folde
 def compute(folder: Path) -> None:
     """Fill in the missing lines."""
     folder.mkdir(parents=True, exist_ok=True)
-    done = {(line["surrogate"], line["eps"], line["recipe"]) for line in stored()}
+    done = {(line["surrogate"], line["eps"], line["recipe"]) for line in read_lines(RESULTS)}
     _, images, labels = engine.photographs()
     clean, labels = images[:COUNT].float() / 255, labels[:COUNT]
     networks = {name: engine.network(name) for name in OTHERS}
@@ -116,11 +117,6 @@ def compute(folder: Path) -> None:
                 with RESULTS.open("a") as file:
                     file.write(json.dumps(line, separators=(",", ":")) + "\n")
                 print(name, eps, recipe, flush=True)
-
-
-def stored() -> list[dict[str, Any]]:
-    """The lines of the results file."""
-    return [json.loads(text) for text in RESULTS.read_text().splitlines()] if RESULTS.is_file() else []
 
 
 def table(lines: list[dict[str, Any]]) -> list[str]:
@@ -170,7 +166,7 @@ def main() -> None:
     page = PAGE.read_text()
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
-    PAGE.write_text(before + BEGIN + "\n\n" + "\n".join(table(stored())) + "\n\n" + END + after)
+    PAGE.write_text(before + BEGIN + "\n\n" + "\n".join(table(read_lines(RESULTS))) + "\n\n" + END + after)
 
 
 if __name__ == "__main__":

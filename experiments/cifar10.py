@@ -18,17 +18,15 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
-import os
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from cifar10_jobs import PARTS, RADIUS, SITES, Job
 from cifar10_networks import is_victim, linearised, networks, predictions, select
+from result_lines import add_line, read_lines
 
 import linbp
 from linbp.zoo import Cifar10, load_cifar10
@@ -42,25 +40,6 @@ PROXIES = ("mobilenet_v2",)
 """Whom start=auto asks. In the part about positions it is no victim."""
 
 
-def stored() -> Iterator[dict[str, Any]]:
-    """The lines of the results file; a half-written one is left out."""
-    for text in RESULTS.read_text().splitlines() if RESULTS.is_file() else ():
-        try:
-            yield json.loads(text)
-        except json.JSONDecodeError:
-            continue
-
-
-def append(line: dict[str, Any]) -> None:
-    """Add one line; it is on disk when this returns."""
-    RESULTS.parent.mkdir(exist_ok=True)
-    torn = RESULTS.is_file() and RESULTS.stat().st_size and not RESULTS.read_bytes().endswith(b"\n")
-    with RESULTS.open("a") as file:
-        file.write(("\n" if torn else "") + json.dumps(line, separators=(",", ":")) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def key(line: dict[str, Any]) -> tuple[Any, ...]:
     """What one line is the result of."""
     return tuple(line.get(name) for name in ("surrogate", "recipe", "eps", "steps", "removed", "piece"))
@@ -69,7 +48,7 @@ def key(line: dict[str, Any]) -> tuple[Any, ...]:
 def agreed(models: dict[str, linbp.Model], data: Cifar10) -> dict[str, Any]:
     """The selection of images, made anew or that of the results file."""
     hashes = {name: model.source["file_sha256"] for name, model in models.items()}
-    for line in stored():
+    for line in read_lines(RESULTS):
         if "selection" in line:
             if line["selection"]["networks"] != hashes:
                 sys.exit(
@@ -77,7 +56,7 @@ def agreed(models: dict[str, linbp.Model], data: Cifar10) -> dict[str, Any]:
                 )
             return line["selection"]
     found = select(models, data)
-    append({"selection": found})
+    add_line(RESULTS, {"selection": found})
     print(f"{found['right_on_all']} of {len(data.test_images)} test images are right on all networks", flush=True)
     return found
 
@@ -87,7 +66,7 @@ def run(jobs: list[Job], share: tuple[int, int], data: Cifar10, models: dict[str
     selection = agreed(models, data)
     rows = torch.tensor(selection["images"])
     images, labels = data.test_images[rows].permute(0, 3, 1, 2).contiguous(), data.test_labels[rows]
-    done = {key(line) for line in stored()}
+    done = {key(line) for line in read_lines(RESULTS)}
     facts = {"torch": torch.__version__, "linbp": linbp.__version__}
     known: dict[tuple[str, int | None], tuple[linbp.Surrogate, linbp.Model, dict[str, Any]]] = {}
     refused: set[Job] = set()
@@ -125,7 +104,9 @@ def run(jobs: list[Job], share: tuple[int, int], data: Cifar10, models: dict[str
         found = {name: "".join(map(str, predictions(model, pixels))) for name, model in asked.items()}
         about = {**about, **facts, "device": str(surrogate.device), "gradients": recipe.gradients(job.steps)}
         made = hashlib.sha256(pixels.numpy().tobytes()).hexdigest()
-        append({**line, **about, "predictions": found, "sha256": made, "seconds": round(time.time() - begin, 1)})
+        add_line(
+            RESULTS, {**line, **about, "predictions": found, "sha256": made, "seconds": round(time.time() - begin, 1)}
+        )
         print(f"{line}: {time.time() - begin:.0f} s", flush=True)
 
 
@@ -144,7 +125,7 @@ def choose(data: Cifar10, models: dict[str, linbp.Model]) -> None:
     """Where start=auto would let LinBP begin, chosen on images that are not among the 1,000."""
     selection = agreed(models, data)
     rows = torch.tensor(selection["others"])
-    known = {line["surrogate"] for line in stored() if "choice" in line}
+    known = {line["surrogate"] for line in read_lines(RESULTS) if "choice" in line}
     proxies = [models[name] for name in PROXIES if name in models]
     for surrogate in SITES if proxies else ():
         if surrogate not in known and surrogate in models:
@@ -157,7 +138,7 @@ def choose(data: Cifar10, models: dict[str, linbp.Model]) -> None:
                 eps=RADIUS,
                 steps=50,
             )
-            append({"surrogate": surrogate, "choice": choice.to_dict()})
+            add_line(RESULTS, {"surrogate": surrogate, "choice": choice.to_dict()})
 
 
 def main() -> None:
@@ -179,7 +160,7 @@ def main() -> None:
             choose(data, models)
     from cifar10_tables import write
 
-    write(list(stored()))
+    write(read_lines(RESULTS))
 
 
 if __name__ == "__main__":

@@ -17,9 +17,10 @@ import os
 
 import torch
 from edgetpu_attacks import attacks, path
-from edgetpu_bench import Bench, gradients, stored
+from edgetpu_bench import RESULTS, Bench, gradients
 from edgetpu_gradients import agreement, blocks, constancy, steps
 from edgetpu_tables import PAGE, write
+from result_lines import read_lines
 
 
 def main() -> None:
@@ -41,7 +42,7 @@ def main() -> None:
         if "attacks" in options.stages:
             attacks(bench, options.passes)
     if PAGE.is_file():
-        write(list(stored()))
+        write(read_lines(RESULTS))
 
 
 if __name__ == "__main__":

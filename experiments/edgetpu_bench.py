@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 import edgetpu_measure as measure
 import torch
 from imagenet_transfer import network, photographs
+from result_lines import add_line, read_lines
 
 import linbp
 from linbp import LinBP
@@ -31,7 +30,7 @@ class Bench:
         self.models = {name: network(name) for name in (*OTHERS, *PAIR)}
         self.surrogates = {name: linbp.Surrogate(self.models[name]) for name in PAIR}
         self.ids, self.images, self.labels = photographs()
-        self.done = {(line["stage"], line["surrogate"], line["variant"]) for line in stored()}
+        self.done = {(line["stage"], line["surrogate"], line["variant"]) for line in read_lines(RESULTS)}
 
     def chosen(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The last photographs that all networks get right, as floats, and their labels."""
@@ -52,11 +51,7 @@ class Bench:
         """Store a line."""
         line = {"stage": stage, "surrogate": surrogate, "variant": variant, **figures}
         line["seconds"] = round(time.time() - begin, 1)
-        RESULTS.parent.mkdir(exist_ok=True)
-        with RESULTS.open("a") as file:
-            file.write(json.dumps(line, separators=(",", ":")) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        add_line(RESULTS, line)
         self.done.add((stage, surrogate, variant))
         print(f"{stage}, {surrogate}, {variant}: {time.time() - begin:.0f} s", flush=True)
 
@@ -64,16 +59,6 @@ class Bench:
         """A surrogate's gradient under a rule."""
         changed = self.surrogates[surrogate].with_rule(rule)
         return lambda x, y: torch.cat([changed.gradient(a, b) for a, b in zip(x.split(16), y.split(16), strict=True)])
-
-
-def stored() -> Iterator[dict[str, Any]]:
-    """The lines of the results file; a half-written last line is left out."""
-    if RESULTS.is_file():
-        for text in RESULTS.read_text().splitlines():
-            try:
-                yield json.loads(text)
-            except json.JSONDecodeError:
-                continue
 
 
 def rules(surrogate: str, sites: int) -> Iterator[tuple[str, Any]]:

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import time
 from pathlib import Path
 from typing import Any
 
 import imagenet_transfer as engine
 import torch
+from result_lines import add_line, read_lines
 
 import linbp
 from linbp.attack import Recipe, parse_radius
@@ -102,35 +102,18 @@ def settings(recipe: Recipe, budget: str) -> dict[str, Any]:
     return {"steps": steps, "step_size": max(1 / 255, parse_radius(EPS) / steps)}
 
 
-def stored() -> list[dict[str, Any]]:
-    """The lines of the results file; a half-written last line is left out."""
-    found = []
-    for text in RESULTS.read_text().splitlines() if RESULTS.is_file() else ():
-        try:
-            found.append(json.loads(text))
-        except json.JSONDecodeError:
-            continue
-    return found
-
-
-def append(line: dict[str, Any]) -> None:
-    """Add one line."""
-    with RESULTS.open("a") as file:
-        file.write(json.dumps(line, separators=(",", ":")) + "\n")
-
-
 def measured_before() -> dict[tuple[Any, ...], dict[str, Any]]:
     """What `imagenet_transfer.py` has measured of the same recipes at the same steps."""
     return {
         (line["surrogate"], line["recipe"], line["pass"]): line
-        for line in engine.stored()
+        for line in read_lines(engine.RESULTS)
         if line["eps"] in (EPS, None)
     }
 
 
 def compute(name: str, passes: range, budgets: list[str], device: str, compiled: bool) -> None:
     """Fill in the missing lines, pass by pass."""
-    done = {(line["surrogate"], line["budget"], line["recipe"], line["pass"]) for line in stored()}
+    done = {(line["surrogate"], line["budget"], line["recipe"], line["pass"]) for line in read_lines(RESULTS)}
     before = measured_before()
     ids, images, labels = engine.photographs()
     victims = {victim: engine.logits_of(engine.network(victim), compiled) for victim in engine.VICTIMS}
@@ -142,7 +125,7 @@ def compute(name: str, passes: range, budgets: list[str], device: str, compiled:
             known = before.get((None, "clean", number))
             clean = known["predictions"] if known else engine.predictions(victims, images[rows].float() / 255)
             line = {"surrogate": None, "budget": None, "recipe": "clean", "pass": number}
-            append({**line, "labels": labels[rows].tolist(), "predictions": clean})
+            add_line(RESULTS, {**line, "labels": labels[rows].tolist(), "predictions": clean})
         for budget in budgets:
             for text in recipes(name):
                 if (name, budget, text, number) in done:
@@ -153,7 +136,7 @@ def compute(name: str, passes: range, budgets: list[str], device: str, compiled:
                 line = {"surrogate": name, "budget": budget, "recipe": text, "pass": number, **cost}
                 known = before.get((name, text, number))
                 if budget == "steps" and known and not recipe.single_step:
-                    append({**line, **{key: known[key] for key in ("predictions", "sha256", "seconds")}})
+                    add_line(RESULTS, {**line, **{key: known[key] for key in ("predictions", "sha256", "seconds")}})
                     continue
                 mixing = any(part.needs_pool for stage in recipe.stages for part in stage.transforms)
                 begin = time.time()
@@ -169,14 +152,15 @@ def compute(name: str, passes: range, budgets: list[str], device: str, compiled:
                     **chosen,
                 )
                 pixels = (twins * 255).round().to(torch.uint8).numpy()
-                append(
+                add_line(
+                    RESULTS,
                     {
                         **line,
                         "predictions": engine.predictions(victims, twins),
                         "sha256": hashlib.sha256(pixels.tobytes()).hexdigest(),
                         "seconds": round(time.time() - begin, 1),
                         "device": device,
-                    }
+                    },
                 )
                 print(f"pass {number}, {name}, equal {budget}, {text}: {time.time() - begin:.0f} s", flush=True)
 
@@ -195,7 +179,7 @@ def main() -> None:
             compute(name, range(options.passes), options.budget or list(BUDGETS), options.device, options.compile)
     from imagenet_recipes_tables import write
 
-    write(stored())
+    write(read_lines(RESULTS))
 
 
 if __name__ == "__main__":

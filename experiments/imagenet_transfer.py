@@ -15,16 +15,15 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
-import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from result_lines import add_line, read_lines
 
 import linbp
 from linbp.image_list import list_images
@@ -100,26 +99,6 @@ def key(line: dict[str, Any]) -> tuple[Any, ...]:
     return line["surrogate"], line["recipe"], line["eps"], line["pass"]
 
 
-def stored() -> Iterator[dict[str, Any]]:
-    """The lines of the results file; a half-written last line is left out."""
-    if RESULTS.is_file():
-        for text in RESULTS.read_text().splitlines():
-            try:
-                yield json.loads(text)
-            except json.JSONDecodeError:
-                continue
-
-
-def append(line: dict[str, Any]) -> None:
-    """Add one line; it is on disk when this returns."""
-    RESULTS.parent.mkdir(exist_ok=True)
-    torn = RESULTS.is_file() and RESULTS.stat().st_size and not RESULTS.read_bytes().endswith(b"\n")
-    with RESULTS.open("a") as file:
-        file.write(("\n" if torn else "") + json.dumps(line, separators=(",", ":")) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def logits_of(victim: Any, compiled: bool) -> Callable[[torch.Tensor], torch.Tensor]:
     """The victim's logits of images in [0, 1], in the memory format that CPUs are fastest at."""
     if isinstance(getattr(victim, "module", None), torch.nn.Module):
@@ -139,7 +118,7 @@ def predictions(victims: dict[str, Any], images: torch.Tensor) -> dict[str, list
 
 def compute(passes: range, device: str, compiled: bool) -> None:
     """Fill in the missing lines, pass by pass."""
-    done = {key(line) for line in stored()}
+    done = {key(line) for line in read_lines(RESULTS)}
     ids, images, labels = photographs()
     victims = {name: logits_of(network(name), compiled) for name in VICTIMS}
     surrogates = {name: linbp.Surrogate(network(name)).to(device) for name in SURROGATES}
@@ -151,7 +130,7 @@ def compute(passes: range, device: str, compiled: bool) -> None:
         clean = images[rows].float() / 255
         entry = {"surrogate": None, "recipe": "clean", "eps": None, "pass": number}
         if key(entry) not in done:
-            append({**entry, "labels": labels[rows].tolist(), "predictions": predictions(victims, clean)})
+            add_line(RESULTS, {**entry, "labels": labels[rows].tolist(), "predictions": predictions(victims, clean)})
         for name, surrogate in surrogates.items():
             others = {victim: logits for victim, logits in victims.items() if victim != name}
             for eps in RADII:
@@ -172,14 +151,15 @@ def compute(passes: range, device: str, compiled: bool) -> None:
                     )
                     found = predictions({name: victims[name], **others}, twins)
                     pixels = (twins * 255).round().to(torch.uint8).numpy()
-                    append(
+                    add_line(
+                        RESULTS,
                         {
                             **entry,
                             "predictions": found,
                             "sha256": hashlib.sha256(pixels.tobytes()).hexdigest(),
                             "seconds": round(time.time() - begin, 1),
                             **facts,
-                        }
+                        },
                     )
                     print(f"pass {number}, {name}, {eps}, {recipe}: {time.time() - begin:.0f} s", flush=True)
 
@@ -197,7 +177,7 @@ def main() -> None:
         compute(range(mine - 1, options.passes, processes), options.device, options.compile)
     from imagenet_tables import write
 
-    write(list(stored()))
+    write(read_lines(RESULTS))
 
 
 if __name__ == "__main__":
