@@ -4,12 +4,11 @@ Every perturbation is also put on another photograph, and random patterns of the
 each pixel, and smooth ones, the signs of a 19 x 19 grid enlarged. What another image's perturbation does as well is no
 more than noise of that size and shape.
 
-    python experiments/edgetpu_patterns.py    # a few minutes; writes the table of docs/edgetpu.md
+    python experiments/edgetpu_patterns.py    # a few minutes; prints a table
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import imagenet_transfer as engine
@@ -18,8 +17,6 @@ from torch.nn import functional
 
 import linbp
 
-PAGE = Path(__file__).parent.parent / "docs" / "edgetpu.md"
-BEGIN, END = "<!-- patterns: begin -->", "<!-- patterns: end -->"
 NAME = "mobilenet_edgetpu"
 RECIPES = ("fgsm", "ifgsm", "mdi2fgsm", "linbp(start=0)", "linbp(start=20)")
 GRID = 19
@@ -79,9 +76,7 @@ def main() -> None:
     text = [f"{len(images)} photographs, seven victims, {pairs} pairs that are right when clean:", ""]
     text += ["| " + " | ".join(heads) + " |", "|---|---|" + "---:|" * (len(heads) - 2)]
     text += ["| " + " | ".join(row) + " |" for row in rows]
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(before + BEGIN + "\n\n" + "\n".join(text) + "\n\n" + END + after)
+    print("\n".join(text))
 
 
 if __name__ == "__main__":
