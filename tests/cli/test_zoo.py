@@ -81,7 +81,7 @@ def error(answer: Answer) -> tuple[str, str]:
 def test_the_list(linbp: Run) -> None:
     shown = linbp("zoo", "list")
     assert shown.status == 0
-    for words in ("vgg19_bn", "20,040,522", "Wide ResNet 28-10", "width 0.25, 40 epochs"):
+    for words in ("vgg19_bn", "20,040,522", "Wide ResNet 28-10", "width 0.25, 60 epochs"):
         assert words in " ".join(shown.out.split())
     found = json.loads(linbp("zoo", "list", "--json").out)
     networks = {entry["name"]: entry for entry in found["architectures"]}

@@ -225,7 +225,7 @@ def _precision(device: str) -> str:
     if device.startswith("cuda"):
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:  # older versions of torch do not say
-        has = getattr(torch.cpu, "get_capabilities", dict)()
+        has: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
         fast = device == "cpu" and bool(has.get("avx512_bf16") or has.get("amx_bf16"))
     return "mixed" if fast else "full"
 
