@@ -132,6 +132,7 @@ def run_demo(
         StoreError: the folder cannot be written, or holds something else.
     """
     begun, folder, tell = time.monotonic(), Path(out), progress or (lambda stage, done, total: None)
+    facts = run_facts("cpu", "linbp demo")  # now: it says when the run began
     chosen = demonstration.recipes if recipes is None else recipes
     steps = demonstration.steps if steps is None else steps
     networks = _load(demonstration, tell)
@@ -172,7 +173,7 @@ def run_demo(
         picture=picture,
         seconds=time.monotonic() - begun,
         words=demonstration.words,
-        run=run_facts("cpu", "linbp demo"),
+        run=facts,
         remark=demonstration.remark,
     )
     write_atomically(folder / "results.json", (json.dumps(result.to_dict(), indent=2) + "\n").encode())
