@@ -14,6 +14,7 @@ from linbp.errors import ModelError, RecipeError
 from linbp.models.cifar10 import ARCHITECTURES, build
 from linbp.zoo import PRESETS, Training, preset
 from linbp.zoo.augment import Epoch
+from linbp.zoo.precision import full_where_faster
 from linbp.zoo.trainer import Trainer, count_right, normalised
 
 COUNT, SIZE = 70, 16
@@ -256,6 +257,26 @@ def test_mixed_precision_computes_in_bfloat16_and_keeps_float32(images: torch.Te
         assert trained[precision].dtype == torch.float32
     assert not torch.equal(trained["full"], trained["mixed"])
     torch.testing.assert_close(trained["full"], trained["mixed"], rtol=0.05, atol=0.01)
+
+
+def test_strided_depthwise_convolutions_stay_in_float32() -> None:
+    plain, changed = (build("mobilenet_v2", 0.125).eval() for _ in range(2))
+    changed.load_state_dict(plain.state_dict())
+    full_where_faster(changed, torch.device("cpu"))
+    assert changed.state_dict().keys() == plain.state_dict().keys()
+    pixels = torch.randn(2, 3, 32, 32)
+    assert torch.equal(changed(pixels), plain(pixels))
+
+    strided = [module for module in changed.modules() if isinstance(module, nn.Conv2d) and module.stride == (2, 2)]
+    assert len(strided) == 3
+    module = strided[0]
+    inputs = torch.randn(2, module.in_channels, 8, 8).bfloat16()
+    with torch.autocast("cpu", enabled=False):
+        exact = nn.functional.conv2d(inputs.float(), module.weight, None, 2, 1, 1, module.groups)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(module(inputs), exact.bfloat16())
+        coarse = nn.functional.conv2d(inputs, module.weight, None, 2, 1, 1, module.groups)
+    assert not torch.equal(coarse, exact.bfloat16())
 
 
 @pytest.mark.parametrize(

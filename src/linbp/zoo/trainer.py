@@ -16,6 +16,7 @@ from linbp.draws import generator
 from linbp.errors import ModelError
 from linbp.models.cifar10 import MEAN, STD, build
 from linbp.zoo.augment import Box, Epoch
+from linbp.zoo.precision import full_where_faster
 from linbp.zoo.settings import Training
 
 __all__ = ["Trainer", "count_right", "normalised"]
@@ -46,6 +47,7 @@ class Trainer:
         self.network: nn.Module = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.network.train()
+        full_where_faster(self.network, device)
         self._new, self._old = _averaged(self.network), _averaged(self.average)
         self.parameters = list(self.network.parameters())
         self.decayed = [parameter for parameter in self.parameters if parameter.ndim > 1]
