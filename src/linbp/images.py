@@ -33,6 +33,7 @@ __all__ = [
     "to_uint8",
     "to_unit",
     "write_atomically",
+    "write_file",
     "write_png",
 ]
 
@@ -127,6 +128,26 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise store_error(path, error) from error
+
+
+def write_file(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file that a user named: through links, and straight into what is no file, such as a pipe or a device.
+
+    Raises:
+        StoreError: it is a folder, the disk is full, or it cannot be written.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise StoreError(f"{path} is a folder.", "Give the name of a file in it.")
+    place = Path(os.path.realpath(path))
+    if place.is_file() or not place.exists():
+        write_atomically(place, content)
+        return
+    try:
+        with place.open("wb") as stream:
+            stream.write(content)
     except OSError as error:
         raise store_error(path, error) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from linbp.errors import ImageError
 
-__all__ = ["LOOKED_AT", "check_labels", "check_not_shifted", "spread"]
+__all__ = ["LOOKED_AT", "Shift", "check_labels", "check_not_shifted", "shift_of", "spread"]
 
 LOOKED_AT = 64
 """How many images the surrogate is asked about before labels are trusted."""
@@ -71,22 +72,57 @@ def check_not_shifted(
     Raises:
         ImageError: the labels seem to be shifted.
     """
-    if not len(labels):
+    shift = shift_of(labels, predictions, classes, all_labels)
+    if shift is None:
         return
-    if min(all_labels) >= 1 and (counts := _votes(labels, predictions, -1)):
+    if shift.by < 0:
         raise ImageError(
-            f"Labels seem to count from 1: of {len(labels)} images the network predicts {counts[0]} as label - 1 and "
-            f"{counts[1]} as label.",
+            f"Labels seem to count from 1: of {len(labels)} images the network predicts {shift.beside} as label - 1 "
+            f"and {shift.equal} as label.",
             "Add --first-label 1 (first_label=1 in Python); if the labels are right, --trust-labels "
             "(trust_labels=True).",
         )
-    if max(all_labels) < classes - 1 and (counts := _votes(labels, predictions, 1)):
-        raise ImageError(
-            f"Labels seem to be one too small: of {len(labels)} images the network predicts {counts[0]} as label + 1 "
-            f"and {counts[1]} as label.",
-            "Leave out --first-label 1 if the list counts from 0; a network with a class for the background in front "
-            "needs labels that are one larger. If the labels are right, --trust-labels (trust_labels=True).",
-        )
+    raise ImageError(
+        f"Labels seem to be one too small: of {len(labels)} images the network predicts {shift.beside} as label + 1 "
+        f"and {shift.equal} as label.",
+        "Leave out --first-label 1 if the list counts from 0; a network with a class for the background in front "
+        "needs labels that are one larger. If the labels are right, --trust-labels (trust_labels=True).",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Shift:
+    """Labels that seem to stand beside the predictions.
+
+    Attributes:
+        by: -1 if the predictions are the labels minus 1, 1 if they are the labels plus 1.
+        beside: how many images are predicted so.
+        equal: how many are predicted as their label.
+    """
+
+    by: int
+    beside: int
+    equal: int
+
+
+def shift_of(
+    labels: Sequence[int], predictions: Sequence[int], classes: int, all_labels: Sequence[int] | None = None
+) -> Shift | None:
+    """Whether labels seem to be shifted against a network's classes, as `check_not_shifted` suspects it.
+
+    Args:
+        labels: those of the images that the network was asked about.
+        predictions: the network's predictions of them.
+        classes: how many the network has.
+        all_labels: every label of the list; default: `labels`.
+    """
+    every = labels if all_labels is None else all_labels
+    if len(labels):
+        if min(every) >= 1 and (counts := _votes(labels, predictions, -1)):
+            return Shift(-1, *counts)
+        if max(every) < classes - 1 and (counts := _votes(labels, predictions, 1)):
+            return Shift(1, *counts)
+    return None
 
 
 def _votes(labels: Sequence[int], predictions: Sequence[int], shift: int) -> tuple[int, int] | None:

@@ -287,6 +287,7 @@ def test_a_recipe_without_a_guide_has_ifgsm() -> None:
         ("nrdm", "nrdm has no gradient at the clean image", "random-start(radius=0.1)"),
         ("nrdm + mi >> ila(at=a)", "nrdm has no gradient", "random-start"),
         ("tap(distance=-1)", "distance=-1", "at least 0"),
+        ("tap(distance=0, smoothness=0)", "tap would have no effect", "Use ce"),
         ("tap(lambda=1)", "no parameter 'lambda'", "Known: at, distance, smoothness"),
         ("fda(channels=middle)", "channels=middle", "first, last, none"),
         ("logit + margin", "logit and margin both say what is increased", "no effect"),

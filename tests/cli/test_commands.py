@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,6 +58,7 @@ class Fragile(nn.Module):
 def infinite(): return network(0, scale=float("inf"))
 def fragile(): return linbp.Model(Fragile(), input_size=(3, 8, 8), name="fragile")
 def certain(): return network(0, scale=1e9)
+def more(): return linbp.Model(network(0, classes=7).module, input_size=(3, 8, 8), name="more")
 def knowing(): return linbp.Model(Knowing(), input_size=(3, 8, 8), name="knowing")
 def broken(): return undefined_name
 '''
@@ -370,12 +372,59 @@ def test_other_bad_input_gives_two_lines(linbp: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("craft",), ("evaluate", "out"), ("list", "nothing"), ("nothing",), ("craft", "--x")]
+    ("arguments", "words"),
+    [
+        (("craft",), ("Missing option '--surrogate'", "linbp craft --help")),
+        (("evaluate", "out"), ("Missing option '--victim'", "linbp evaluate --help")),
+        (("list", "nothing"), ("'nothing' is not one of 'recipes'", "linbp list --help")),
+        (("nothing",), ("No such command 'nothing'", "linbp --help")),
+        (("craft", "--stps", "3"), ("No such option: --stps", "--steps", "linbp craft --help")),
+        (("craft", "--steps", "many"), ("'--steps'", "integer", "linbp craft --help")),
+        (("craft", "--batch-size", "0"), ("'--batch-size'", "1", "linbp craft --help")),
+        (("zoo", "train", "plain"), ("Missing option '--data'", "linbp zoo train --help")),
+    ],
 )
-def test_wrong_usage_exits_with_2(linbp: Run, arguments: tuple[str, ...]) -> None:
+def test_wrong_usage_gives_two_lines(linbp: Run, arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
+    two_lines(linbp(*arguments), *words)
+
+
+@pytest.mark.parametrize("arguments", [(), ("zoo",)])
+def test_no_arguments_show_the_help(linbp: Run, arguments: tuple[str, ...]) -> None:
     answer = linbp(*arguments)
     assert answer.status == 2
-    assert answer.out == ""
+    assert "Usage:" in answer.out + answer.err
+    assert "Error" not in answer.err
+
+
+def test_a_csv_file_is_written_through_links_and_into_pipes(linbp: Run, folder: Path) -> None:
+    assert linbp(*CRAFT).status == 0
+    command = ("evaluate", "out", "--victim", "file:networks.py:victim", "--csv")
+    assert linbp(*command, "plain.csv").status == 0
+    expected = Path("plain.csv").read_text()
+    Path("target.csv").write_text("old")
+    Path("link.csv").symlink_to("target.csv")
+    assert linbp(*command, "link.csv").status == 0
+    assert Path("link.csv").is_symlink()
+    assert Path("target.csv").read_text() == expected
+    os.mkfifo("pipe")
+    read: list[str] = []
+    reader = threading.Thread(target=lambda: read.append(Path("pipe").read_text()))
+    reader.start()
+    assert linbp(*command, "pipe").status == 0
+    reader.join(timeout=30)
+    assert read == [expected]
+    assert Path("pipe").is_fifo()
+    answer = linbp(*command, "photos")
+    assert (answer.status, len(answer.err.splitlines())) == (2, 2)
+    assert "photos is a folder" in answer.err
+
+
+def test_victims_with_other_classes_are_refused(linbp: Run) -> None:
+    assert linbp(*CRAFT).status == 0
+    command = ("evaluate", "out", "--victim", "file:networks.py:more")
+    two_lines(linbp(*command), "more has 7 classes", "6", "--trust-labels")
+    answer = linbp(*command, "--trust-labels")
+    assert (answer.status, answer.err) == (0, "")
 
 
 def test_a_full_disk_gives_two_lines_and_loses_nothing(linbp: Run, monkeypatch: pytest.MonkeyPatch) -> None:

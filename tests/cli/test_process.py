@@ -137,6 +137,18 @@ def test_a_limit_on_file_sizes_gives_two_lines(folder: Path) -> None:
     assert contents(folder / "out") == contents(folder / "warm")
 
 
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs a device that is always full")
+@pytest.mark.parametrize("words", [["list", "recipes"], ["list", "recipes", "--json"], ["show", "linbp"]])
+def test_a_full_standard_output_gives_two_lines(words: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "linbp.cli", *words]
+        ended = subprocess.run(command, check=False, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert ended.returncode == 2
+    first, second = ended.stderr.splitlines()
+    assert first == "Error: Standard output cannot be written: No space left on device."
+    assert second.startswith("Hint: Free some space")
+
+
 def test_help_does_not_wait_for_torch() -> None:
     script = "import sys, linbp.cli.app; print([name for name in ('torch', 'timm', 'scipy') if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

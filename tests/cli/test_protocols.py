@@ -70,7 +70,7 @@ class Sizeless:
     def logits(self, images):
         weight = torch.arange(images.shape[-1]) % 7 - 3.0
         sums = (images * weight).mean((2, 3))
-        return torch.cat([sums, -sums], dim=1)
+        return torch.cat([sums, -sums], dim=1)[:, :5]
 
     def identity(self):
         return {"name": self.name}

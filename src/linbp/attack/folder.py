@@ -104,7 +104,7 @@ def craft_folder(
     twins depend on. Batch size, device, threads, command and versions may differ between runs of one folder and are
     noted for each run; everything else must stay as it is. Where one image of a batch is missing, the whole batch is
     computed again and the missing image written: with the same batch size its twin is bit for bit that of an
-    uninterrupted run, also in float32, whose last digits depend on the companions of a batch.
+    uninterrupted run, also in float32 on a GPU, where the last digits may depend on the companions of a batch.
 
     Args:
         model: the surrogate, or an ensemble of several.
@@ -252,6 +252,7 @@ def _agreed_manifest(
             "protocol": None if protocol is None else protocol.to_dict(),
             "gradients_per_image": settings.gradients,
             "images": len(read.records),
+            "classes": surrogate.classes,
             "notes": [*choice_notes(choice), *surrogate.notes, *turned_note(read.records)],
             "runs": [],
         }

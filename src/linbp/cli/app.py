@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from linbp.cli.craft import craft
 from linbp.cli.demo import demo
 from linbp.cli.evaluate import evaluate
+from linbp.cli.guard import UsageError, usage_lines
 from linbp.cli.inspect import inspect
 from linbp.cli.linearize import linearize
 from linbp.cli.list import list_parts
@@ -63,4 +65,13 @@ app.add_typer(zoo)
 
 def main() -> None:
     """Entry point of the `linbp` command."""
-    app()
+    try:
+        sys.exit(app(standalone_mode=False) or 0)
+    except UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # a name alone asks for help, which the error has shown
+            error.show()  # type: ignore[attr-defined]
+        else:
+            print(*usage_lines(error), sep="\n", file=sys.stderr)
+        sys.exit(2)
+    except typer.Abort:
+        sys.exit(1)

@@ -28,6 +28,13 @@ def evaluate(
         typer.Option("--data", metavar="FOLDER_OR_CSV", help="The clean images, if they were moved since linbp craft."),
     ] = None,
     partial: Annotated[bool, typer.Option("--partial", help="Count an unfinished folder too.")] = False,
+    trust_labels: Annotated[
+        bool,
+        typer.Option(
+            "--trust-labels",
+            help="Do not suspect that a victim's classes are not the labels' (another number of them, or shifted).",
+        ),
+    ] = False,
     victim_input: Annotated[
         Literal["protocol", "own"] | None,
         typer.Option(
@@ -76,6 +83,7 @@ def evaluate(
                 victims,
                 data=data,
                 partial=partial,
+                trust_labels=trust_labels,
                 victim_input=victim_input,
                 select=select,
                 batch_size=batch_size,

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import sys
 import traceback
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import typer
 
 from linbp.errors import LinbpError
 
-__all__ = ["Interrupted", "guard"]
+__all__ = ["Interrupted", "UsageError", "guard", "usage_lines"]
 
 Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
 
 EXIT_UNEXPECTED, EXIT_FAULT, EXIT_INTERRUPTED = 1, 2, 130
+
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+"""What typer raises when the words of a command are off. It exports only this class's children."""
+
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class Interrupted(Exception):
@@ -62,5 +68,22 @@ def _in_words(error: BaseException) -> tuple[list[str], int]:
             "Error: The memory is used up.",
             "Hint: Use a smaller --batch-size; finished images are kept.",
         ], EXIT_FAULT
+    if isinstance(error, OSError) and error.errno in DISK:  # files tell it themselves: this is standard output
+        from linbp.images import store_error
+
+        return _in_words(store_error(error.filename or "Standard output", error))
     what = f"{type(error).__name__}: {error}".strip().splitlines()[0].rstrip(".: ")
     return [f"Error: unexpected {what}. Run again with --debug to see where, and please report it."], EXIT_UNEXPECTED
+
+
+def usage_lines(error: Exception) -> list[str]:
+    """Lines for people about words of a command that are off."""
+    context: Any = getattr(error, "ctx", None)
+    command = "linbp" if context is None else context.command_path
+    message = str(getattr(error, "message", error)).strip()
+    near = getattr(error, "possibilities", None)
+    if not near:  # the message alone names no parameter
+        message = str(error.format_message()) if hasattr(error, "format_message") else message
+    first, *others = [line for line in message.splitlines() if line.strip()] or ["The command is not complete."]
+    hint = f"Did you mean {' or '.join(sorted(near))}? " if near else ""
+    return [f"Error: {' '.join([first, *others])}", f"Hint: {hint}{command} --help tells what it takes."]

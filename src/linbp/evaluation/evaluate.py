@@ -10,7 +10,13 @@ import numpy as np
 import torch
 
 from linbp.errors import ImageError
-from linbp.evaluation.predict import Classifier, check_classes, load_victim, predict
+from linbp.evaluation.predict import (
+    Classifier,
+    check_classes,
+    check_victim_not_shifted,
+    load_victim,
+    predict,
+)
 from linbp.evaluation.records import Record, make_records
 from linbp.evaluation.statistics import Statistics, summarise
 from linbp.images import Pixels, distances, to_uint8
@@ -52,6 +58,7 @@ def evaluate(
     *,
     targets: Any = None,
     ids: Sequence[str] | None = None,
+    trust_labels: bool = False,
     batch_size: int = 32,
 ) -> Evaluation:
     """How many of the twins fool the victim, counted on the 8-bit images.
@@ -66,11 +73,12 @@ def evaluate(
         labels: integers (N,), counted from 0.
         targets: integers (N,), for targeted attacks.
         ids: the images' names; default: `0`, `1`, ...
+        trust_labels: do not suspect that the network's classes are shifted against the labels.
         batch_size: images at a time.
 
     Raises:
         ImageError: shapes do not fit, or values are not on the 8-bit grid.
-        ModelError: the network cannot be loaded, has too few classes, or gives NaN.
+        ModelError: the network cannot be loaded, has too few classes, gives NaN, or its classes seem to be shifted.
     """
     clean, changed = _levels(images, "images"), _levels(twins, "twins")
     if clean.shape != changed.shape:
@@ -93,6 +101,8 @@ def evaluate(
 
     before, classes = predict(victim, batches(clean))
     check_classes(victim.name, classes, names, wanted)
+    if not trust_labels:
+        check_victim_not_shifted(victim.name, wanted, before.tolist(), classes)
     if aimed is not None:
         check_classes(victim.name, classes, names, aimed, "target")
     after, _ = predict(victim, batches(changed))

@@ -12,18 +12,25 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from linbp.attack.store import TwinFolder
 from linbp.errors import ImageError, ModelError, StoreError
 from linbp.evaluation.evaluate import Evaluation
-from linbp.evaluation.predict import Classifier, check_classes, load_victim, predict
+from linbp.evaluation.predict import (
+    Classifier,
+    check_classes,
+    check_victim_not_shifted,
+    load_victim,
+    predict,
+)
 from linbp.evaluation.records import Record, make_records
 from linbp.evaluation.select import Select, Selection, select_every_victim
 from linbp.evaluation.statistics import summarise
 from linbp.evaluation.view import Shown, VictimInput, choose_input, show_to
 from linbp.image_list import list_images
-from linbp.images import Pixels, distances, pixel_sha256, read_ahead, size_batches, write_atomically
+from linbp.images import Pixels, distances, pixel_sha256, read_ahead, size_batches, write_file
 from linbp.preprocess import Preparation
 from linbp.provenance import run_facts
 
@@ -98,6 +105,7 @@ def evaluate_folder(
     *,
     data: str | os.PathLike[str] | None = None,
     partial: bool = False,
+    trust_labels: bool = False,
     victim_input: VictimInput | None = None,
     select: Select | None = None,
     batch_size: int = 32,
@@ -118,6 +126,8 @@ def evaluate_folder(
         victims: models, or names for `load_model`.
         data: the list of clean images, if they do not lie any more where they lay; matched by image id.
         partial: count an unfinished folder too.
+        trust_labels: do not suspect a victim of other classes than the labels': it may have another number of classes
+            than the surrogate, and predict clean images as the labels' neighbours.
         victim_input: `protocol`: clean images and twins go through the preprocessing of the protocol's released test;
             `own`: each victim's own resizing alone. Default: the protocol's, if one made the folder.
         select: `every-victim`: count success also over the images that every victim given here knows; `none`: only
@@ -133,7 +143,7 @@ def evaluate_folder(
     Raises:
         StoreError: no such folder, twins are missing, or a file is not the one that was crafted.
         ImageError: an image is missing or broken.
-        ModelError: a victim cannot be loaded, lacks classes, or gives NaN.
+        ModelError: a victim cannot be loaded, gives NaN, or its classes are not or seem not to be those of the labels.
     """
     store = TwinFolder(folder)
     manifest = store.read_manifest()
@@ -166,6 +176,7 @@ def evaluate_folder(
     batches = size_batches(sizes, batch_size)
     # One victim at a time, so that memory holds one network.
     evaluations: list[Evaluation] = []
+    classes = None if trust_labels else manifest.get("classes")
     facts, names = run_facts(device or "cpu", command), [v if isinstance(v, str) else v.name for v in victims]
 
     def so_far() -> FolderEvaluation:
@@ -182,7 +193,8 @@ def evaluate_folder(
 
     for victim in victims:
         network = load_victim(victim, device)
-        evaluations.append(_ask(network, show_to(network, manifest, chosen), pairs, batches, distance, reader, tell))
+        shown = show_to(network, manifest, chosen)
+        evaluations.append(_ask(network, shown, pairs, batches, distance, reader, tell, classes, trust_labels))
         if on_victim is not None:
             on_victim(so_far())
     return so_far()
@@ -228,8 +240,10 @@ def _ask(
     distance: Sequence[tuple[int, float]],
     reader: _Reader,
     tell: Progress,
+    expected: int | None,
+    trust_labels: bool,
 ) -> Evaluation:
-    """One victim's evaluation."""
+    """One victim's evaluation; `expected` is the surrogate's number of classes, where it must be the victim's too."""
     ids = [pair.image_id for pair in pairs]
     labels = [int(pair.record["label"]) for pair in pairs]
     targets = [int(pair.record["target"]) for pair in pairs if pair.record["target"] is not None]
@@ -243,15 +257,23 @@ def _ask(
         tell(victim.name, done, 2 * len(pairs))
 
     tell(victim.name, 0, 2 * len(pairs))
-    answers = []
+    answers: list[npt.NDArray[np.int64]] = []
     clean, twins = reader.clean([pairs[row].clean for row in rows]), reader.twins([pairs[row].twin for row in rows])
     for coming in (clean, twins):
         predictions, classes = predict(victim, _batches(coming, batches), tick, shown.apply)
         check_classes(victim.name, classes, ids, labels)
+        if expected not in (None, classes):
+            raise ModelError(
+                f"{victim.name} has {classes} classes, and the network that the twins were made on {expected}.",
+                "Evaluate on networks with the same classes; if its first ones are the labels', --trust-labels "
+                "(trust_labels=True).",
+            )
         if targets:
             check_classes(victim.name, classes, ids, targets, "target")
         in_order = np.empty_like(predictions)
         in_order[order] = predictions
+        if not answers and not trust_labels:
+            check_victim_not_shifted(victim.name, labels, in_order.tolist(), classes)
         answers.append(in_order)
     records = make_records(ids, labels, targets or None, answers[0], answers[1], distance)
     return Evaluation(victim=victim.identity(), records=records, statistics=summarise(records), shown=shown.words)
@@ -274,4 +296,4 @@ def write_csv(path: str | os.PathLike[str], evaluations: Sequence[Evaluation]) -
     writer.writeheader()
     for evaluation in evaluations:
         writer.writerows({"victim": evaluation.name, **record.to_dict()} for record in evaluation.records)
-    write_atomically(path, text.getvalue().encode())
+    write_file(path, text.getvalue().encode())

@@ -11,9 +11,10 @@ import torch
 
 from linbp.errors import ImageError, ModelError
 from linbp.images import Pixels, to_unit
+from linbp.labels import shift_of
 from linbp.models import load_model
 
-__all__ = ["Classifier", "check_classes", "load_victim", "predict", "predict_batch"]
+__all__ = ["Classifier", "check_classes", "check_victim_not_shifted", "load_victim", "predict", "predict_batch"]
 
 
 class Classifier(Protocol):
@@ -107,3 +108,25 @@ def check_classes(name: str, classes: int, ids: Sequence[str], labels: Sequence[
                 f"{name} has {classes} classes (0 to {classes - 1}), but image {image_id!r} has {what} {label}.",
                 "Evaluate on networks with the same classes as the labels; labels count from 0.",
             )
+
+
+def check_victim_not_shifted(name: str, labels: Sequence[int], predictions: Sequence[int], classes: int) -> None:
+    """Refuse a network whose classes seem to stand one place beside the labels', as with one for the background.
+
+    Args:
+        name: of the network.
+        labels: of the clean images.
+        predictions: of the clean images.
+        classes: how many the network has.
+
+    Raises:
+        ModelError: its predictions are the labels' neighbours.
+    """
+    shift = shift_of(labels, predictions, classes)
+    if shift is not None:
+        raise ModelError(
+            f"The classes of {name} seem to be shifted: of {len(labels)} clean images it predicts {shift.beside} as "
+            f"label {'-' if shift.by < 0 else '+'} 1 and {shift.equal} as label.",
+            "Give a network whose classes are numbered like the labels, from 0, without one for the background; if its "
+            "predictions are only bad, --trust-labels (trust_labels=True).",
+        )

@@ -11,6 +11,7 @@ from linbp.attack.objective.base import Features, Measure, Objective, Seen
 from linbp.attack.objective.cross_entropy import CrossEntropy
 from linbp.attack.objective.feature_maps import Paths, check_paths, listed
 from linbp.attack.scene import Scene
+from linbp.errors import RecipeError
 from linbp.graph import Structure, stage_outputs
 from linbp.parts import number, part
 
@@ -54,6 +55,11 @@ class TAP(Objective):
             check_paths(self)
         number(self, "distance", least=0.0)
         number(self, "smoothness", least=0.0)
+        if not (self.distance or self.smoothness):
+            raise RecipeError(
+                "tap would have no effect: distance and smoothness are 0, which leaves the cross-entropy.",
+                "Use ce, or leave one of them above 0.",
+            )
 
     def nodes(self, structure: Structure) -> tuple[str, ...]:
         """The modules of `at`, or the last one of every size."""
