@@ -10,14 +10,16 @@ results file is one attack on 250 images.
     python experiments/cifar10.py --data cifar10 --part transfer
     python experiments/cifar10.py --tables                        # writes tables and pictures from what there is
 
-The networks are those that ship with linbp, or with `--zoo DIR` those that `linbp zoo train --out DIR` made. LinS
-keeps its networks in `--work`.
+The networks are those that ship with linbp, or with `--zoo DIR` those that `linbp zoo train --all --out DIR` made. For
+the question whether training matters, `DIR/resnet18-short` may hold a ResNet-18 of few epochs (`linbp zoo train
+resnet18 --epochs 5 --out OTHER`, then moved). LinS keeps its networks in `--work`.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import re
 import sys
 import time
 from pathlib import Path
@@ -25,13 +27,15 @@ from typing import Any
 
 import torch
 from cifar10_jobs import PARTS, RADIUS, SITES, Job
-from cifar10_networks import is_victim, linearised, networks, predictions, select
+from cifar10_networks import asked, is_victim, linearised, networks, select, sha256_of
 from result_lines import add_line, read_lines
 
 import linbp
-from linbp.zoo import Cifar10, load_cifar10
+from linbp.errors import StoreError
+from linbp.zoo import PRESETS, Cifar10, load_cifar10
 
 RESULTS = Path(__file__).parent / "results" / "cifar10.jsonl"
+WORK = Path(__file__).parent.parent / "cifar10-work"
 PIECE = 250
 """Images of one line."""
 BATCH = 32
@@ -46,34 +50,47 @@ def key(line: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def agreed(models: dict[str, linbp.Model], data: Cifar10) -> dict[str, Any]:
-    """The selection of images, made anew or that of the results file."""
-    hashes = {name: model.source["file_sha256"] for name, model in models.items()}
-    for line in read_lines(RESULTS):
-        if "selection" in line:
-            if line["selection"]["networks"] != hashes:
-                sys.exit(
-                    f"{RESULTS} is about other networks. Move it away, or give --zoo the networks it was made with."
-                )
-            return line["selection"]
-    found = select(models, data)
-    add_line(RESULTS, {"selection": found})
-    print(f"{found['right_on_all']} of {len(data.test_images)} test images are right on all networks", flush=True)
+    """The selection of images, made anew or that of the results file.
+
+    Raises:
+        StoreError: the results file is about other networks.
+    """
+    lines = read_lines(RESULTS)
+    if not any("selection" in line for line in lines):
+        made = select(models, data)
+        add_line(RESULTS, {"selection": made})
+        print(f"{made['right_on_all']} of {len(data.test_images)} test images are right on all networks", flush=True)
+    # The first one: another process may have been faster.
+    found = next(line["selection"] for line in read_lines(RESULTS) if "selection" in line)
+    hashes = {name: sha256_of(model) for name, model in models.items()}
+    wrong = [name for name, known in found["networks"].items() if hashes.get(name) != known]
+    wrong += [name for name in hashes if is_victim(name) and name not in found["networks"]]
+    for line in lines:
+        if "piece" in line and line["surrogate_sha256"] != hashes.get(line["surrogate"]):
+            wrong.append(line["surrogate"])
+    if wrong:
+        raise StoreError(
+            f"{RESULTS} was made with another {', '.join(dict.fromkeys(wrong))}.",
+            "Move it away, or give --zoo the networks it was made with.",
+        )
     return found
 
 
-def run(jobs: list[Job], share: tuple[int, int], data: Cifar10, models: dict[str, linbp.Model], options: Any) -> None:
-    """Fill in the missing lines of some jobs."""
+def run(jobs: list[Job], share: tuple[int, int], data: Cifar10, models: dict[str, linbp.Model], options: Any) -> bool:
+    """Fill in the missing lines of some jobs; whether all could be run."""
     selection = agreed(models, data)
     rows = torch.tensor(selection["images"])
     images, labels = data.test_images[rows].permute(0, 3, 1, 2).contiguous(), data.test_labels[rows]
-    done = {key(line) for line in read_lines(RESULTS)}
+    lines = read_lines(RESULTS)
+    done = {key(line) for line in lines}
+    tuned = {(line["surrogate"], line["removed"]): line["lins"]["file_sha256"] for line in lines if "lins" in line}
     facts = {"torch": torch.__version__, "linbp": linbp.__version__}
     known: dict[tuple[str, int | None], tuple[linbp.Surrogate, linbp.Model, dict[str, Any]]] = {}
     refused: set[Job] = set()
     pieces = [(piece, job) for piece in range((len(rows) + PIECE - 1) // PIECE) for job in jobs]
     for number, (piece, job) in enumerate(pieces):
-        # All pieces on one network of LinS go to one process: only one can tune it.
-        if (number if job.removed is None else job.removed // 2) % share[1] != share[0] - 1 or job in refused:
+        # Everything on networks of LinS goes to the first process: only one can tune them.
+        if (0 if job.removed is not None else number % share[1]) != share[0] - 1 or job in refused:
             continue
         line = {**job.fields(), "piece": piece}
         if key(line) in done:
@@ -84,6 +101,12 @@ def run(jobs: list[Job], share: tuple[int, int], data: Cifar10, models: dict[str
             if place not in known:
                 known[place] = prepared(job, data, models, options)
             surrogate, own, about = known[place]
+            made_by = about.get("lins", {}).get("file_sha256")
+            if tuned.setdefault(place, made_by) != made_by:
+                raise StoreError(
+                    f"{RESULTS} was made with another network of LinS on {job.surrogate} from site {job.removed}.",
+                    "Give --work the folder it was made with.",
+                )
             twins = linbp.craft(
                 surrogate,
                 images[mine],
@@ -95,29 +118,35 @@ def run(jobs: list[Job], share: tuple[int, int], data: Cifar10, models: dict[str
                 ids=[f"{row:05}" for row in rows[mine].tolist()],
                 batch_size=BATCH,
             )
+        except StoreError:
+            raise
         except linbp.LinbpError as fault:
             refused.add(job)
             print(f"left out: {job}: {fault}", flush=True)
             continue
         pixels = (twins * 255).round().to(torch.uint8)
-        asked = {name: model for name, model in models.items() if is_victim(name)} | {"itself": own}
-        found = {name: "".join(map(str, predictions(model, pixels))) for name, model in asked.items()}
-        about = {**about, **facts, "device": str(surrogate.device), "gradients": recipe.gradients(job.steps)}
-        made = hashlib.sha256(pixels.numpy().tobytes()).hexdigest()
-        add_line(
-            RESULTS, {**line, **about, "predictions": found, "sha256": made, "seconds": round(time.time() - begin, 1)}
-        )
+        everyone = {name: model for name, model in models.items() if is_victim(name)} | {"itself": own}
+        answers = {name: asked(model, pixels, labels[mine]) for name, model in everyone.items()}
+        found = {
+            "predictions": {name: "".join(map(str, classes)) for name, (classes, _) in answers.items()},
+            "loss": {name: loss for name, (_, loss) in answers.items()},
+            "sha256": hashlib.sha256(pixels.numpy().tobytes()).hexdigest(),
+            "gradients": recipe.gradients(job.steps),
+            "device": str(surrogate.device),
+        }
+        add_line(RESULTS, {**line, **about, **facts, **found, "seconds": round(time.time() - begin, 1)})
         print(f"{line}: {time.time() - begin:.0f} s", flush=True)
+    return not refused
 
 
 def prepared(
     job: Job, data: Cifar10, models: dict[str, linbp.Model], options: Any
 ) -> tuple[linbp.Surrogate, linbp.Model, dict[str, Any]]:
     """The surrogate of a job, the network it is of, and what is to be recorded of that."""
-    model, about = models[job.surrogate], {}
+    model = models[job.surrogate]
+    about: dict[str, Any] = {"surrogate_sha256": sha256_of(model)}
     if job.removed is not None:
-        model, found = linearised(model, job.removed, data, options.work, options.device)
-        about = {"lins": found}
+        model, about["lins"] = linearised(model, job.removed, data, options.work, options.device)
     return linbp.Surrogate(model).to(options.device), model, about
 
 
@@ -126,42 +155,65 @@ def choose(data: Cifar10, models: dict[str, linbp.Model]) -> None:
     selection = agreed(models, data)
     rows = torch.tensor(selection["others"])
     known = {line["surrogate"] for line in read_lines(RESULTS) if "choice" in line}
-    proxies = [models[name] for name in PROXIES if name in models]
-    for surrogate in SITES if proxies else ():
-        if surrogate not in known and surrogate in models:
+    for surrogate in SITES:
+        if surrogate not in known:
             choice = linbp.choose_start(
                 models[surrogate],
                 data.test_images[rows].permute(0, 3, 1, 2).contiguous(),
                 data.test_labels[rows],
                 "linbp(start=auto)",
-                proxies=proxies,
+                proxies=[models[name] for name in PROXIES],
                 eps=RADIUS,
                 steps=50,
             )
             add_line(RESULTS, {"surrogate": surrogate, "choice": choice.to_dict()})
 
 
-def main() -> None:
+def share_of(text: str) -> tuple[int, int]:
+    """The number of this process and how many there are."""
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise argparse.ArgumentTypeError(f"{text!r} is no share; write 1/2 and 2/2 for two processes")
+    return int(found[1]), int(found[2])
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", action="append", choices=list(PARTS), help="default: all")
     parser.add_argument("--data", type=Path, default=Path("cifar10"), help="folder of CIFAR-10, as for linbp zoo train")
     parser.add_argument("--zoo", type=Path, help="folder of trained networks; default: those that ship with linbp")
-    parser.add_argument("--work", type=Path, default=Path("cifar10-work"), help="folder for the networks of LinS")
-    parser.add_argument("--share", default="1/1", help="which of how many processes this is")
-    parser.add_argument("--device", default="cpu", help="where the surrogates run")
+    parser.add_argument("--preset", choices=list(PRESETS), default="cpu", help="whose networks there must be")
+    parser.add_argument("--work", type=Path, default=WORK, help="folder for the networks of LinS")
+    parser.add_argument("--share", type=share_of, default=(1, 1), help="which of how many processes this is: 1/2")
+    parser.add_argument("--device", default="cpu", help="where everything runs")
     parser.add_argument("--tables", action="store_true", help="write tables and pictures only")
     options = parser.parse_args()
-    if not options.tables:
-        data, models = load_cifar10(options.data), networks(options.zoo)
-        part, parts = (int(number) for number in options.share.split("/"))
-        jobs = [job for name in options.part or PARTS for job in PARTS[name]() if job.surrogate in models]
-        run(list(dict.fromkeys(jobs)), (part, parts), data, models, options)
-        if part == 1 and "position" in (options.part or PARTS):
-            choose(data, models)
-    from cifar10_tables import write
+    complete = True
+    try:
+        if not options.tables:
+            data, models = load_cifar10(options.data), networks(options.zoo, options.preset, options.device)
+            jobs = [job for name in options.part or PARTS for job in PARTS[name]() if job.surrogate in models]
+            complete = run(list(dict.fromkeys(jobs)), options.share, data, models, options)
+            if options.share[0] == 1 and "position" in (options.part or PARTS):
+                choose(data, models)
+        if options.share[0] == 1:
+            from cifar10_tables import write
 
-    write(read_lines(RESULTS))
+            write(read_lines(RESULTS))
+    except linbp.LinbpError as fault:
+        print(f"Error: {fault.message}\nHint: {fault.hint}", file=sys.stderr)
+        return 2
+    except OSError as fault:
+        print(
+            f"Error: {fault.filename or RESULTS}: {fault.strerror}.\nHint: start again; finished lines are kept.",
+            file=sys.stderr,
+        )
+        return 2
+    except KeyboardInterrupt:
+        print("Interrupted: the same command goes on; finished lines are kept.", file=sys.stderr)
+        return 130
+    return 0 if complete else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

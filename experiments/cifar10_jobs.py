@@ -20,11 +20,19 @@ SITES = {SOURCE: tuple(range(16)), BASIC: (0, 1, 3, 5, 7, 9, 11, 13, 15)}
 """Positions that differ: activations after a sum stay as they are, so that a position there means the next block's."""
 DEPTHS = {BASIC: (3, 7, 11, 13), BOTTLENECK: (10, 19, 28, 40)}
 """Sites at the beginning of blocks, at about a fifth, two, three and four fifths of the network."""
+RESIDUAL = {BASIC: DEPTHS[BASIC], SHORT: DEPTHS[BASIC], BOTTLENECK: DEPTHS[BOTTLENECK]}
+"""The depths of each residual surrogate."""
+WAYS = {"branch": "", "site": ", rebalance=site", "none": ", rebalance=none", "branch, gamma=0.5": ", gamma=0.5"}
+"""Ways of rebalancing, and how the recipe says so; `branch` is what it does where nothing is said."""
 LINEARISED = {SOURCE: (3, 5, 7, 9, 11, 13), BASIC: (5, 7, 9, 11, 13, 15)}
 """From which sites on LinS removes activations."""
+SINGLE = {SOURCE: (3, 7, 11), BASIC: (5, 9, 13)}
+"""Where LinBP begins in a single step."""
 HALVES = {site: (site // 2) | 1 for sites in LINEARISED.values() for site in sites}
 """The site about half as deep, where LinBP begins in a network of LinS."""
-BUDGETS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 300)
+BUDGETS = (1, 2, 3, 5, 10, 20, 50, 100, 300)
+OWN_SITE = {SOURCE: 7, BASIC: 9}
+"""The sites that `PLACES` are: attacks from there have one name in all parts."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +69,18 @@ class Job:
         }
 
 
+Pair = tuple[Job, Job]
+
+
 def linbp(surrogate: str) -> str:
     """LinBP from the surrogate's own position."""
     return f"linbp(start={PLACES[surrogate]})"
+
+
+def from_site(surrogate: str, site: int, options: str = "") -> str:
+    """LinBP from a site."""
+    place = PLACES[surrogate] if site == OWN_SITE.get(surrogate) else site
+    return f"linbp(start={place}{options})"
 
 
 def rivals(surrogate: str) -> tuple[str, ...]:
@@ -87,11 +104,9 @@ def transfer() -> list[Job]:
 def rebalancing() -> list[Job]:
     """What the ratio and gamma buy, on basic blocks and bottlenecks, from four depths; after a short training too."""
     jobs = []
-    for surrogate, depths in ((BASIC, DEPTHS[BASIC]), (SHORT, DEPTHS[BASIC]), (BOTTLENECK, DEPTHS[BOTTLENECK])):
+    for surrogate, depths in RESIDUAL.items():
         recipes = ["ifgsm", "sgm(gamma=0.5)", "sgm(gamma=0.2)"]
-        for start in depths:
-            recipes += [f"linbp(start={start}, rebalance={rebalance})" for rebalance in ("branch", "site", "none")]
-            recipes.append(f"linbp(start={start}, rebalance=branch, gamma=0.5)")
+        recipes += [from_site(surrogate, start, options) for start in depths for options in WAYS.values()]
         jobs += [Job(surrogate, recipe, RADIUS, 50) for recipe in recipes]
     return jobs
 
@@ -101,7 +116,7 @@ def position() -> list[Job]:
     jobs = []
     for surrogate, sites in SITES.items():
         jobs.append(Job(surrogate, "ifgsm", RADIUS, 50))
-        jobs += [Job(surrogate, f"linbp(start={site})", RADIUS, 50) for site in sites]
+        jobs += [Job(surrogate, from_site(surrogate, site), RADIUS, 50) for site in sites]
         jobs += [Job(surrogate, "ifgsm", RADIUS, 50, removed=site) for site in LINEARISED[surrogate]]
     return jobs
 
@@ -111,7 +126,7 @@ def gradients() -> list[Job]:
     jobs = []
     for surrogate in (SOURCE, BASIC):
         own = linbp(surrogate)
-        single = ("fgsm", f"{own} + fgsm", *(f"linbp(start={site}) + fgsm" for site in LINEARISED[surrogate][::2]))
+        single = ("fgsm", *(f"{from_site(surrogate, site)} + fgsm" for site in SINGLE[surrogate]))
         jobs += [Job(surrogate, recipe, eps, 1) for eps in RADII for recipe in single]
         for steps in BUDGETS:
             momentum = ("mifgsm", f"{own} + mi") if steps > 1 else ()  # one step has nothing to remember
@@ -125,13 +140,60 @@ def linear() -> list[Job]:
     for surrogate in (SOURCE, BASIC):
         jobs.append(Job(surrogate, "ifgsm", RADIUS, 50))
         for site in LINEARISED[surrogate]:
-            half = f"linbp(start={HALVES[site]})"
+            half = from_site(surrogate, HALVES[site])
             jobs.append(Job(surrogate, "ifgsm", RADIUS, 50, removed=site))
-            jobs.append(Job(surrogate, f"linbp(start={site})", RADIUS, 50))
+            jobs.append(Job(surrogate, from_site(surrogate, site), RADIUS, 50))
             jobs.append(Job(surrogate, half, RADIUS, 50))
             if HALVES[site] < site:
                 jobs.append(Job(surrogate, half, RADIUS, 50, removed=site))
     return jobs
+
+
+def better_than_rivals() -> list[Pair]:
+    """The paper's claim: LinBP's mean lies above those of the others."""
+    pairs = []
+    for surrogate in (SOURCE, BASIC, BOTTLENECK):
+        for eps in RADII:
+            own = Job(surrogate, linbp(surrogate), eps, 100)
+            pairs += [(own, Job(surrogate, recipe, eps, 100)) for recipe in rivals(surrogate)]
+            both = Job(surrogate, f"{linbp(surrogate)} + di(scale=8/7) + mi", eps, 100)
+            pairs.append((both, Job(surrogate, "mdi2fgsm", eps, 100)))
+    return pairs
+
+
+def ratio_and_gamma() -> list[Pair]:
+    """What the ratio buys, and what gamma does, at each depth."""
+    pairs = []
+    for surrogate, depths in RESIDUAL.items():
+        for start in depths:
+            ways = {name: Job(surrogate, from_site(surrogate, start, how), RADIUS, 50) for name, how in WAYS.items()}
+            pairs += [(ways["branch"], Job(surrogate, "ifgsm", RADIUS, 50))]
+            pairs += [(ways["branch"], ways[name]) for name in WAYS if name != "branch"]
+    return pairs
+
+
+def single_steps() -> list[Pair]:
+    """LinBP in a single step against FGSM."""
+    return [
+        (Job(surrogate, f"{from_site(surrogate, site)} + fgsm", eps, 1), Job(surrogate, "fgsm", eps, 1))
+        for surrogate, sites in SINGLE.items()
+        for eps in RADII
+        for site in sites
+    ]
+
+
+def linear_forms() -> list[Pair]:
+    """LinBP against LinS at the same site, and LinBP on LinS's network against LinS alone and LinBP alone."""
+    pairs = []
+    for surrogate, sites in LINEARISED.items():
+        for site in sites:
+            tuned = Job(surrogate, "ifgsm", RADIUS, 50, removed=site)
+            pairs.append((Job(surrogate, from_site(surrogate, site), RADIUS, 50), tuned))
+            if HALVES[site] < site:
+                half = from_site(surrogate, HALVES[site])
+                both = Job(surrogate, half, RADIUS, 50, removed=site)
+                pairs += [(both, tuned), (both, Job(surrogate, half, RADIUS, 50))]
+    return pairs
 
 
 PARTS = {
@@ -142,3 +204,11 @@ PARTS = {
     "linear": linear,
 }
 """The parts by name, in the order of the page."""
+
+COMPARED = {
+    "transfer": better_than_rivals,
+    "rebalancing": ratio_and_gamma,
+    "gradients": single_steps,
+    "linear": linear_forms,
+}
+"""Which jobs of a part are compared with a paired test."""

@@ -8,32 +8,61 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from cifar10_jobs import SHORT
+from torch.nn import functional
 
 import linbp
+from linbp.errors import ModelError
 from linbp.image_list import ImageRecord, list_images
 from linbp.images import write_atomically, write_png
 from linbp.linearize import Tuning, linearize_folder
-from linbp.models.cifar10.trained import packaged
-from linbp.zoo import Cifar10
+from linbp.models.cifar10.trained import packaged, read_card
+from linbp.zoo import PRESETS, Cifar10
 
 COUNT = 1000
 """Test images."""
 PROXY_IMAGES = 24
+TUNING = Tuning(epochs=5, batch_size=128, learning_rate=0.05, label_smoothing=0.1, clip=1.0, augment=("flip", "crop"))
 
 
-def networks(zoo: Path | None) -> dict[str, linbp.Model]:
-    """All trained networks by name: those in a folder of `linbp zoo train`, or those that ship with linbp.
+def networks(zoo: Path | None, preset: str, device: str) -> dict[str, linbp.Model]:
+    """All networks of a preset by name, and the variant that was trained for a short time where there is one.
 
-    A network has the name of its folder; one that was made for a single question has a hyphen in it (`is_victim`).
+    Args:
+        zoo: a folder of `linbp zoo train --out`; None: those that ship with linbp.
+        preset: which networks there must be.
+        device: where they run.
+
+    Raises:
+        ModelError: some are missing, or a folder holds another network than it is called after.
     """
-    places = packaged() if zoo is None else {path.parent.name: path for path in sorted(zoo.glob("*/*.safetensors"))}
-    return {name: linbp.load_model(f"cifar10:{path}") for name, path in places.items()}
+    there = packaged() if zoo is None else {path.parent.name: path for path in sorted(zoo.glob("*/*.safetensors"))}
+    wanted = tuple(PRESETS[preset])
+    if missing := [name for name in wanted if name not in there]:
+        raise ModelError(
+            f"{'The package' if zoo is None else zoo} lacks {', '.join(missing)}.",
+            f"Train them: linbp zoo train {' '.join(missing)} --preset {preset} --data FOLDER --out ZOO.",
+        )
+    found = {}
+    for name in (*wanted, *((SHORT,) if SHORT in there else ())):
+        card = read_card(there[name])
+        if card["architecture"] != name.partition("-")[0] or card.get("data") != "CIFAR-10":
+            raise ModelError(
+                f"{there[name]} is {card['architecture']} trained on {card.get('data')}.",
+                f"Give a {name.partition('-')[0]} that was trained on the whole of CIFAR-10.",
+            )
+        found[name] = linbp.load_model(f"cifar10:{there[name]}").to(device)
+        # The same arithmetic, in the layout of memory that convolutions are fastest in.
+        found[name].module.to(memory_format=torch.channels_last)
+    return found
 
 
-def predictions(model: Any, images: torch.Tensor) -> list[int]:
-    """Classes of uint8 images (N, 3, 32, 32)."""
-    with torch.no_grad():
-        return [int(found) for part in images.split(250) for found in model.logits(part.float() / 255).argmax(1)]
+@torch.no_grad()
+def asked(model: Any, images: torch.Tensor, labels: torch.Tensor) -> tuple[list[int], float]:
+    """Classes of uint8 images (N, 3, 32, 32), and the mean cross-entropy of their labels."""
+    parts = [model.logits((part.float() / 255).to(model.device)).float().cpu() for part in images.split(250)]
+    logits = torch.cat(parts)
+    return logits.argmax(1).tolist(), round(float(functional.cross_entropy(logits, labels)), 4)
 
 
 def is_victim(name: str) -> bool:
@@ -41,15 +70,24 @@ def is_victim(name: str) -> bool:
     return "-" not in name
 
 
+def sha256_of(model: linbp.Model) -> str:
+    """The hash of the weights' file."""
+    return str(model.source["file_sha256"])
+
+
 def select(models: dict[str, linbp.Model], data: Cifar10) -> dict[str, Any]:
     """The first test images that every network has right, the next ones for choosing a position, and whose they are."""
     images = data.test_images.permute(0, 3, 1, 2)
-    right = torch.ones(len(images), dtype=torch.bool)
-    for model in (model for name, model in models.items() if is_victim(name)):
-        right &= torch.tensor(predictions(model, images)) == data.test_labels
-    rows = right.nonzero().flatten().tolist()
+    victims = {name: model for name, model in models.items() if is_victim(name)}
+    classes = {name: asked(model, images, data.test_labels)[0] for name, model in victims.items()}
+    right = {name: torch.tensor(found) == data.test_labels for name, found in classes.items()}
+    rows = torch.stack(list(right.values())).all(0).nonzero().flatten().tolist()
+    chosen = torch.tensor(rows[:COUNT])
+    losses = {name: asked(model, images[chosen], data.test_labels[chosen])[1] for name, model in victims.items()}
     return {
-        "networks": {name: model.source["file_sha256"] for name, model in models.items()},
+        "networks": {name: sha256_of(model) for name, model in victims.items()},
+        "accuracy": {name: round(float(found.float().mean()), 4) for name, found in right.items()},
+        "loss": losses,
         "images": rows[:COUNT],
         "labels": data.test_labels[rows[:COUNT]].tolist(),
         "others": rows[COUNT : COUNT + PROXY_IMAGES],
@@ -83,14 +121,14 @@ def linearised(
         site,
         training_files(data, work / "training"),
         work / f"{model.name.rpartition(':')[2].replace('/', '-')}-{site}",
-        tuning=Tuning(epochs=5, batch_size=128, learning_rate=0.05, label_smoothing=0.1, augment=("flip", "crop")),
+        tuning=TUNING,
         device=device,
         trust_labels=True,
         checkpoint_every=200,
         command="experiments/cifar10.py",
     )
-    made = linbp.load_model(str(report.model_path))
-    found = torch.tensor(predictions(made, data.test_images.permute(0, 3, 1, 2)))
+    made = linbp.load_model(str(report.model_path)).to(device)
+    found = torch.tensor(asked(made, data.test_images.permute(0, 3, 1, 2), data.test_labels)[0])
     right = int((found == data.test_labels).sum())
     print(f"LinS on {model.name} from site {site}: {right} of {len(found)} test images are right", flush=True)
     return made, {"right": right, "n": len(found), "file_sha256": report.manifest["result"]["file_sha256"]}

@@ -1,8 +1,8 @@
-"""What the stored lines of `cifar10.py` say of each job, and how two jobs are compared."""
+"""What the stored lines of `cifar10.py` say of each job on one surrogate, and how two jobs are compared."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -15,16 +15,17 @@ FLIPS = 9_999
 
 
 class Outcomes:
-    """What a list of jobs did to the images of those pieces that all of them have been run on.
+    """What a list of jobs on one surrogate did to the images of those pieces that all of them have been run on.
 
     Args:
         lines: of the results file.
-        jobs: those that are to be looked at together; ones without any line are left out.
+        jobs: those that are to be looked at together; ones without any line are in `missing`.
         without: networks that do not count as victims here.
     """
 
-    def __init__(self, lines: list[dict[str, Any]], jobs: Iterable[Job], without: tuple[str, ...] = ()) -> None:
+    def __init__(self, lines: list[dict[str, Any]], jobs: Sequence[Job], without: tuple[str, ...] = ()) -> None:
         selection = next(line["selection"] for line in lines if "selection" in line)
+        self.clean_loss: dict[str, float] = selection["loss"]
         labels, piece_of = np.array(selection["labels"]), {}
         found: dict[Job, dict[int, dict[str, Any]]] = {}
         for line in lines:
@@ -33,11 +34,20 @@ class Outcomes:
                 found.setdefault(job, {})[line["piece"]] = line
                 piece_of[line["piece"]] = len(line["predictions"]["itself"])
         self.jobs = [job for job in dict.fromkeys(jobs) if job in found]
+        self.missing = [job for job in dict.fromkeys(jobs) if job not in found]
         pieces = sorted(set.intersection(*(set(found[job]) for job in self.jobs))) if self.jobs else []
         size = max(piece_of.values(), default=0)
         self.n = sum(piece_of[piece] for piece in pieces)
         self.line = {job: found[job][pieces[0]] for job in self.jobs} if pieces else {}
         self.jobs = self.jobs if pieces else []
+        sizes = [piece_of[piece] for piece in pieces]
+        self.loss = {
+            job: {
+                name: float(np.average([found[job][piece]["loss"][name] for piece in pieces], weights=sizes))
+                for name in found[job][pieces[0]]["loss"]
+            }
+            for job in self.jobs
+        }
         self.wrong: dict[Job, dict[str, np.ndarray]] = {}
         for job in self.jobs:
             self.wrong[job] = {}
@@ -54,6 +64,11 @@ class Outcomes:
         own = surrogate.partition("-")[0]
         names = next(iter(self.wrong.values()), {})
         return [name for name in names if name not in (own, "itself", *self.without)]
+
+    def rise(self, job: Job) -> float:
+        """How much the victims' mean cross-entropy rose, in nats; mean over victims."""
+        names = self.victims(job.surrogate)
+        return float(np.mean([self.loss[job][name] - self.clean_loss[name] for name in names]))
 
     def shares(self, job: Job) -> np.ndarray:
         """For each image, the share of the victims that its twin fools."""
@@ -75,6 +90,15 @@ class Outcomes:
             (gaps,), np.mean, permutation_type="samples", n_resamples=FLIPS, vectorized=True, batch=2000, rng=0
         )
         return 100 * float(gaps.mean()), low, high, float(found.pvalue)
+
+
+def by_surrogate(
+    lines: list[dict[str, Any]], jobs: Sequence[Job], without: tuple[str, ...] = ()
+) -> dict[str, Outcomes]:
+    """The outcomes of some jobs, those of each surrogate by themselves: an unfinished one shortens no other's table."""
+    names = dict.fromkeys(job.surrogate for job in jobs)
+    found = {name: Outcomes(lines, [job for job in jobs if job.surrogate == name], without) for name in names}
+    return {name: outcomes for name, outcomes in found.items() if outcomes.jobs}
 
 
 @cache

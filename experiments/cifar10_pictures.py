@@ -10,8 +10,22 @@ import matplotlib
 
 matplotlib.use("Agg")
 import numpy as np
-from cifar10_jobs import BASIC, BOTTLENECK, DEPTHS, PARTS, RADII, SHORT, SOURCE, Job, linbp
-from cifar10_outcomes import Outcomes
+from cifar10_jobs import (
+    BASIC,
+    BOTTLENECK,
+    OWN_SITE,
+    PARTS,
+    PLACES,
+    RADII,
+    RESIDUAL,
+    SHORT,
+    SITES,
+    SOURCE,
+    WAYS,
+    Job,
+    linbp,
+)
+from cifar10_outcomes import Outcomes, by_surrogate
 from matplotlib import pyplot
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
@@ -20,8 +34,8 @@ GREY = "#8a8a8a"
 COLOURS = ("#2f8fdd", "#d56e28", "#279d6e", "#c45ab3")
 """Each at least 3.4 to 1 against white and against the dark page."""
 NAMES = {SOURCE: "VGG-19-BN", BASIC: "ResNet-18", BOTTLENECK: "ResNet-50", SHORT: "ResNet-18, short training"}
-PAPER = {SOURCE: 7, BASIC: 9}
-"""The sites of the positions that the other parts use."""
+Found = dict[str, Outcomes]
+"""The outcomes of a part, by surrogate."""
 matplotlib.rcParams.update(
     {
         "svg.hashsalt": "linbp",
@@ -74,101 +88,112 @@ def level(axis: Any, outcomes: Outcomes, jobs: list[Job], recipe: str, label: st
 
 
 def site_of(job: Job) -> int | None:
-    """The number in `linbp(start=K...)`, if the recipe begins so."""
-    found = re.match(r"linbp\(start=(\d+)\b", job.recipe)
-    return int(found[1]) if found else None
+    """The site at which the recipe's LinBP begins, if it begins with LinBP."""
+    found = re.match(r"linbp\(start=([\w.]+)", job.recipe)
+    if not found:
+        return None
+    return OWN_SITE.get(job.surrogate) if found[1] == PLACES[job.surrogate.partition("-")[0]] else int(found[1])
 
 
-def transfer(outcomes: Outcomes) -> Any:
-    """Bars of every attack at each radius, on the paper's source."""
-    jobs = [job for job in outcomes.jobs if job.surrogate == SOURCE]
-    recipes = list(dict.fromkeys(job.recipe for job in jobs))
-    figure, axis = pyplot.subplots(figsize=(9, 0.5 * len(recipes) + 1.2))
-    for number, eps in enumerate(RADII):
-        mine = {job.recipe: job for job in jobs if job.eps == eps}
-        rows = [row for row, recipe in enumerate(recipes) if recipe in mine]
-        means = np.array([outcomes.mean(mine[recipes[row]]) for row in rows])
-        bands = np.array([outcomes.interval(mine[recipes[row]]) for row in rows])
-        places = [row + 0.26 * (number - 1) for row in rows]
-        errors = np.abs(bands.T - means) if rows else None
-        axis.barh(places, means, 0.24, xerr=errors, color=COLOURS[number], label=f"eps {eps}", ecolor=GREY)
-    axis.set_yticks(range(len(recipes)), [recipe.replace(linbp(SOURCE), "linbp") for recipe in recipes])
-    axis.invert_yaxis()
-    axis.set(xlabel="victims fooled, mean, %", xlim=(0, 100))
-    axis.grid(visible=False, axis="y")
-    axis.legend(loc="lower right")
+def transfer(found: Found) -> Any:
+    """Bars of every attack at each radius, one plot a surrogate."""
+    recipes = {name: list(dict.fromkeys(job.recipe for job in outcomes.jobs)) for name, outcomes in found.items()}
+    heights = [0.5 * len(names) + 1.2 for names in recipes.values()]
+    figure, axes = pyplot.subplots(
+        len(found), figsize=(9, sum(heights)), squeeze=False, gridspec_kw={"height_ratios": heights}
+    )
+    for axis, (surrogate, outcomes) in zip(axes[:, 0], found.items(), strict=True):
+        names = recipes[surrogate]
+        for number, eps in enumerate(RADII):
+            mine = {job.recipe: job for job in outcomes.jobs if job.eps == eps}
+            rows = [row for row, recipe in enumerate(names) if recipe in mine]
+            means = np.array([outcomes.mean(mine[names[row]]) for row in rows])
+            bands = np.array([outcomes.interval(mine[names[row]]) for row in rows])
+            places = [row + 0.26 * (number - 1) for row in rows]
+            errors = np.abs(bands.T - means) if rows else None
+            axis.barh(places, means, 0.24, xerr=errors, color=COLOURS[number], label=f"eps {eps}", ecolor=GREY)
+        axis.set_title(NAMES[surrogate])
+        axis.set_yticks(range(len(names)), [recipe.replace(linbp(surrogate), "linbp") for recipe in names])
+        axis.invert_yaxis()
+        axis.set(xlabel="victims fooled, mean, %", xlim=(0, 100))
+        axis.grid(visible=False, axis="y")
+        axis.legend(loc="lower right")
     return figure
 
 
-def side_by_side(outcomes: Outcomes, surrogates: tuple[str, ...]) -> tuple[Any, list[tuple[Any, str, list[Job]]]]:
+def side_by_side(found: Found) -> tuple[Any, list[tuple[Any, str, Outcomes]]]:
     """A figure with one plot a surrogate."""
-    figure, axes = pyplot.subplots(1, len(surrogates), figsize=(4.5 * len(surrogates), 3.8), sharey=True, squeeze=False)
+    figure, axes = pyplot.subplots(1, len(found), figsize=(4.5 * len(found), 3.8), sharey=True, squeeze=False)
     plots = []
-    for axis, surrogate in zip(axes[0], surrogates, strict=True):
+    for axis, (surrogate, outcomes) in zip(axes[0], found.items(), strict=True):
         axis.set_title(NAMES[surrogate])
-        plots.append((axis, surrogate, [job for job in outcomes.jobs if job.surrogate == surrogate]))
+        plots.append((axis, surrogate, outcomes))
     axes[0][0].set_ylabel("victims fooled, mean, %")
     return figure, plots
 
 
-def position(outcomes: Outcomes, choices: dict[str, int]) -> Any:
+def position(found: Found, choices: dict[str, int]) -> Any:
     """Success against the position, LinBP and LinS."""
-    figure, plots = side_by_side(outcomes, (SOURCE, BASIC))
-    for axis, surrogate, mine in plots:
-        kept = [(site, job) for job in mine if job.removed is None and (site := site_of(job)) is not None]
+    figure, plots = side_by_side(found)
+    for axis, surrogate, outcomes in plots:
+        kept = [(site, job) for job in outcomes.jobs if job.removed is None and (site := site_of(job)) is not None]
         curve(axis, outcomes, kept, "LinBP", 0)
-        curve(axis, outcomes, [(job.removed, job) for job in mine if job.removed is not None], "LinS", 1)
-        level(axis, outcomes, mine, "ifgsm", "I-FGSM", "--")
-        axis.axvline(PAPER[surrogate], color=GREY, linestyle=":", linewidth=1)
+        tuned = [(job.removed, job) for job in outcomes.jobs if job.removed is not None]
+        curve(axis, outcomes, tuned, "LinS", 1)
+        level(axis, outcomes, outcomes.jobs, "ifgsm", "I-FGSM", "--")
+        axis.axvline(OWN_SITE[surrogate], color=GREY, linestyle=":", linewidth=1, label="as in the other parts")
         if surrogate in choices:
-            axis.axvline(choices[surrogate], color=COLOURS[2], linewidth=1, label="start=auto")
+            # What begins at a site that stays as it is begins at the next one that does not.
+            chosen = min(site for site in SITES[surrogate] if site >= choices[surrogate])
+            axis.axvline(chosen, color=COLOURS[2], linewidth=1, label="start=auto")
         axis.set_xlabel("linear from site")
         axis.legend()
     return figure
 
 
-def gradients(outcomes: Outcomes) -> Any:
+def gradients(found: Found) -> Any:
     """Success against the gradients spent."""
-    figure, plots = side_by_side(outcomes, (SOURCE, BASIC))
-    for axis, surrogate, mine in plots:
+    figure, plots = side_by_side(found)
+    for axis, surrogate, outcomes in plots:
         own = linbp(surrogate)
         kinds = {"I-FGSM": "ifgsm", "MI-FGSM": "mifgsm", "LinBP": own, "LinBP + MI": f"{own} + mi"}
         for number, (label, recipe) in enumerate(kinds.items()):
-            curve(axis, outcomes, [(job.steps, job) for job in mine if job.recipe == recipe], label, number)
+            curve(axis, outcomes, [(job.steps, job) for job in outcomes.jobs if job.recipe == recipe], label, number)
         axis.set_xscale("log")
-        axis.set_xlabel("gradients an image")
+        axis.set_xlabel("gradients an image; below 13 the steps are longer than 1/255")
         axis.legend()
     return figure
 
 
-def rebalancing(outcomes: Outcomes) -> Any:
+def rebalancing(found: Found) -> Any:
     """The three rebalancings and gamma, by position."""
-    there = tuple(name for name in (BASIC, SHORT, BOTTLENECK) if any(job.surrogate == name for job in outcomes.jobs))
-    figure, plots = side_by_side(outcomes, there)
-    for axis, surrogate, mine in plots:
-        for number, kind in enumerate(("branch", "site", "none", "branch, gamma=0.5")):
-            points = [(site, job) for job in mine if job.recipe.endswith(f"={kind})") and (site := site_of(job))]
-            curve(axis, outcomes, points, kind, number)
-        level(axis, outcomes, mine, "ifgsm", "I-FGSM", "--")
-        level(axis, outcomes, mine, "sgm(gamma=0.5)", "SGM, gamma 0.5", ":")
-        axis.set_xticks(DEPTHS[BASIC if surrogate == SHORT else surrogate])
+    figure, plots = side_by_side(found)
+    for axis, surrogate, outcomes in plots:
+        for number, (kind, options) in enumerate(WAYS.items()):
+            mine = [
+                job for job in outcomes.jobs if re.fullmatch(rf"linbp\(start=[\w.]+{re.escape(options)}\)", job.recipe)
+            ]
+            curve(axis, outcomes, [(site_of(job) or 0, job) for job in mine], kind, number)
+        level(axis, outcomes, outcomes.jobs, "ifgsm", "I-FGSM", "--")
+        level(axis, outcomes, outcomes.jobs, "sgm(gamma=0.5)", "SGM, gamma 0.5", ":")
+        axis.set_xticks(RESIDUAL[surrogate])
         axis.set_xlabel("linear from site")
         axis.legend()
     return figure
 
 
-def linear(outcomes: Outcomes) -> Any:
+def linear(found: Found) -> Any:
     """LinS and LinBP at the same sites, and LinBP on networks of LinS."""
-    figure, plots = side_by_side(outcomes, (SOURCE, BASIC))
-    for axis, _, mine in plots:
-        lins = [job for job in mine if job.removed is not None]
+    figure, plots = side_by_side(found)
+    for axis, _, outcomes in plots:
+        lins = [job for job in outcomes.jobs if job.removed is not None]
         curve(axis, outcomes, [(job.removed, job) for job in lins if job.recipe == "ifgsm"], "LinS from k", 0)
         both = [(job.removed, job) for job in lins if job.recipe != "ifgsm"]
         curve(axis, outcomes, both, "LinS from k, LinBP from k / 2", 1)
         sites = {job.removed for job in lins}
-        same = [(site, job) for job in mine if job.removed is None and (site := site_of(job)) in sites]
+        same = [(site, job) for job in outcomes.jobs if job.removed is None and (site := site_of(job)) in sites]
         curve(axis, outcomes, same, "LinBP from k", 2)
-        level(axis, outcomes, mine, "ifgsm", "I-FGSM", "--")
+        level(axis, outcomes, outcomes.jobs, "ifgsm", "I-FGSM", "--")
         axis.set_xlabel("site k")
         axis.legend()
     return figure
@@ -180,11 +205,11 @@ def draw(lines: list[dict[str, Any]], without: dict[str, tuple[str, ...]]) -> No
     pictures = {
         "transfer": transfer,
         "rebalancing": rebalancing,
-        "position": lambda outcomes: position(outcomes, choices),
+        "position": lambda found: position(found, choices),
         "gradients": gradients,
         "linear": linear,
     }
     for part, picture in pictures.items():
-        outcomes = Outcomes(lines, PARTS[part](), without.get(part, ()))
-        if outcomes.jobs:
-            save(picture(outcomes), part)
+        found = by_surrogate(lines, PARTS[part](), without.get(part, ()))
+        if found:
+            save(picture(found), part)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cifar10_jobs import PARTS, RADII, Job, linbp, rivals
-from cifar10_outcomes import Outcomes
+from cifar10_jobs import COMPARED, PARTS, Job
+from cifar10_outcomes import Outcomes, by_surrogate
 from imagenet_tables import cell, holm
+
+from linbp.images import write_atomically
 
 PAGE = Path(__file__).parent.parent / "docs" / "cifar10.md"
 HEADS = {
@@ -21,62 +23,106 @@ PROXIES = {"position": ("mobilenet_v2",)}
 """Networks that are no victims in a part: start=auto asked them."""
 
 
+def words(job: Job) -> str:
+    """A job as the tables call it."""
+    return f"`{job.recipe}`" + ("" if job.removed is None else f" on LinS from {job.removed}")
+
+
 def table(outcomes: Outcomes, jobs: list[Job]) -> list[str]:
     """One table in Markdown."""
     surrogate = jobs[0].surrogate
     victims = outcomes.victims(surrogate)
     removed = any(job.removed is not None for job in jobs)
-    heads = ["recipe", *(["activations"] if removed else []), "gradients", "mean", *(f"`{name}`" for name in victims)]
-    text = ["| " + " | ".join([*heads, "itself"]) + " |", "|---|" + "---:|" * len(heads)]
+    heads = ["recipe", *(["activations", "accuracy, %"] if removed else []), "gradients", "mean"]
+    heads += [*(f"`{name}`" for name in victims), "itself", "victims' loss"]
+    text = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
     for job in jobs:
         low, high = outcomes.interval(job)
-        word = "kept" if job.removed is None else f"LinS from {job.removed}"
-        cells = [f"`{job.recipe}`", *([word] if removed else []), str(outcomes.line[job]["gradients"])]
+        cells = [f"`{job.recipe}`"]
+        if removed:
+            lins = outcomes.line[job].get("lins")
+            cells += (
+                ["kept", ""] if lins is None else [f"LinS from {job.removed}", f"{100 * lins['right'] / lins['n']:.1f}"]
+            )
+        cells.append(str(outcomes.line[job]["gradients"]))
         cells.append(f"**{outcomes.mean(job):.1f}** <small>{low:.1f}-{high:.1f}</small>")
         cells += [cell(outcomes.wrong[job][name]) for name in (*victims, "itself")]
-        text.append("| " + " | ".join(cells) + " |")
+        text.append("| " + " | ".join([*cells, f"{outcomes.rise(job):+.2f}"]) + " |")
     return [*text, ""]
 
 
-def claim(outcomes: Outcomes, surrogate: str) -> list[str]:
-    """LinBP against each attack that the paper says it is better than, at each radius."""
-    pairs = [
-        (Job(surrogate, linbp(surrogate), eps, 100), Job(surrogate, recipe, eps, 100))
-        for eps in RADII
-        for recipe in rivals(surrogate)
-    ]
-    pairs = [pair for pair in pairs if all(job in outcomes.wrong for job in pair)]
-    if not pairs:
+def compared(outcomes: Outcomes, surrogate: str, pairs: list[tuple[Job, Job]]) -> list[str]:
+    """Pairs of jobs on one surrogate, each with a paired test."""
+    mine = [pair for pair in pairs if pair[0].surrogate == surrogate]
+    there = [pair for pair in mine if all(job in outcomes.wrong for job in pair)]
+    if not there:
         return []
-    found = [outcomes.gap(*pair) for pair in pairs]
+    found = [outcomes.gap(*pair) for pair in there]
     corrected = holm([p for *_, p in found])
     text = [
-        f"#### `{linbp(surrogate)}` on `{surrogate}` against the others",
+        f"#### Differences on `{surrogate}`",
         "",
         "Difference of the means over victims with its 95% interval (images drawn again), and p of the paired "
-        f"permutation test over images, corrected by Holm's method for the {len(pairs)} comparisons of this table.",
+        f"permutation test over images, corrected by Holm's method for the {len(there)} comparisons of this table"
+        + (f" (of {len(mine)} planned)." if len(there) < len(mine) else "."),
         "",
-        "| eps | against | difference | p |",
-        "|---|---|---:|---:|",
+        "| eps | recipe | against | difference | p |",
+        "|---|---|---|---:|---:|",
     ]
-    for (_, other), (gap, low, high, _), p in zip(pairs, found, corrected, strict=True):
-        text.append(
-            f"| {other.eps} | `{other.recipe}` | {gap:+.1f} <small>{low:+.1f} to {high:+.1f}</small> | {p:.2g} |"
-        )
+    for (one, other), (gap, low, high, _), p in zip(there, found, corrected, strict=True):
+        difference = f"{gap:+.1f} <small>{low:+.1f} to {high:+.1f}</small>"
+        text.append(f"| {one.eps} | {words(one)} | {words(other)} | {difference} | {p:.2g} |")
     return [*text, ""]
 
 
 def listed(lines: list[dict[str, Any]], part: str) -> list[str]:
-    """A part, one table a surrogate and radius."""
+    """A part: one table a surrogate and radius, then the differences."""
     text: list[str] = []
-    outcomes = Outcomes(lines, PARTS[part](), PROXIES.get(part, ()))
-    for surrogate, eps in dict.fromkeys((job.surrogate, job.eps) for job in outcomes.jobs):
-        mine = [job for job in outcomes.jobs if (job.surrogate, job.eps) == (surrogate, eps)]
-        text += [f"#### `{surrogate}`, eps {eps}, n = {outcomes.n}", "", *table(outcomes, mine)]
-    if part == "transfer":
-        for surrogate in dict.fromkeys(job.surrogate for job in outcomes.jobs):
-            text += claim(outcomes, surrogate)
+    found = by_surrogate(lines, PARTS[part](), PROXIES.get(part, ()))
+    for surrogate, outcomes in found.items():
+        for eps in dict.fromkeys(job.eps for job in outcomes.jobs):
+            mine = [job for job in outcomes.jobs if job.eps == eps]
+            text += [f"#### `{surrogate}`, eps {eps}, n = {outcomes.n}", "", *table(outcomes, mine)]
+        if outcomes.missing:
+            late = ", ".join(f"{words(job)} (eps {job.eps}, {job.steps} steps)" for job in outcomes.missing)
+            text += [f"Not run on `{surrogate}`: {late}.", ""]
+    for surrogate, outcomes in found.items() if part in COMPARED else ():
+        text += compared(outcomes, surrogate, COMPARED[part]())
+    if part == "position":
+        text += [
+            f"`start=auto` on `{line['surrogate']}`: site {line['choice']['start']}."
+            for line in lines
+            if "choice" in line
+        ]
     return text
+
+
+def about(lines: list[dict[str, Any]]) -> list[str]:
+    """The networks and the images."""
+    selection = next(line["selection"] for line in lines if "selection" in line)
+    text = ["| network | accuracy, % | loss on these images |", "|---|---:|---:|"]
+    text += [
+        f"| `{name}` | {100 * share:.2f} | {selection['loss'][name]:.3f} |"
+        for name, share in selection["accuracy"].items()
+    ]
+    count, right = len(selection["images"]), selection["right_on_all"]
+    return [
+        *text,
+        "",
+        f"{count} images: the first of the {right} test images that all of these networks have right.",
+        "",
+    ]
+
+
+def put(page: str, name: str, text: list[str], head: str, picture: bool) -> str:
+    """The page with a text between its two marks; a new section where there are none yet."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    if begin not in page:
+        image = f"![{head}](images/cifar10-{name}.svg)\n\n" if picture else ""
+        page += f"\n## {head}\n\n{image}{begin}\n{end}\n"
+    before, _, rest = page.partition(begin)
+    _, _, after = rest.partition(end)
+    return before + begin + "\n\n" + "\n".join(text) + "\n" + end + after
 
 
 def write(lines: list[dict[str, Any]]) -> None:
@@ -86,12 +132,10 @@ def write(lines: list[dict[str, Any]]) -> None:
     if not any("selection" in line for line in lines):
         return
     page = PAGE.read_text() if PAGE.is_file() else "# Results on CIFAR-10\n"
+    page = put(page, "networks", about(lines), "Networks and images", False)
     for part in PARTS:
-        begin, end = f"<!-- {part}: begin -->", f"<!-- {part}: end -->"
-        if begin not in page:
-            page += f"\n## {HEADS[part]}\n\n![{HEADS[part]}](images/cifar10-{part}.svg)\n\n{begin}\n{end}\n"
-        before, _, rest = page.partition(begin)
-        _, _, after = rest.partition(end)
-        page = before + begin + "\n\n" + "\n".join(listed(lines, part)) + "\n" + end + after
-    PAGE.write_text(page)
+        text = listed(lines, part)
+        if text:
+            page = put(page, part, text, HEADS[part], True)
+    write_atomically(PAGE, page.encode())
     draw(lines, PROXIES)

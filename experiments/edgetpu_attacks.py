@@ -20,11 +20,14 @@ PATH = {
         *("leak 0.1 from 0", "leak 0.25 from 0", "leak 0.5 from 0"),
         *("all but early branches", "early branches", "inside from 12"),
         *("ordinary + mi", "outside from 0 + mi", "branch from 20 + mi"),
+        *("branch from 4", "branch from 16", "branch from 24"),
+        *(f"{how} from {start}" for start in range(0, 32, 4) for how in ("site", "none")),
     ),
     "squeezenet1_1": (
         *("ordinary", "branch from 3", "branch from 15", "branch from 0", "branch from 7"),
         *("leak 0.1 from 0", "leak 0.25 from 0", "ordinary + mi", "branch from 3 + mi"),
         *("pools linear, sites from 0", "pools linear, sites from 3"),
+        *("branch from 10", "branch from 20", "site from 0", "site from 20"),
     ),
 }
 

@@ -9,6 +9,7 @@ from textwrap import indent
 from typing import Any
 
 import numpy as np
+from edgetpu_predictor import predictor
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
@@ -40,6 +41,7 @@ def write(lines: list[Line]) -> None:
         "ranks": ranks(lines),
         "sites": sites(lines),
         "compounding": compounding(lines),
+        "predictor": predictor(lines),
     }
     text = PAGE.read_text()
     for name, content in tables.items():

@@ -24,8 +24,22 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 def add_line(path: Path, line: dict[str, Any]) -> None:
     """Add one line; it is on disk when this returns."""
     path.parent.mkdir(exist_ok=True)
-    torn = path.is_file() and path.stat().st_size and not path.read_bytes().endswith(b"\n")
-    with path.open("a") as file:
-        file.write(("\n" if torn else "") + json.dumps(line, separators=(",", ":")) + "\n")
-        file.flush()
+    text = json.dumps(line, separators=(",", ":")) + "\n"
+    with path.open("a+b", buffering=0) as file:
+        _wait_for(file.fileno())  # until the file is closed
+        size = file.seek(0, os.SEEK_END)
+        if size:
+            file.seek(size - 1)
+            if file.read(1) != b"\n":
+                text = "\n" + text
+        file.write(text.encode())
         os.fsync(file.fileno())
+
+
+def _wait_for(number: int) -> None:
+    """Wait until no other process adds a line; without effect where files cannot be locked."""
+    try:
+        import fcntl
+    except ImportError:  # Windows has none
+        return
+    fcntl.flock(number, fcntl.LOCK_EX)

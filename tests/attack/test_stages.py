@@ -235,7 +235,9 @@ guided = st.one_of(
     ),
 )
 alone = st.one_of(
-    st.builds(TAP, at=st.one_of(st.none(), places), distance=st.floats(0, 10), smoothness=st.floats(0, 10)),
+    st.builds(
+        TAP, at=st.one_of(st.none(), places), distance=st.floats(0, 10, exclude_min=True), smoothness=st.floats(0, 10)
+    ),
     st.builds(FDA, at=st.one_of(st.none(), places), channels=st.sampled_from([None, "first", "last"])),
     st.builds(NRDM, at=st.one_of(st.none(), places)),
     st.just(Logit()),

@@ -1,0 +1,225 @@
+"""The scripts of the CIFAR-10 experiments, on made-up results and untrained networks."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+import linbp
+from linbp.errors import LinbpError, ModelError, StoreError
+from linbp.models.checkpoint import file_sha256
+from linbp.models.cifar10 import build
+from linbp.zoo import PRESETS, Cifar10
+
+FOLDER = Path(__file__).parents[1] / "experiments"
+COUNT = 40
+
+
+@pytest.fixture(autouse=True)
+def scripts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+
+
+def script(name: str) -> ModuleType:
+    return importlib.import_module(name)
+
+
+def answer(draw: np.random.Generator, labels: list[int], wrong: float) -> str:
+    """Predictions of which about that share is wrong."""
+    return "".join(str((label + int(draw.random() < wrong)) % 10) for label in labels)
+
+
+@pytest.fixture
+def lines() -> list[dict[str, Any]]:
+    """Results of all jobs in two pieces, but for one job that has the first piece only and one that has none."""
+    jobs = script("cifar10_jobs")
+    names = [*PRESETS["cpu"]]
+    draw = np.random.default_rng(0)
+    labels = draw.integers(0, 10, COUNT).tolist()
+    selection = {
+        "networks": dict.fromkeys(names, "hash"),
+        "accuracy": dict.fromkeys(names, 0.9),
+        "loss": dict.fromkeys(names, 0.25),
+        "images": list(range(COUNT)),
+        "labels": labels,
+        "others": [],
+        "right_on_all": 5000,
+    }
+    found: list[dict[str, Any]] = [{"selection": selection}, {"surrogate": "resnet18", "choice": {"start": 8}}]
+    every = list(dict.fromkeys(job for part in jobs.PARTS.values() for job in part()))
+    late = jobs.Job("resnet50", "pgd", "0.1", 100)
+    never = jobs.Job("vgg19_bn", "pgd", "0.1", 100)
+    for job in every:
+        for piece in range(2):
+            if job == never or (job == late and piece == 1):
+                continue
+            mine = labels[piece * COUNT // 2 : (piece + 1) * COUNT // 2]
+            share = 0.8 if "linbp" in job.recipe else 0.3
+            line = {
+                **job.fields(),
+                "piece": piece,
+                "surrogate_sha256": "hash",
+                "gradients": job.steps,
+                "predictions": {name: answer(draw, mine, share) for name in (*names, "itself")},
+                "loss": dict.fromkeys((*names, "itself"), 1.25 + piece),
+            }
+            if job.removed is not None:
+                line["lins"] = {"right": 8000, "n": 10_000, "file_sha256": "hash"}
+            found.append(line)
+    return found
+
+
+@pytest.mark.slow
+def test_tables_and_pictures_of_made_up_results(
+    lines: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables, pictures = script("cifar10_tables"), script("cifar10_pictures")
+    monkeypatch.setattr(tables, "PAGE", tmp_path / "cifar10.md")
+    monkeypatch.setattr(pictures, "IMAGES", tmp_path)
+    monkeypatch.setattr(script("cifar10_outcomes"), "FLIPS", 499)
+    tables.write(lines)
+    page = (tmp_path / "cifar10.md").read_text()
+    assert {path.suffix for path in tmp_path.glob("cifar10-*")} == {".svg", ".png"}
+    assert len(list(tmp_path.glob("cifar10-*.svg"))) == 5
+    # An unfinished job shortens the tables of its surrogate in its part, and no others.
+    assert f"`vgg19_bn`, eps 0.1, n = {COUNT}" in page
+    assert f"`resnet50`, eps 0.1, n = {COUNT // 2}" in page
+    assert f"`resnet50`, eps 0.05, n = {COUNT}" in page.partition("rebalancing: begin")[2]
+    assert "Not run on `vgg19_bn`: `pgd` (eps 0.1, 100 steps)." in page
+    assert "site 8" in page
+
+    part = page.partition("<!-- transfer: begin -->")[2].partition("#### `vgg19_bn`, eps 0.03")[2]
+    row = next(text for text in part.splitlines() if text.startswith("| `mifgsm`")).split(" | ")
+    mine = [line for line in lines if line.get("recipe") == "mifgsm" and line["eps"] == "0.03"]
+    mine = [line for line in mine if line["surrogate"] == "vgg19_bn" and line["steps"] == 100]
+    labels = lines[0]["selection"]["labels"]
+    victims = [name for name in PRESETS["cpu"] if name != "vgg19_bn"]
+    wrong = []
+    for name in victims:
+        text = "".join(line["predictions"][name] for line in sorted(mine, key=lambda line: line["piece"]))
+        wrong.append(np.mean([int(digit) != label for digit, label in zip(text, labels, strict=True)]))
+    assert row[2].startswith(f"**{100 * np.mean(wrong):.1f}**")
+    assert row[-1] == "+1.50 |"  # losses of 1.25 and 2.25 against 0.25
+
+    again = page
+    tables.write(lines)
+    assert (tmp_path / "cifar10.md").read_text() == again
+
+
+def test_differences_are_those_of_the_means(lines: list[dict[str, Any]]) -> None:
+    jobs, outcomes = script("cifar10_jobs"), script("cifar10_outcomes")
+    found = outcomes.by_surrogate(lines, jobs.PARTS["linear"]())
+    for surrogate, seen in found.items():
+        pairs = [pair for pair in jobs.COMPARED["linear"]() if pair[0].surrogate == surrogate]
+        assert pairs
+        for one, other in pairs[:3]:
+            gap, low, high, p = seen.gap(one, other)
+            assert gap == pytest.approx(seen.mean(one) - seen.mean(other))
+            assert low <= gap <= high
+            assert 0 < p <= 1
+
+
+def test_every_planned_comparison_is_of_jobs_of_its_part() -> None:
+    jobs = script("cifar10_jobs")
+    for part, pairs in jobs.COMPARED.items():
+        assert {job for pair in pairs() for job in pair} <= set(jobs.PARTS[part]())
+
+
+@pytest.fixture
+def zoo(tmp_path: Path) -> Path:
+    """Narrow untrained networks in the folders of a zoo, with cards of trained ones."""
+    for number, name in enumerate(PRESETS["cpu"]):
+        path = tmp_path / "zoo" / name / f"{name}.safetensors"
+        path.parent.mkdir(parents=True)
+        torch.manual_seed(number)
+        weights = {key: value.clone() for key, value in build(name, 0.0625).state_dict().items()}
+        safetensors.torch.save_file(weights, path)
+        card = {"architecture": name, "width": 0.0625, "data": "CIFAR-10", "file_sha256": file_sha256(path)}
+        path.with_suffix(".json").write_text(json.dumps(card))
+    return tmp_path / "zoo"
+
+
+@pytest.mark.slow
+def test_every_recipe_runs_and_the_results_belong_to_their_networks(
+    zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main, networks, jobs = script("cifar10"), script("cifar10_networks"), script("cifar10_jobs")
+    monkeypatch.setattr(main, "RESULTS", tmp_path / "results" / "cifar10.jsonl")
+    monkeypatch.setattr(networks, "COUNT", 2)
+    models = networks.networks(zoo, "cpu", "cpu")
+    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8))
+    data = Cifar10(images[:0], torch.zeros(0, dtype=torch.int64), images, torch.arange(6))
+    monkeypatch.setattr(networks, "select", select := lambda found, data: made_up(found, data, networks))
+    monkeypatch.setattr(main, "select", select)
+    every = [job for part in jobs.PARTS.values() for job in part() if job.removed is None and job.eps == "0.05"]
+    shortened = [jobs.Job(job.surrogate, job.recipe, job.eps, min(job.steps, 2)) for job in every]
+    chosen = [job for job in dict.fromkeys(shortened) if job.surrogate != jobs.SHORT]
+    options = argparse.Namespace(device="cpu", work=tmp_path / "work")
+    assert main.run(chosen, (1, 2), data, models, options)
+    assert main.run(chosen, (2, 2), data, models, options)
+    lines = [line for line in script("result_lines").read_lines(main.RESULTS) if "piece" in line]
+    assert {main.key(line) for line in lines} == {(*job.fields().values(), 0) for job in chosen}
+    assert len(lines) == len(chosen)
+    before = main.RESULTS.read_bytes()
+    assert main.run(chosen, (1, 1), data, models, options)
+    assert main.RESULTS.read_bytes() == before
+
+    models["plain"].source["file_sha256"] = "another"
+    with pytest.raises(StoreError, match="was made with another plain"):
+        main.run(chosen, (1, 1), data, models, options)
+
+
+def made_up(models: dict[str, linbp.Model], data: Cifar10, networks: ModuleType) -> dict[str, Any]:
+    """A selection of images that no network need have right."""
+    return {
+        "networks": {name: networks.sha256_of(model) for name, model in models.items()},
+        "images": [0, 3],
+        "labels": [0, 3],
+        "right_on_all": 2,
+    }
+
+
+def test_an_incomplete_zoo_is_refused_and_nothing_written(zoo: Path) -> None:
+    networks = script("cifar10_networks")
+    (zoo / "mixer" / "mixer.safetensors").unlink()
+    with pytest.raises(ModelError, match="lacks mixer") as caught:
+        networks.networks(zoo, "cpu", "cpu")
+    assert "linbp zoo train mixer" in caught.value.hint
+    (zoo / "plain").rename(zoo / "mixer2")
+    for end in ("safetensors", "json"):
+        (zoo / "mixer" / f"mixer.{end}").write_bytes((zoo / "mixer2" / f"plain.{end}").read_bytes())
+    (zoo / "mixer2").rename(zoo / "plain")
+    with pytest.raises(LinbpError, match="is plain trained on CIFAR-10"):
+        networks.networks(zoo, "cpu", "cpu")
+
+
+def test_bad_arguments_give_two_lines(tmp_path: Path) -> None:
+    command = [sys.executable, str(FOLDER / "cifar10.py"), "--data", str(tmp_path / "nothing")]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 2
+    assert [line.partition(":")[0] for line in ended.stderr.splitlines()] == ["Error", "Hint"]
+
+
+def test_several_processes_add_whole_lines(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    path.write_text('{"torn": ')
+    program = (
+        f"import sys; sys.path.insert(0, {str(FOLDER)!r})\n"
+        "from pathlib import Path\nfrom result_lines import add_line\n"
+        f"for number in range(50): add_line(Path({str(path)!r}), {{'of': sys.argv[1], 'n': number, 'x': 'y' * 9000}})"
+    )
+    running = [subprocess.Popen([sys.executable, "-c", program, name]) for name in "ab"]
+    assert [process.wait(timeout=120) for process in running] == [0, 0]
+    found = script("result_lines").read_lines(path)
+    assert sorted((line["of"], line["n"]) for line in found) == [(name, n) for name in "ab" for n in range(50)]
