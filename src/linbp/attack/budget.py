@@ -80,7 +80,8 @@ class Budget:
         if norm == "linf" and max(eps, default=0.0) > 1:
             raise BudgetError(
                 f"eps is {max(eps):g}, more than the whole range of an image.",
-                f"Images are in [0, 1]: did you mean {max(eps):g}/255?",
+                "Images are in [0, 1]: "
+                + (f"did you mean {max(eps):g}/255?" if max(eps) >= 2 else "give at most 1, such as 8/255."),
             )
         if min(eps, default=1.0) * LEVELS < 1 and rounding == "inward":
             raise BudgetError(

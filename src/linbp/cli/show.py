@@ -37,12 +37,18 @@ def show(
     """
     import linbp.attack  # noqa: F401  (registers the parts)
     from linbp.errors import RecipeError, nearest_name
+    from linbp.models import SOURCES
     from linbp.parts import kinds, names
     from linbp.protocols import PROTOCOLS
 
     if name in PROTOCOLS:
         show_protocol(PROTOCOLS[name], json)
         return
+    if name in SOURCES:
+        raise RecipeError(
+            f"{name} is a source of networks, no part of a recipe.",
+            "linbp list models tells how to name a network, and linbp inspect MODEL shows one.",
+        )
     known = {word for kind in kinds() for word in names(kind)}
     if name not in known:
         raise RecipeError(
