@@ -320,3 +320,15 @@ def test_presets_name_architectures_and_fill_in_settings() -> None:
         preset("tpu", "vgg19_bn")
     with pytest.raises(ModelError, match="no CIFAR-10 architecture"):
         preset("cpu", "lenet")
+
+
+def test_the_networks_of_the_cpu_preset_fit_the_package() -> None:
+    """All of them together, as 16-bit floats, in 12 MB; the file format adds at most 150 bytes a tensor."""
+    total = 0
+    for name, found in PRESETS["cpu"].items():
+        with torch.device("meta"):
+            tensors = [
+                value for value in build(name, found["width"]).state_dict().values() if value.is_floating_point()
+            ]
+        total += sum(2 * value.numel() + 150 for value in tensors)
+    assert total <= 12_000_000
