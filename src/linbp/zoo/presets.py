@@ -27,11 +27,11 @@ _LONG: dict[str, Any] = {"cutmix": 0.5, "average": 4.0}
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "cpu": {
         "vgg19_bn": {"width": 0.25, "epochs": 60},
-        "resnet18": {"width": 0.25, "epochs": 30},
-        "wrn16_8": {"width": 0.1875, "epochs": 22},
+        "resnet18": {"width": 0.25, "epochs": 24},
+        "wrn16_8": {"width": 0.1875, "epochs": 20},
         "mobilenet_v2": {"width": 0.5, "epochs": 18},
-        "plain": {"width": 0.5, "epochs": 28},
-        "cct2_3x2": {"width": 1.0, "epochs": 28, **_ATTENTION},
+        "plain": {"width": 0.5, "epochs": 20},
+        "cct2_3x2": {"width": 1.0, "epochs": 20, **_ATTENTION},
         "preact_resnet18": {"width": 0.125, "epochs": 30},
         "resnet50": {"width": 0.125, "epochs": 20},
         "convmixer256_8": {"width": 0.5, "epochs": 12, **_ATTENTION, "learning_rate": 5e-3},
