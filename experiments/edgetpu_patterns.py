@@ -18,7 +18,7 @@ from torch.nn import functional
 import linbp
 
 NAME = "mobilenet_edgetpu"
-RECIPES = ("fgsm", "ifgsm", "mdi2fgsm", "linbp(start=0)", "linbp(start=20)")
+RECIPES = ("fgsm", "ifgsm", "mdi2fgsm", "linbp(start=0)", "linbp(start=20)", "linbp(start=0, sites=outside)")
 GRID = 19
 
 

@@ -35,6 +35,11 @@ PAIRS = (
     ("mobilenet_edgetpu", "linbp(start=20)", "linbp(start=20, rebalance=none)"),
     ("mobilenet_edgetpu", "linbp(start=20)", "sgm(gamma=0.5)"),
     ("mobilenet_edgetpu", "linbp(start=20) + di(scale=8/7) + mi", "mdi2fgsm"),
+    ("mobilenet_edgetpu", "linbp(start=0, sites=outside)", "ifgsm"),
+    ("mobilenet_edgetpu", "linbp(start=0, sites=outside)", "linbp(start=20)"),
+    ("mobilenet_edgetpu", "linbp(start=0, sites=outside)", "sgm(gamma=0.2)"),
+    ("mobilenet_edgetpu", "linbp(start=0, sites=outside)", "sgm(gamma=0.5)"),
+    ("mobilenet_edgetpu", "linbp(start=0, sites=outside) + di(scale=8/7) + mi", "mdi2fgsm"),
 )
 """What is compared: surrogate, recipe, and the recipe it is compared with."""
 
