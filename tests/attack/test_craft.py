@@ -116,13 +116,20 @@ def test_a_victim_without_gradients_is_no_surrogate() -> None:
 
 
 @pytest.mark.slow
-def test_float32_twins_of_real_images_hardly_depend_on_the_batch() -> None:
+@pytest.mark.parametrize(
+    ("network", "recipes"),
+    [
+        ("squeezenet1_1", ("linbp(start=3) + di + mi", "pgd")),
+        ("efficientnet_lite0", ("linbp(start=0.5)", "linbp(start=0.5, rebalance=site) + sgm(gamma=0.5)")),
+    ],
+)
+def test_float32_twins_of_real_images_hardly_depend_on_the_batch(network: str, recipes: tuple[str, ...]) -> None:
     """At least 99.9% of the pixels are equal; kernels may sum in another order for another batch size."""
     samples = demo_images()
     images, labels = samples.images[:6], samples.labels[:6]
-    surrogate = linbp.Surrogate(linbp.load_model("demo:squeezenet1_1"))
+    surrogate = linbp.Surrogate(linbp.load_model(f"demo:{network}"))
     ids = [f"image {index}" for index in range(len(images))]
-    for recipe in ("linbp(start=3) + di + mi", "pgd"):
+    for recipe in recipes:
         whole = linbp.craft(surrogate, images, labels, recipe, eps="8/255", steps=5, ids=ids)
         again = linbp.craft(surrogate, images, labels, recipe, eps="8/255", steps=5, ids=ids)
         assert np.array_equal(whole, again)
