@@ -268,7 +268,7 @@ def test_too_few_images(data: Cifar10, tmp_path: Path) -> None:
     assert report.card["accuracy"]["n"] == 1
 
 
-def test_no_weights_ship_yet_or_all_of_them_fit() -> None:
+def test_weights_that_ship_fit_and_have_cards() -> None:
     """At most 12 MB in all, each with the card that made it."""
     found = trained.packaged()
     assert sum(path.stat().st_size for path in found.values()) <= 12_000_000

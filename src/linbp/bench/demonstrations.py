@@ -69,12 +69,12 @@ IMAGENET = Demonstration(
 
 CIFAR10 = Demonstration(
     surrogate="demo:cifar10/vgg19_bn",
-    victims=("demo:cifar10/resnet18", "demo:cifar10/wrn16_8", "demo:cifar10/mobilenet_v2"),
+    victims=("demo:cifar10/resnet18", "demo:cifar10/wrn16_8", "demo:cifar10/plain"),
     words={
         "demo:cifar10/vgg19_bn": "VGG-19-BN",
         "demo:cifar10/resnet18": "ResNet-18",
         "demo:cifar10/wrn16_8": "WRN-16",
-        "demo:cifar10/mobilenet_v2": "MobileNet v2",
+        "demo:cifar10/plain": "plain chain",
     },
     recipes=_recipes("default"),
     levels=8,
