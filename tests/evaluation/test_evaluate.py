@@ -98,3 +98,25 @@ def test_a_victim_that_does_not_fit_is_refused() -> None:
         evaluate(victim(broken=True), CLEAN, TWINS, LABELS)
     with pytest.raises(ModelError, match="no network"):
         evaluate("nothing", CLEAN, TWINS, LABELS)
+
+
+@pytest.mark.parametrize("shift", [-1, 1])
+def test_a_victim_with_shifted_classes_is_refused(shift: int) -> None:
+    """As one with a class for the background: it predicts each label's neighbour."""
+
+    class Shifted:
+        name = "shifted"
+
+        def logits(self, images: torch.Tensor) -> torch.Tensor:
+            seen = (255 * images[:, 0, 0, 0]).round().long() + shift
+            return torch.nn.functional.one_hot(seen, 30).float()
+
+        def identity(self) -> dict[str, str]:
+            return {"name": self.name}
+
+    images = np.zeros((14, 3, 2, 2), dtype=np.uint8)
+    images += np.arange(1, 15, dtype=np.uint8)[:, None, None, None]
+    labels = list(range(1, 15))
+    with pytest.raises(ModelError, match="classes of shifted seem to be shifted: of 14 clean images it predicts 14"):
+        evaluate(Shifted(), images, images, labels)
+    assert evaluate(Shifted(), images, images, labels, trust_labels=True).statistics.right_on_clean == 0

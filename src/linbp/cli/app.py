@@ -68,7 +68,7 @@ def main() -> None:
     try:
         sys.exit(app(standalone_mode=False) or 0)
     except UsageError as error:
-        if type(error).__name__ == "NoArgsIsHelpError":  # a name alone asks for help, which the error has shown
+        if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help
             error.show()  # type: ignore[attr-defined]
         else:
             print(*usage_lines(error), sep="\n", file=sys.stderr)

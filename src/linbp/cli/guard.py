@@ -76,14 +76,11 @@ def _in_words(error: BaseException) -> tuple[list[str], int]:
     return [f"Error: unexpected {what}. Run again with --debug to see where, and please report it."], EXIT_UNEXPECTED
 
 
-def usage_lines(error: Exception) -> list[str]:
-    """Lines for people about words of a command that are off."""
-    context: Any = getattr(error, "ctx", None)
-    command = "linbp" if context is None else context.command_path
-    message = str(getattr(error, "message", error)).strip()
+def usage_lines(error: Any) -> list[str]:
+    """Lines for people about a `UsageError`: words of a command that are off."""
+    command = "linbp" if error.ctx is None else error.ctx.command_path
     near = getattr(error, "possibilities", None)
-    if not near:  # the message alone names no parameter
-        message = str(error.format_message()) if hasattr(error, "format_message") else message
-    first, *others = [line for line in message.splitlines() if line.strip()] or ["The command is not complete."]
+    # Names that are near belong into the hint; the whole message, which names the parameter, would hold them too.
+    message = error.message if near else error.format_message()
     hint = f"Did you mean {' or '.join(sorted(near))}? " if near else ""
-    return [f"Error: {' '.join([first, *others])}", f"Hint: {hint}{command} --help tells what it takes."]
+    return [f"Error: {' '.join(message.split())}", f"Hint: {hint}{command} --help tells what it takes."]
