@@ -14,7 +14,18 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import fx
 
-__all__ = ["Branch", "Needs", "Operation", "SiteBackward", "Walk", "ratio", "run_branch", "run_site", "scale_gradient"]
+__all__ = [
+    "Branch",
+    "Needs",
+    "Operation",
+    "SiteBackward",
+    "Walk",
+    "image_norms",
+    "ratio",
+    "run_branch",
+    "run_site",
+    "scale_gradient",
+]
 
 Needs = Literal["nothing", "derivative", "input"]
 """What a rule asks for at a site, and so what must be kept until the backward pass."""
@@ -26,23 +37,32 @@ SMALLEST_NORM = 1e-12
 
 
 class Walk(threading.local):
-    """Which of the two walks through a branch is under way: the rule's, or the ordinary one that it is measured by."""
+    """Which of the two walks through a branch is under way: the rule's, or the ordinary one that it is measured by.
+
+    Attributes:
+        ordinary: whether every activation takes its true derivative.
+        measured_at: the first module of the branch whose ordinary gradient is measured there and goes no further.
+        norms: what was measured, an L2 norm an image.
+    """
 
     def __init__(self) -> None:
         self.ordinary = False
+        self.measured_at: object = None
+        self.norms: torch.Tensor | None = None
 
     def __reduce__(self) -> tuple[type[Walk], tuple[()]]:
         """A copy of a network walks on its own, and begins with the rule's walk."""
         return Walk, ()
 
     @contextlib.contextmanager
-    def as_ordinary(self) -> Iterator[None]:
-        """Backward passes inside take every activation's true derivative."""
-        before, self.ordinary = self.ordinary, True
+    def as_ordinary(self, measured_at: object = None) -> Iterator[None]:
+        """Backward passes inside take every activation's true derivative, and end at `measured_at` with their norms."""
+        before = self.ordinary, self.measured_at, self.norms
+        self.ordinary, self.measured_at, self.norms = True, measured_at, None
         try:
             yield
         finally:
-            self.ordinary = before
+            self.ordinary, self.measured_at, self.norms = before
 
 
 class Operation(Protocol):
@@ -85,7 +105,11 @@ class SiteBackward(Protocol):
 
 def ratio(numerator: torch.Tensor, denominator: torch.Tensor) -> torch.Tensor:
     """|numerator| / |denominator|, one L2 norm an image, shaped to multiply either; 0 where the denominator is 0."""
-    above, below = image_norms(numerator), image_norms(denominator)
+    return _ratio_to(image_norms(numerator), denominator)
+
+
+def _ratio_to(above: torch.Tensor, denominator: torch.Tensor) -> torch.Tensor:
+    below = image_norms(denominator)
     value = torch.where(below > 0, above / torch.where(below > 0, below, 1.0), 0.0)
     return value.to(denominator.dtype).view(-1, *[1] * (denominator.ndim - 1))
 
@@ -193,10 +217,11 @@ class Branch:
         factor: multiplies the branch's gradient.
         walk: of the whole network.
         nested: whether the branch lies inside another such branch and can be walked again.
+        entry: the network's first module where that measures a gradient without computing it, or None.
     """
 
-    def __init__(self, network: fx.GraphModule, factor: float, walk: Walk, nested: bool) -> None:
-        self.network, self.factor, self.walk, self.nested = network, factor, walk, nested
+    def __init__(self, network: fx.GraphModule, factor: float, walk: Walk, nested: bool, entry: object = None) -> None:
+        self.network, self.factor, self.walk, self.nested, self.entry = network, factor, walk, nested, entry
 
     def gradient(
         self, fork: torch.Tensor, cut: torch.Tensor, value: torch.Tensor, gradient: torch.Tensor
@@ -206,10 +231,16 @@ class Branch:
         if self.walk.ordinary:
             return _gradient(cut, fork, shared, keep=True)
         linear = _gradient(cut, fork, shared, keep=True)
-        with self.walk.as_ordinary():
-            ordinary = _gradient(cut, fork, shared, keep=self.nested)
-        scale = ratio(ordinary, linear).mul_(self.factor)
+        scale = _ratio_to(self._ordinary_norms(fork, cut, shared), linear).mul_(self.factor)
         return linear.mul_(scale) if _owned(linear, gradient) else linear * scale
+
+    def _ordinary_norms(self, fork: torch.Tensor, cut: torch.Tensor, shared: torch.Tensor) -> torch.Tensor:
+        """|v|, one norm an image."""
+        with self.walk.as_ordinary(self.entry):
+            (ordinary,) = torch.autograd.grad(cut, fork, shared, retain_graph=self.nested, allow_unused=True)
+            norms = self.walk.norms if ordinary is None else image_norms(ordinary)
+        assert norms is not None  # the walk ends at the fork or at the entry
+        return norms
 
 
 def _owned(passed: torch.Tensor, incoming: torch.Tensor) -> bool:

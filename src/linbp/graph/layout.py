@@ -1,4 +1,4 @@
-"""The order in which a network's feature maps lie in memory."""
+"""The order in which a network's feature maps lie in memory, and how many images' maps there are at a time."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from torch import fx
 from linbp.graph.constants import constant
 from linbp.graph.operations import CONVOLUTIONS
 
-__all__ = ["MemoryFormat", "best_memory_format", "in_memory_format"]
+__all__ = ["GROUP", "MemoryFormat", "best_memory_format", "in_memory_format"]
 
 MemoryFormat = Literal["contiguous", "channels_last"]
 CONVOLUTION_RANK = 4
+GROUP = 8
+"""Images that a CPU computes at a time in float32. With fewer than four for each thread, some kernels change."""
 
 
 def best_memory_format(network: fx.GraphModule) -> MemoryFormat:

@@ -13,9 +13,11 @@ from linbp.errors import RuleError
 from linbp.graph.analysis import Junction, Structure
 from linbp.graph.backward import Branch, SiteBackward, Walk, run_branch, run_site, scale_gradient
 from linbp.graph.dominators import Dominators
+from linbp.graph.entry import entry_of
 from linbp.graph.nodes import with_outputs
 from linbp.graph.overwrite import OVERWRITING, may_overwrite
 from linbp.graph.stem import stem_of
+from linbp.graph.winograd import winograd_of
 
 __all__ = ["Plan", "rewrite"]
 
@@ -182,8 +184,8 @@ class _Rewriter:
                 module = _SiteModule(node, self.sites[node], self.walk, measured=nested)
                 tensors = [made[argument] for argument in node.args if isinstance(argument, fx.Node)]
                 made[node] = graph.call_module(parts.add("site", module), tuple(tensors))
-            elif (stem := stem_of(self.network, node)) is not None:
-                made[node] = graph.call_module(parts.add("stem", stem), (made[node.args[0]],))  # type: ignore[index]
+            elif (faster := stem_of(self.network, node) or winograd_of(self.network, node)) is not None:
+                made[node] = graph.call_module(parts.add("faster", faster), (made[node.args[0]],))  # type: ignore[index]
             else:
                 made[node] = self._copy(node, graph, parts, made)
 
@@ -235,10 +237,14 @@ class _Rewriter:
         for attribute in attributes:
             copies[attribute] = graph.node_copy(attribute)
         cut = self._cut(junction, nodes, fork, inner)
-        self._emit(nodes, graph, inner_parts, copies, inner, nested=True)
+        first = [node for node in nodes if fork in node.all_input_nodes]
+        entry = entry_of(self.network, first[0], self.walk) if len(first) == 1 and first[0] is not cut else None
+        if entry is not None:
+            copies[first[0]] = graph.call_module(inner_parts.add("entry", entry), (copies[fork],))
+        self._emit((node for node in nodes if node not in copies), graph, inner_parts, copies, inner, nested=True)
         graph.output((copies[nodes[-1]], copies[cut]))
         factor = self.plan.factors.get(junction.index, 1.0)
-        branch = Branch(inner_parts.module(graph), factor, self.walk, nested)
+        branch = Branch(inner_parts.module(graph), factor, self.walk, nested, entry)
         return outer.call_module(
             parts.add("branch", _BranchModule(branch)), tuple(made[source] for source in [fork, *others])
         )

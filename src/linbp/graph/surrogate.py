@@ -12,16 +12,12 @@ from torch.nn import functional
 from linbp.errors import ImageError, ModelError
 from linbp.graph.analysis import Junction, MaxPool, Site, Structure
 from linbp.graph.capture import Capture, capture
-from linbp.graph.layout import MemoryFormat, best_memory_format, in_memory_format
+from linbp.graph.layout import GROUP, MemoryFormat, best_memory_format, in_memory_format
 from linbp.graph.nodes import find_output
 from linbp.graph.rewrite import Plan, rewrite
 from linbp.models.model import Model, check_logits
 
 __all__ = ["Rule", "Surrogate"]
-
-
-GROUP = 8
-"""Images that a CPU computes at a time in float32. With fewer than four for each thread, some kernels change."""
 
 
 class Rule(Protocol):
