@@ -37,7 +37,7 @@ class Entry(nn.Module):
         self.weight, self.bias, self.walk = weight, bias, walk
         matrix = weight[:, :, 0, 0].t()
         self.transposed = _pointwise(matrix)
-        self.triangle = _pointwise(torch.linalg.qr(matrix.double(), mode="r").R.to(weight.dtype))
+        self.triangle = _pointwise(torch.linalg.qr(matrix.cpu().double(), mode="r").R.to(weight))  # mps has no float64
 
     def forward(self, fork: torch.Tensor) -> torch.Tensor:
         """The convolution."""
