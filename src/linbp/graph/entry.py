@@ -15,11 +15,9 @@ from torch import fx, nn
 from torch.nn import functional
 
 from linbp.graph.backward import Walk, image_norms
-from linbp.graph.constants import constant
+from linbp.graph.convolution import convolution_of
 
 __all__ = ["Entry", "entry_of"]
-
-aten = torch.ops.aten
 
 
 class Entry(nn.Module):
@@ -70,12 +68,8 @@ def _pointwise(matrix: torch.Tensor) -> torch.Tensor:
 
 def entry_of(network: fx.GraphModule, node: fx.Node, walk: Walk) -> Entry | None:
     """The measuring form of a node, or None where it is no 1 x 1 convolution from more channels to fewer."""
-    if node.op != "call_function" or node.target is not aten.conv2d.default or node.kwargs:
+    found = convolution_of(network, node)
+    if found is None or not found.weight.is_floating_point() or found.weight.shape[0] >= found.weight.shape[1]:
         return None
-    weight, bias = constant(network, node.args[1]), constant(network, node.args[2] if len(node.args) > 2 else None)
-    given: Any = (*node.args[3:], *((1, 1), (0, 0), (1, 1), 1)[len(node.args[3:]) :])
-    stride, padding, _, groups = given
-    if weight is None or not weight.is_floating_point() or weight.shape[0] >= weight.shape[1]:
-        return None
-    plain = weight.shape[2:] == (1, 1) and set(stride) == {1} and set(padding) == {0} and groups == 1
-    return Entry(weight, bias, walk) if plain else None
+    one = found.weight.shape[2:] == (1, 1) and found.stride == (1, 1) and found.padding == (0, 0) and found.groups == 1
+    return Entry(found.weight, found.bias, walk) if one else None

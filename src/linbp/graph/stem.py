@@ -15,11 +15,10 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
-from linbp.graph.constants import constant
+from linbp.graph.convolution import convolution_of
 
 __all__ = ["Stem", "stem_of"]
 
-aten = torch.ops.aten
 MOST_CHANNELS = 4
 
 
@@ -89,21 +88,11 @@ def stem_of(network: fx.GraphModule, node: fx.Node) -> Stem | None:
     It has one on a CPU, in float32, with few input channels and a kernel of more than twice its stride (with smaller
     kernels nothing is gained).
     """
-    if node.op != "call_function" or node.target is not aten.conv2d.default:
+    found = convolution_of(network, node)
+    if found is None or not found.fast or found.weight.shape[1] > MOST_CHANNELS:
         return None
-    weight, bias = constant(network, node.args[1]), constant(network, node.args[2] if len(node.args) > 2 else None)
-    given: Any = (*node.args[3:], *((1, 1), (0, 0), (1, 1), 1)[len(node.args[3:]) :])
-    stride, padding, dilation, groups = given
-    if (
-        weight is None
-        or weight.device.type != "cpu"
-        or weight.dtype != torch.float32
-        or weight.shape[1] > MOST_CHANNELS
-    ):
+    kernel, (stride, across), (padding, around) = found.weight.shape[-1], found.stride, found.padding
+    square = found.weight.shape[2] == kernel and stride == across and padding == around
+    if not square or found.dilation != (1, 1) or found.groups != 1 or stride < 2 or kernel <= 2 * stride:
         return None
-    square = weight.shape[2] == weight.shape[3] and stride[0] == stride[-1] and padding[0] == padding[-1]
-    if not square or tuple(dilation) != (1, 1) or groups != 1:
-        return None
-    if stride[0] < 2 or weight.shape[-1] <= 2 * stride[0]:
-        return None
-    return Stem(weight, bias, stride[0], padding[0])
+    return Stem(found.weight, found.bias, stride, padding)

@@ -18,12 +18,11 @@ import torch
 from torch import fx, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from linbp.graph.constants import constant
+from linbp.graph.convolution import convolution_of
 from linbp.graph.layout import GROUP
 
 __all__ = ["Winograd", "winograd_of"]
 
-aten = torch.ops.aten
 FEWEST_CHANNELS = 256
 """Where tiles cover the maps; as many times more as tiles stick out of maps of odd size."""
 LARGEST_TILES = 16 * 2**20
@@ -121,14 +120,10 @@ def winograd_of(network: fx.GraphModule, node: fx.Node) -> Winograd | None:
 
     It has one on a CPU, in float32, with stride and padding 1, many channels, and maps that are small for the batch.
     """
-    if node.op != "call_function" or node.target is not aten.conv2d.default or node.kwargs:
+    found = convolution_of(network, node)
+    if found is None or not found.fast or found.weight.shape[2:] != (3, 3) or found.groups != 1:
         return None
-    weight, bias = constant(network, node.args[1]), constant(network, node.args[2] if len(node.args) > 2 else None)
-    given: Any = (*node.args[3:], *((1, 1), (0, 0), (1, 1), 1)[len(node.args[3:]) :])
-    stride, padding, dilation, groups = given
-    if weight is None or weight.device.type != "cpu" or weight.dtype != torch.float32 or groups != 1:
-        return None
-    if weight.shape[2:] != (3, 3) or set(stride) != {1} or set(padding) != {1} or set(dilation) != {1}:
+    if found.stride != (1, 1) or found.padding != (1, 1) or found.dilation != (1, 1):
         return None
     maps: Any = node.meta.get("val")
     if not isinstance(maps, torch.Tensor) or any(not isinstance(length, int) for length in maps.shape[2:]):
@@ -136,6 +131,7 @@ def winograd_of(network: fx.GraphModule, node: fx.Node) -> Winograd | None:
     height, width = maps.shape[2:]
     rows, columns = -(-height // 2), -(-width // 2)
     fewest = FEWEST_CHANNELS * 4 * rows * columns / (height * width)
-    if min(weight.shape[:2]) < fewest or 16 * GROUP * rows * columns * max(weight.shape[:2]) > LARGEST_TILES:
+    channels = found.weight.shape[:2]
+    if min(channels) < fewest or 16 * GROUP * rows * columns * max(channels) > LARGEST_TILES:
         return None
-    return Winograd(weight, bias)
+    return Winograd(found.weight, found.bias)
