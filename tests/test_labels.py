@@ -68,6 +68,17 @@ def test_random_labels_are_never_suspected(classes: int) -> None:
         check_not_shifted(labels + 1, draw.integers(0, classes, 64), labels + 1, classes + 2)
 
 
+def test_eight_classes_are_enough_and_seven_are_not() -> None:
+    labels = np.arange(1, 21)
+    for known, suspected in ((7, False), (8, True)):
+        seen = np.where(np.arange(20) < known, labels - 1, 999)
+        if suspected:
+            with pytest.raises(ImageError, match=f"predicts {known} as label - 1 and 0 as label"):
+                check_not_shifted(labels, seen, labels, 1000)
+        else:
+            check_not_shifted(labels, seen, labels, 1000)
+
+
 def test_one_class_that_is_taken_for_its_neighbour_is_not_suspected() -> None:
     tiger_cat, tabby = 282, 281
     check_not_shifted([tiger_cat] * 64, [tabby] * 60 + [tiger_cat] * 4, [tiger_cat] * 64, 1000)

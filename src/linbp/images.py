@@ -23,6 +23,7 @@ from linbp.errors import ImageError, StoreError
 __all__ = [
     "EXTENSIONS",
     "Pixels",
+    "check_place",
     "distances",
     "is_turned",
     "pixel_sha256",
@@ -132,6 +133,19 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
         raise store_error(path, error) from error
 
 
+def check_place(path: str | os.PathLike[str]) -> None:
+    """Refuse a file that could not be written, before the work whose result it is for.
+
+    Raises:
+        StoreError: it is a folder, or its folder does not exist.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise StoreError(f"{path} is a folder.", "Give the name of a file in it.")
+    if not path.parent.is_dir():
+        raise store_error(path, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
+
+
 def write_file(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file that a user named: through links, and straight into what is no file, such as a pipe or a device.
 
@@ -139,8 +153,7 @@ def write_file(path: str | os.PathLike[str], content: bytes) -> None:
         StoreError: it is a folder, the disk is full, or it cannot be written.
     """
     path = Path(path)
-    if path.is_dir():
-        raise StoreError(f"{path} is a folder.", "Give the name of a file in it.")
+    check_place(path)
     place = Path(os.path.realpath(path))
     if place.is_file() or not place.exists():
         write_atomically(place, content)
@@ -154,18 +167,19 @@ def write_file(path: str | os.PathLike[str], content: bytes) -> None:
 
 def store_error(path: str | os.PathLike[str], error: OSError) -> StoreError:
     """What to tell when the operating system refuses to write `path`."""
+    kept = "images that linbp craft finished are kept."
     hints = {
-        errno.ENOSPC: "Free some space and run the same command again: finished images are kept.",
-        errno.EDQUOT: "The quota is used up: free some space and run the same command again; finished images are kept.",
-        errno.EFBIG: "The limit on file sizes is too small (see ulimit -f); finished images are kept.",
+        errno.ENOSPC: f"Free some space and run the same command again; {kept}",
+        errno.EDQUOT: f"The quota is used up: free some space and run the same command again; {kept}",
+        errno.EFBIG: f"The limit on file sizes is too small (see ulimit -f); {kept}",
         errno.EACCES: "Choose another folder, or change its permissions.",
         errno.EPERM: "Choose another folder, or change its permissions.",
         errno.EROFS: "The file system is read-only: choose another folder.",
-        errno.ENOENT: "No folder can be made there: choose another one.",
+        errno.ENOENT: "Its folder does not exist, or none can be made there: choose another one.",
         errno.ENOTDIR: "A part of the path is a file: choose another folder.",
         errno.EEXIST: "There is a file of that name: choose another folder.",
     }
-    hint = hints.get(error.errno or 0, "Check the disk, then run the same command again: finished images are kept.")
+    hint = hints.get(error.errno or 0, f"Check the disk, then run the same command again; {kept}")
     return StoreError(f"{path} cannot be written: {error.strerror or error}.", hint)
 
 

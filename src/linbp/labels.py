@@ -15,7 +15,7 @@ __all__ = ["LOOKED_AT", "Shift", "check_labels", "check_not_shifted", "shift_of"
 LOOKED_AT = 64
 """How many images the surrogate is asked about before labels are trusted."""
 
-SUSPICION = 1e-3
+SUSPICION = 5e-3
 """Probability, under a fair coin, below which the classes' votes are taken for a shifted list."""
 
 
@@ -59,7 +59,7 @@ def check_not_shifted(
     Each class that is among `labels` has one vote: "shifted" if more of its images are predicted as the label's
     neighbour than as the label, "right" the other way round, none if equal. The list is suspected if all its labels,
     shifted, are still classes of the network, and if so many votes for "shifted" had, with a fair coin for each vote, a
-    probability below 0.001 (ten votes to none; more with votes against). Classes vote instead of images because
+    probability below 0.005 (eight votes to none; more with votes against). Classes vote instead of images because
     neighbours such as tabby and tiger cat are confused one way only. Random labels hardly ever meet either prediction,
     so they give next to no votes.
 

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import threading
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -299,9 +300,9 @@ def test_labels_counted_from_one_are_suspected(linbp: Run) -> None:
     command = changed(surrogate="file:networks.py:knowing", data="list.csv", recipe="ifgsm")
     two_lines(linbp(*command), "count from 1", "--first-label 1", "--trust-labels")
     assert linbp(*command, "--first-label", "1").status == 0
-    assert (
-        linbp(*changed(surrogate="file:networks.py:knowing", data="list.csv", out="two"), "--trust-labels").status == 0
-    )
+    trusted = changed(surrogate="file:networks.py:knowing", data="list.csv", recipe="ifgsm", out="two")
+    assert "knows none of the images" in linbp(*trusted, "--trust-labels").out
+    two_lines(linbp(*trusted, "--first-label", "1"), "other settings: the images, their labels or targets.")
 
 
 def test_a_changed_setting_is_named(linbp: Run) -> None:
@@ -316,10 +317,10 @@ def test_bad_input_of_evaluate_gives_two_lines(linbp: Run) -> None:
     two_lines(linbp("evaluate", "out", "--victim", "file:networks.py:small"), "3 classes", "'i3'")
     two_lines(linbp("evaluate", "out", "--victim", "file:networks.py:nan"), "NaN")
     two_lines(linbp("evaluate", "out", "--victim", "gone.onnx"), "gone.onnx")
-    answer = linbp("evaluate", "out", "--victim", "file:networks.py:net", "--csv", "gone/x.csv")
-    assert answer.status == 2
-    assert "gone/x.csv" in answer.err
-    assert "tiny0" in answer.out  # what was counted is shown all the same
+    for place, words in (("gone/x.csv", "folder does not exist"), ("out", "is a folder")):
+        answer = linbp("evaluate", "out", "--victim", "file:networks.py:net", "--csv", place)
+        two_lines(answer, place, words)
+        assert not answer.out  # said before any victim was asked
     pixels = read_image("out/i1.png")
     write_png("out/i1.png", 255 - pixels)
     two_lines(linbp("evaluate", "out", "--victim", "file:networks.py:net"), "i1.png", "recorded")
@@ -359,10 +360,13 @@ def test_victims_that_were_asked_are_not_lost_when_a_later_one_fails(
         return ask(victim, *arguments)
 
     monkeypatch.setattr(folder, "_ask", interrupted)
-    answer = linbp(*command)
+    answer = linbp(*command, "--csv", "some.csv")
     assert answer.status == 130
     assert "1 of 4 victims were asked" in answer.err
+    assert "another file than some.csv" in answer.err  # the same one would lose the lines of the first
     assert "tiny0" in answer.out
+    monkeypatch.setattr(folder, "_ask", lambda victim, *arguments: interrupted(Namespace(name="tiny1")))
+    assert "No victim had answered yet" in linbp(*command).err
 
 
 def test_other_bad_input_gives_two_lines(linbp: Run) -> None:
@@ -442,7 +446,7 @@ def test_a_full_disk_gives_two_lines_and_loses_nothing(linbp: Run, monkeypatch: 
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", full)
-        two_lines(linbp(*CRAFT), "No space left on device", "finished images are kept")
+        two_lines(linbp(*CRAFT), "No space left on device", "craft finished are kept")
     assert "2 made now, 4 kept" in linbp(*CRAFT).out
 
 

@@ -185,6 +185,12 @@ def test_a_gradient_that_is_not_finite() -> None:
         surrogate.gradient(torch.rand(2, 3, 6, 6), [0, 1])
 
 
+def test_a_name_is_no_network() -> None:
+    with pytest.raises(ModelError, match="'demo:squeezenet1_1' is a name") as caught:
+        Surrogate("demo:squeezenet1_1")  # type: ignore[arg-type]
+    assert "load_model" in caught.value.hint
+
+
 def test_a_model_without_gradients() -> None:
     class Remote:
         name, differentiable = "remote", False

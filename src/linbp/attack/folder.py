@@ -256,7 +256,10 @@ def _agreed_manifest(
             "notes": [*choice_notes(choice), *surrogate.notes, *turned_note(read.records)],
             "runs": [],
         }
-    changed = differences(manifest["settings"], wanted)
+    changed = [
+        "the images, their labels or targets" if line.startswith("images_sha256:") else line
+        for line in differences(manifest["settings"], wanted)
+    ]
     if changed:
         raise StoreError(
             f"{store.path} was begun with other settings: {'; '.join(changed)}.",

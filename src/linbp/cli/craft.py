@@ -261,6 +261,11 @@ def _print(report: FolderReport) -> None:
             else f", and takes {hit} twins for their target ({interval(rate(hit, facts['images']))})."
         )
     )
+    if not right:
+        console.print(
+            "Note: a network that knows none of the images is no judge of an attack. Are the labels right (a list that "
+            "counts from 1 needs --first-label 1), and are they classes of this network?"
+        )
     console.print(f"Largest change {facts['linf_max']} levels, mean L2 {facts['l2_mean']:.3f}.")
     if facts["unchanged"]:
         console.print(

@@ -74,7 +74,10 @@ def evaluate(
       linbp evaluate twins --victim file:my_network.py:build --json > result.json
     """
     from linbp.evaluation import evaluate_folder
+    from linbp.images import check_place
 
+    if csv is not None:
+        check_place(csv)  # what is quickly checked comes before what takes time
     finished: list[FolderEvaluation] = []
     try:
         with progress_bars(json) as tell:
@@ -94,8 +97,11 @@ def evaluate(
                 on_victim=finished.append,
             )
     except KeyboardInterrupt:
+        if not finished:
+            raise Interrupted("No victim had answered yet; run the same command again.") from None
         asked = f"{len(finished)} of {len(victims)} victims were asked"
-        raise Interrupted(f"{asked}; ask for the others with the same command and their names only.") from None
+        file = "" if csv is None else f", and into another file than {csv}"
+        raise Interrupted(f"{asked}; ask for the others with the same command and their names only{file}.") from None
     finally:
         if finished:  # also when a later victim failed
             _show(finished[-1], csv, json)

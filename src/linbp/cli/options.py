@@ -30,7 +30,8 @@ Threads = Annotated[
 
 def command_line() -> str:
     """What the user typed, for the records."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    name = Path(sys.argv[0]).name
+    return shlex.join(["linbp" if name == "__main__.py" else name, *sys.argv[1:]])  # python -m linbp.cli
 
 
 def load_surrogate(name: str) -> Model:

@@ -124,9 +124,12 @@ def check_victim_not_shifted(name: str, labels: Sequence[int], predictions: Sequ
     """
     shift = shift_of(labels, predictions, classes)
     if shift is not None:
+        from_1 = (
+            "If the labels count from 1: craft again with --first-label 1 (first_label=1) into a new folder. Else give"
+        )
         raise ModelError(
-            f"The classes of {name} seem to be shifted: of {len(labels)} clean images it predicts {shift.beside} as "
-            f"label {'-' if shift.by < 0 else '+'} 1 and {shift.equal} as label.",
-            "Give a network whose classes are numbered like the labels, from 0, without one for the background; if its "
-            "predictions are only bad, --trust-labels (trust_labels=True).",
+            f"The classes of {name} and the labels seem to be shifted: of {len(labels)} clean images it predicts "
+            f"{shift.beside} as label {'-' if shift.by < 0 else '+'} 1 and {shift.equal} as label.",
+            f"{from_1 if shift.by < 0 else 'Give'} a network whose classes are numbered like the labels, from 0, "
+            "without one for the background; if its predictions are only bad, --trust-labels (trust_labels=True).",
         )

@@ -68,6 +68,8 @@ class Surrogate:
         memory_format: MemoryFormat | Literal["auto"] = "auto",
         cache: bool = True,
     ) -> None:
+        if isinstance(model, str):
+            raise ModelError(f"{model!r} is a name, not a network.", "linbp.load_model(name) gives the network.")
         if not getattr(model, "differentiable", False):
             raise ModelError(
                 f"{getattr(model, 'name', model)} gives no gradients, so it cannot be a surrogate.",

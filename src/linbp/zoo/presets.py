@@ -26,19 +26,19 @@ _LONG: dict[str, Any] = {"cutmix": 0.5, "average": 4.0}
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "cpu": {
-        "vgg19_bn": {"width": 0.25, "epochs": 60},
+        "vgg19_bn": {"width": 0.3125, "epochs": 40, "label_smoothing": 0.0},  # docs/zoo.md says why
         "resnet18": {"width": 0.25, "epochs": 24},
         "wrn16_8": {"width": 0.1875, "epochs": 20},
         "mobilenet_v2": {"width": 0.5, "epochs": 18},
         "plain": {"width": 0.5, "epochs": 20},
         "cct2_3x2": {"width": 1.0, "epochs": 20, **_ATTENTION},
-        "preact_resnet18": {"width": 0.125, "epochs": 30},
+        "preact_resnet18": {"width": 0.09375, "epochs": 30},
         "resnet50": {"width": 0.125, "epochs": 20},
-        "convmixer256_8": {"width": 0.5, "epochs": 12, **_ATTENTION, "learning_rate": 5e-3},
+        "convmixer256_8": {"width": 0.4375, "epochs": 12, **_ATTENTION, "learning_rate": 5e-3},
         "densenet_bc40_12": {"width": 1.0, "epochs": 9},
         "pyramidnet110_a84": {"width": 0.25, "epochs": 10},
-        "resnext29_8x64d": {"width": 0.125, "epochs": 8},
-        "mixer": {"width": 0.25, "epochs": 16, **_ATTENTION},
+        "resnext29_8x64d": {"width": 0.0625, "epochs": 8},
+        "mixer": {"width": 0.125, "epochs": 16, **_ATTENTION},
     },
     "gpu": {
         "vgg19_bn": {"epochs": 80},
