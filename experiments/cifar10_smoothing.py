@@ -1,8 +1,8 @@
 """Whether I-FGSM fails on a network itself, as where label smoothing made its loss flat around correct images.
 
 Attacks each network on test images that it and the victims get right, and counts whom the twins fool: the network
-itself and the victims. A network that its own gradient does not fool is no fair surrogate for a comparison: whatever changes the
-gradient then seems to transfer better.
+itself and the victims. A network that its own gradient does not fool is no fair surrogate for a comparison: whatever
+changes the gradient then seems to transfer better.
 
     python experiments/cifar10_smoothing.py --data cifar10 --surrogate demo:cifar10/vgg19_bn \\
         --surrogate cifar10:zoo-smooth/vgg19_bn/vgg19_bn.safetensors
@@ -55,7 +55,7 @@ def main() -> None:
         for text in options.recipe or RECIPES:
             eps = float(Fraction(options.eps))
             twins = linbp.craft(model, images, labels, linbp.Recipe.parse(text), eps=eps, steps=options.steps)
-            levels, cells = (255 * twins).round().to(torch.uint8).numpy(), []
+            levels, cells = np.round(255 * twins), []  # on the grid already
             for asked in (model, *(victim for victim in victims.values() if victim.name != model.name)):
                 found = rate(int((answers(asked, levels) != labels).sum()), len(labels))
                 cells.append(f"{found.value:.1%} [{found.low:.1%}, {found.high:.1%}]")

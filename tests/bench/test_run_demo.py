@@ -91,7 +91,7 @@ def test_the_demonstration_on_cifar10(tmp_path: Path) -> None:
     manifest = json.loads((line.folder / "manifest.json").read_text())
     assert "features.23" in json.dumps(manifest)
     assert [evaluation.name for evaluation in line.victims] == list(CIFAR10.victims)
-    assert (result.eps, result.steps, result.images) == ("8/255", 2, 2)
+    assert (result.eps, result.steps, result.images) == ("4/255", 2, 2)
     clean = sorted((tmp_path / "demo" / "clean").glob("*.png"))
     assert [path.stem for path in clean] == ["cifar10_00_3", "cifar10_01_8"]
     for path in clean:

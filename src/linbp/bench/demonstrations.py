@@ -77,7 +77,7 @@ CIFAR10 = Demonstration(
         "demo:cifar10/plain": "plain chain",
     },
     recipes=_recipes("default"),
-    levels=8,
+    levels=4,
     steps=100,
     images=cifar10_images,
 )
