@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import linbp.cli
 from linbp.images import write_png
 
 COUNT = 12
@@ -153,3 +154,16 @@ def test_help_does_not_wait_for_torch() -> None:
     script = "import sys, linbp.cli.app; print([name for name in ('torch', 'timm', 'scipy') if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_ctrl_c_while_the_command_line_loads(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("linbp.cli.app.main", interrupted)
+    with pytest.raises(SystemExit) as left:
+        linbp.cli.main()
+    assert left.value.code == 130
+    assert capsys.readouterr().err == "Interrupted: nothing was begun.\n"

@@ -168,7 +168,8 @@ class _Gradients:
             bad = [image_id for image_id, fine in zip(draws.ids, finite, strict=True) if not fine]
             names = " and ".join(surrogate.model.name for surrogate in self.stage.surrogates)
             raise ModelError(
-                f"{names} has a gradient that is NaN or infinite at image {', '.join(bad[:3])}.",
+                f"{names} has a gradient that is NaN or infinite at {len(bad)} of {len(finite)} images: "
+                f"{', '.join(bad[:3])}{', ...' if len(bad) > 3 else ''}.",
                 "Check its weights and its input range, or leave the image out.",
             )
 

@@ -1,5 +1,5 @@
 """`python -m linbp.cli`: the command line without an installed script."""
 
-from linbp.cli.app import main
+from linbp.cli import main
 
 main()
