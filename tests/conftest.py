@@ -56,7 +56,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that need the shared folder as skipped, with the reason, where it is missing."""
     if SHARED.is_dir():
         return
-    missing = pytest.mark.skip(reason="the shared photographs and networks are not beside the repository")
+    missing = pytest.mark.skip(
+        reason="needs photographs and networks that may not be shipped, in ../shared; docs/results.md has their figures"
+    )
     for item in items:
         if "shared" in getattr(item, "fixturenames", ()):
             item.add_marker(missing)

@@ -76,7 +76,7 @@ class Bottleneck(nn.Module):
 
 
 @pytest.mark.parametrize(("middle", "stride", "used"), [(4, 1, True), (8, 1, False), (16, 1, False), (4, 2, False)])
-def test_is_used_in_bottlenecks(middle: int, stride: int, used: bool) -> None:
+def test_is_used_in_bottlenecks(middle: int, stride: int, used: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         module = Bottleneck(middle, stride)
@@ -85,3 +85,14 @@ def test_is_used_in_bottlenecks(middle: int, stride: int, used: bool) -> None:
     found = [child for child in branch.network.modules() if isinstance(child, Entry)]
     assert len(found) == used
     assert (branch.entry in found) == used
+    ends: list[bool] = []
+    compute = Entry.gradient
+
+    def seen(entry: Entry, gradient: torch.Tensor) -> torch.Tensor | None:
+        passed = compute(entry, gradient)
+        ends.append(passed is None)
+        return passed
+
+    monkeypatch.setattr(Entry, "gradient", seen)
+    surrogate.gradient(draw(2, 3, 8, 8).abs().clamp(max=1).float(), [0, 1])
+    assert ends == ([False, True] if used else [])  # the rule's walk to the fork, the ordinary one only so far
