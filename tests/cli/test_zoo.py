@@ -21,6 +21,7 @@ import torch
 from torchvision.datasets import CIFAR10
 
 from linbp.cli.app import main
+from linbp.zoo import PRESETS
 
 SMALL = ("--width", "0.1", "--epochs", "2", "--batch-size", "20", "--learning-rate", "0.4")
 
@@ -81,7 +82,8 @@ def error(answer: Answer) -> tuple[str, str]:
 def test_the_list(linbp: Run) -> None:
     shown = linbp("zoo", "list")
     assert shown.status == 0
-    for words in ("vgg19_bn", "20,040,522", "Wide ResNet 28-10", "width 0.25, 60 epochs"):
+    own = PRESETS["cpu"]["vgg19_bn"]
+    for words in ("20,040,522", "Wide ResNet 28-10", f"width {own['width']:g}, {own['epochs']} epochs"):
         assert words in " ".join(shown.out.split())
     found = json.loads(linbp("zoo", "list", "--json").out)
     networks = {entry["name"]: entry for entry in found["architectures"]}
@@ -184,7 +186,7 @@ def test_a_download_that_fails(linbp: Run, data: str, monkeypatch: pytest.Monkey
 def test_other_settings_and_other_checkpoints(linbp: Run, data: str) -> None:
     assert linbp("zoo", "train", "plain", "resnet18", "--data", data, "--out", "zoo", *SMALL).status == 0
     message, hint = error(linbp("zoo", "train", "plain", "--data", data, "--out", "zoo", *SMALL, "--seed", "1"))
-    assert message == "zoo/plain holds a training with other settings: seed: 0 -> 1."
+    assert message == "zoo/plain was begun with other settings: seed: 0 -> 1."
     assert "--out" in hint
     torch.save({"format": "zoo 1", "settings": {"architecture": "vgg19_bn"}}, "zoo/resnet18/checkpoint.pt")
     message, _ = error(linbp("zoo", "train", "resnet18", "--data", data, "--out", "zoo", *SMALL))

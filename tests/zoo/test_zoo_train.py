@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from linbp import Model
+from linbp import Model, begun
 from linbp.errors import ImageError, ModelError, StoreError
 from linbp.models import load_model
 from linbp.models.cifar10 import build, trained
@@ -143,18 +143,16 @@ def test_an_end_while_results_are_written(
     """The process ends before each of the files that a training writes, one after the other."""
     chosen = settings(epochs=1, optimizer=optimizer, learning_rate=0.01, cutmix=0.5, precision="mixed")
     wanted = contents(train(data, chosen, tmp_path / "whole"))
-    from linbp.zoo.store import RunFolder
+    write, written = begun.write_atomically, []
 
-    write, written = RunFolder.write, []
-
-    def write_until(self: RunFolder, path: Path, content: bytes) -> None:
+    def write_until(path: Path, content: bytes) -> None:
         if path.name not in written:
             written.append(path.name)
             (path.parent / f".{path.name}.1.tmp").write_bytes(content[:10])  # as a kill in the middle leaves it
             raise Killed
-        write(self, path, content)
+        write(path, content)
 
-    monkeypatch.setattr(RunFolder, "write", write_until)
+    monkeypatch.setattr(begun, "write_atomically", write_until)
     for _ in range(5):
         with pytest.raises(Killed):
             train(data, chosen, tmp_path / "plain", checkpoint_minutes=0)
@@ -190,7 +188,7 @@ def test_other_settings_are_refused(
         train(data, settings(), tmp_path / "begun", checkpoint_minutes=0, progress=killed_after(3))
     kept = (tmp_path / "begun" / "checkpoint.pt").read_bytes()
     for folder in (tmp_path / "begun", whole.weights.parent):
-        with pytest.raises(StoreError, match="holds a training with other settings") as caught:
+        with pytest.raises(StoreError, match="was begun with other settings") as caught:
             train(data, settings(**changes), folder)
         assert words in caught.value.message
     assert (tmp_path / "begun" / "checkpoint.pt").read_bytes() == kept

@@ -22,9 +22,10 @@ from linbp.attack.pool import Pool
 from linbp.attack.prepare import Prepared, prepare
 from linbp.attack.recipe import Recipe
 from linbp.attack.settle import settle
-from linbp.attack.store import TwinFolder, differences
+from linbp.attack.store import TwinFolder
 from linbp.attack.targets import TargetRule
-from linbp.errors import ImageError, StoreError
+from linbp.begun import refuse_other_settings
+from linbp.errors import ImageError
 from linbp.graph import Surrogate
 from linbp.image_list import ImageRecord, list_sha256
 from linbp.images import Pixels, pixel_sha256, size_batches, to_unit
@@ -256,15 +257,7 @@ def _agreed_manifest(
             "notes": [*choice_notes(choice), *surrogate.notes, *turned_note(read.records)],
             "runs": [],
         }
-    changed = [
-        "the images, their labels or targets" if line.startswith("images_sha256:") else line
-        for line in differences(manifest["settings"], wanted)
-    ]
-    if changed:
-        raise StoreError(
-            f"{store.path} was begun with other settings: {'; '.join(changed)}.",
-            "Choose a new folder (--out), or go back to the settings of this one.",
-        )
+    refuse_other_settings(store.path, manifest["settings"], wanted)
     return manifest
 
 

@@ -13,7 +13,7 @@ from linbp.errors import ImageError, StoreError
 from linbp.folder_lock import LOCK, locked
 from linbp.images import Pixels, pixel_sha256, read_image, store_error, write_atomically, write_png
 
-__all__ = ["MANIFEST", "RECORDS", "TwinFolder", "differences"]
+__all__ = ["MANIFEST", "RECORDS", "TwinFolder"]
 
 MANIFEST = "manifest.json"
 RECORDS = "records.jsonl"
@@ -165,35 +165,3 @@ class TwinFolder:
 
 def _line(record: Mapping[str, Any]) -> bytes:
     return (json.dumps(record, ensure_ascii=False) + "\n").encode()
-
-
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Which settings differ, each as `name: old -> new`, nested ones with dots, those in lists with their number.
-
-    >>> differences({"eps": 0.03, "model": {"name": "a"}}, {"eps": 0.05, "model": {"name": "a"}})
-    ['eps: 0.03 -> 0.05']
-    """
-    found = []
-    for name in dict.fromkeys([*old, *new]):
-        before, after = (_numbered(value) for value in (old.get(name), new.get(name)))
-        if isinstance(before, Mapping) and isinstance(after, Mapping):
-            found += differences(before, after, f"{prefix}{name}.")
-        elif before != after:
-            found.append(f"{prefix}{name}: {_short(before)} -> {_short(after)}")
-    return found
-
-
-def _numbered(value: Any) -> Any:
-    """A list of nested settings, such as the members of an ensemble, as a mapping from their number, from 1."""
-    nested = isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value)
-    return {str(number): item for number, item in enumerate(value, 1)} if nested else value
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, Mapping) and "name" in value:
-        return str(value["name"])
-    if isinstance(value, Mapping) and value and all(isinstance(item, Mapping) for item in value.values()):
-        return " and ".join(_short(item) for item in value.values())
-    text = value if isinstance(value, str) else json.dumps(value)
-    # Hashes are told apart by their first digits.
-    return f"{text[:12]}..." if len(text) == 64 and text.isalnum() else text

@@ -10,12 +10,13 @@ from typing import Any
 
 import torch
 
+from linbp.begun import refuse_other_settings
 from linbp.errors import ModelError, StoreError
 from linbp.folder_lock import locked
 from linbp.graph import Position
 from linbp.image_list import ImageRecord
 from linbp.linearize.samples import Files, split
-from linbp.linearize.store import MODEL, JobFolder, differences
+from linbp.linearize.store import MODEL, JobFolder
 from linbp.linearize.tuning import Tuning
 from linbp.linearize.work import Progress, Work
 from linbp.models import Model, weights_sha256
@@ -215,12 +216,7 @@ def _agreed(
             "runs": [],
             "finished": False,
         }
-    changed = differences(manifest["settings"], settings)
-    if changed:
-        raise StoreError(
-            f"{store.path} was begun with other settings: {'; '.join(changed)}.",
-            "Choose a new folder (--out), or go back to the settings of this one.",
-        )
+    refuse_other_settings(store.path, manifest["settings"], settings)
     return manifest
 
 

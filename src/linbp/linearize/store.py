@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import json
 import os
@@ -12,12 +11,13 @@ from typing import Any
 
 import torch
 
+from linbp.begun import write_between_checkpoints
 from linbp.errors import StoreError
-from linbp.images import store_error, write_atomically
+from linbp.images import store_error
 from linbp.models import Model
 from linbp.models.checkpoint import file_sha256
 
-__all__ = ["MODEL", "JobFolder", "differences"]
+__all__ = ["MODEL", "JobFolder"]
 
 MANIFEST, CHECKPOINT, MODEL, SIDECAR = "manifest.json", "checkpoint.pt", "model.pt2", "model.json"
 LAYOUT = "linearize 1"
@@ -85,7 +85,7 @@ class JobFolder:
             StoreError: the disk is full, or the folder cannot be written.
         """
         text = json.dumps({"format": LAYOUT, **manifest}, indent=2, ensure_ascii=False, allow_nan=False)
-        self._write(MANIFEST, (text + "\n").encode())
+        write_between_checkpoints(self.path / MANIFEST, (text + "\n").encode())
 
     def read_checkpoint(self) -> dict[str, Any] | None:
         """The last checkpoint, on the CPU; None if there is none.
@@ -112,7 +112,7 @@ class JobFolder:
         Raises:
             StoreError: the disk is full, or the folder cannot be written; the one before is still there.
         """
-        self._write(CHECKPOINT, _written(torch.save, dict(state)))
+        write_between_checkpoints(self.path / CHECKPOINT, _written(torch.save, dict(state)))
 
     def drop_checkpoint(self) -> None:
         """A finished job needs it no more."""
@@ -132,29 +132,17 @@ class JobFolder:
         }
         if model.class_names:
             facts["classes"] = list(model.class_names)
-        self._write(SIDECAR, (json.dumps(facts, indent=2, ensure_ascii=False) + "\n").encode())
+        write_between_checkpoints(
+            self.path / SIDECAR, (json.dumps(facts, indent=2, ensure_ascii=False) + "\n").encode()
+        )
         assert model.program is not None
-        self._write(MODEL, _written(torch.export.save, model.program))
+        write_between_checkpoints(self.path / MODEL, _written(torch.export.save, model.program))
         return self.model_sha256() or ""
 
     def model_sha256(self) -> str | None:
         """SHA-256 of the program's file; None if there is none."""
         path = self.path / MODEL
         return file_sha256(path) if path.is_file() else None
-
-    def _write(self, name: str, content: bytes) -> None:
-        try:
-            write_atomically(self.path / name, content)
-        except StoreError as error:
-            cause = error.__cause__
-            if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                room = len(content) / 2**20
-                raise StoreError(
-                    error.message,
-                    f"It needs {room:.1f} MiB. Free some space and run the same command again: it goes on from the "
-                    "last checkpoint.",
-                ) from error
-            raise
 
 
 def _written(save: Callable[[Any, io.BytesIO], None], thing: Any) -> bytes:
@@ -173,16 +161,3 @@ def _written(save: Callable[[Any, io.BytesIO], None], thing: Any) -> bytes:
             cause = cause.__cause__ or cause.__context__
         raise
     return buffer.getvalue()
-
-
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Which settings differ, each as `name: old -> new`, nested ones with dots."""
-    found = []
-    for name in dict.fromkeys([*old, *new]):
-        before, after = old.get(name), new.get(name)
-        if isinstance(before, Mapping) and isinstance(after, Mapping):
-            found += differences(before, after, f"{prefix}{name}.")
-        elif before != after:
-            # Hashes are told apart by their first digits.
-            found.append(f"{prefix}{name}: {json.dumps(before)[:80]} -> {json.dumps(after)[:80]}")
-    return found

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
+from linbp.begun import refuse_other_settings, write_between_checkpoints
 from linbp.errors import ImageError, ModelError, StoreError
 from linbp.folder_lock import locked
 from linbp.models import weights_sha256
@@ -24,7 +25,7 @@ from linbp.zoo.augment import Epoch
 from linbp.zoo.card import make_card, make_page
 from linbp.zoo.data import Cifar10
 from linbp.zoo.settings import Training
-from linbp.zoo.store import RunFolder, differences
+from linbp.zoo.store import RunFolder
 from linbp.zoo.trainer import Trainer, count_right
 
 __all__ = ["Progress", "TrainReport", "train"]
@@ -90,7 +91,7 @@ def train(
         state = store.read_checkpoint()
         for found in (card, state):
             if found is not None:
-                _refuse_other(store.path, found.get("settings") or {}, wanted)
+                refuse_other_settings(store.path, found.get("settings") or {}, wanted)
         if card is not None and store.weights.is_file() and file_sha256(store.weights) == card["file_sha256"]:
             store.drop_checkpoint()
             return TrainReport(weights=store.weights, card=card, resumed_at=None, already_finished=True)
@@ -100,15 +101,6 @@ def train(
         job.run(checkpoint_minutes)
         card = job.finish()
     return TrainReport(weights=store.weights, card=card, resumed_at=resumed, already_finished=False)
-
-
-def _refuse_other(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    changed = differences(old, new)
-    if changed:
-        raise StoreError(
-            f"{folder} holds a training with other settings: {'; '.join(changed)}.",
-            "Choose a new folder (--out), or go back to the settings of this one.",
-        )
 
 
 class _Job:
@@ -210,7 +202,7 @@ class _Job:
             )
         # One entry: safetensors writes several in an order of chance, and the same weights are to be the same file.
         facts = {"linbp": f"{self.settings.architecture}, width {self.settings.width:g}"}
-        self.store.write(self.store.weights, save(shipped, facts))
+        write_between_checkpoints(self.store.weights, save(shipped, facts))
         with untouched_random_state():
             network = build(self.settings.architecture, self.settings.width).eval()
         fill(network, read_checkpoint(self.store.weights), self.store.weights.name)
@@ -233,9 +225,9 @@ class _Job:
                 "weights_sha256": loaded_sha256,
             },
         )
-        self.store.write(self.store.page, make_page(card).encode())
+        write_between_checkpoints(self.store.page, make_page(card).encode())
         # Last: a card says that the training is finished.
-        self.store.write(self.store.card, (json.dumps(card, indent=2, allow_nan=False) + "\n").encode())
+        write_between_checkpoints(self.store.card, (json.dumps(card, indent=2, allow_nan=False) + "\n").encode())
         self.store.drop_checkpoint()
         return card
 

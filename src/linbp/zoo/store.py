@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import json
 import os
@@ -12,10 +11,11 @@ from typing import Any
 
 import torch
 
+from linbp.begun import write_between_checkpoints
 from linbp.errors import StoreError
-from linbp.images import store_error, write_atomically
+from linbp.images import store_error
 
-__all__ = ["RunFolder", "differences"]
+__all__ = ["RunFolder"]
 
 CHECKPOINT, LOG = "checkpoint.pt", "log.jsonl"
 LAYOUT = "zoo 1"
@@ -101,42 +101,13 @@ class RunFolder:
         """
         buffer = io.BytesIO()
         torch.save({"format": LAYOUT, **state}, buffer)
-        self.write(self.path / CHECKPOINT, buffer.getvalue())
+        write_between_checkpoints(self.path / CHECKPOINT, buffer.getvalue())
 
     def write_log(self, history: Sequence[Mapping[str, Any]]) -> None:
         """Replace the log: one JSON object a line, one line an epoch."""
         lines = [json.dumps(entry, allow_nan=False) + "\n" for entry in history]
-        self.write(self.path / LOG, "".join(lines).encode())
+        write_between_checkpoints(self.path / LOG, "".join(lines).encode())
 
     def drop_checkpoint(self) -> None:
         """A finished training needs it no more."""
         (self.path / CHECKPOINT).unlink(missing_ok=True)
-
-    def write(self, path: Path, content: bytes) -> None:
-        """Put a whole file in place.
-
-        Raises:
-            StoreError: the disk is full, or the folder cannot be written; the file before is still there.
-        """
-        try:
-            write_atomically(path, content)
-        except StoreError as error:
-            cause = error.__cause__
-            full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            raise StoreError(
-                error.message,
-                f"It needs {len(content) / 2**20:.1f} MiB. Free some space and run the same command again: it goes on "
-                "from the last checkpoint."
-                if full
-                else "Change the folder's permissions or check the disk, and run the same command again: it goes on "
-                "from the last checkpoint.",
-            ) from error
-
-
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Which settings differ, each as `name: old -> new`."""
-    return [
-        f"{name}: {old.get(name)} -> {new.get(name)}"
-        for name in dict.fromkeys([*old, *new])
-        if old.get(name) != new.get(name)
-    ]
