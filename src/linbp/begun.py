@@ -13,6 +13,12 @@ from linbp.images import write_atomically
 
 __all__ = ["differences", "refuse_other_settings", "write_between_checkpoints"]
 
+_LISTS = {
+    "images_sha256": "the images, their labels or targets",
+    "training_sha256": "the training images or their labels",
+    "validation_sha256": "the validation images or their labels",
+}
+
 
 def refuse_other_settings(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     """Let a job go on only with the settings that its folder was begun with.
@@ -25,10 +31,8 @@ def refuse_other_settings(folder: Path, old: Mapping[str, Any], new: Mapping[str
     Raises:
         StoreError: they differ; the message names each setting that does.
     """
-    changed = [
-        "the images, their labels or targets" if line.startswith("images_sha256:") else line
-        for line in differences(old, new)
-    ]
+    # Nobody can read two hashes of a list of images.
+    changed = [_LISTS.get(line.partition(":")[0], line) for line in differences(old, new)]
     if changed:
         raise StoreError(
             f"{folder} was begun with other settings: {'; '.join(changed)}.",
