@@ -10,9 +10,10 @@ results file is one attack on 250 images.
     python experiments/cifar10.py --data cifar10 --part transfer
     python experiments/cifar10.py --tables                        # writes tables and pictures from what there is
 
-The networks are those that ship with linbp, or with `--zoo DIR` those that `linbp zoo train --all --out DIR` made. For
-the question whether training matters, `DIR/resnet18-short` may hold a ResNet-18 of few epochs (`linbp zoo train
-resnet18 --epochs 5 --out OTHER`, then moved). LinS keeps its networks in `--work`.
+The networks are those that ship with linbp, or with `--zoo DIR` those that `linbp zoo train --all --out DIR` made; the
+first start binds the results file to them, so that networks which come later do not change its images. For the question
+whether training matters, `DIR/resnet18-short` may hold a ResNet-18 of few epochs (`linbp zoo train resnet18 --epochs 5
+--out OTHER`, then moved). LinS keeps its networks in `--work`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from result_lines import add_line, read_lines
 
 import linbp
 from linbp.errors import StoreError
-from linbp.zoo import PRESETS, Cifar10, load_cifar10
+from linbp.zoo import Cifar10, load_cifar10
 
 RESULTS = Path(__file__).parent / "results" / "cifar10.jsonl"
 WORK = Path(__file__).parent.parent / "cifar10-work"
@@ -182,7 +183,7 @@ def main() -> int:
     parser.add_argument("--part", action="append", choices=list(PARTS), help="default: all")
     parser.add_argument("--data", type=Path, default=Path("cifar10"), help="folder of CIFAR-10, as for linbp zoo train")
     parser.add_argument("--zoo", type=Path, help="folder of trained networks; default: those that ship with linbp")
-    parser.add_argument("--preset", choices=list(PRESETS), default="cpu", help="whose networks there must be")
+    parser.add_argument("--network", action="append", help="which networks, the first time; default: all there are")
     parser.add_argument("--work", type=Path, default=WORK, help="folder for the networks of LinS")
     parser.add_argument("--share", type=share_of, default=(1, 1), help="which of how many processes this is: 1/2")
     parser.add_argument("--device", default="cpu", help="where everything runs")
@@ -191,7 +192,9 @@ def main() -> int:
     complete = True
     try:
         if not options.tables:
-            data, models = load_cifar10(options.data), networks(options.zoo, options.preset, options.device)
+            recorded = [line["selection"]["networks"] for line in read_lines(RESULTS) if "selection" in line]
+            wanted = (*recorded[0],) if recorded else tuple(options.network or ())
+            data, models = load_cifar10(options.data), networks(options.zoo, wanted, options.device)
             jobs = [job for name in options.part or PARTS for job in PARTS[name]() if job.surrogate in models]
             complete = run(list(dict.fromkeys(jobs)), options.share, data, models, options)
             if options.share[0] == 1 and "position" in (options.part or PARTS):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from cifar10_jobs import SHORT
+from cifar10_jobs import SOURCE
 from torch.nn import functional
 
 import linbp
@@ -17,7 +18,7 @@ from linbp.image_list import ImageRecord, list_images
 from linbp.images import write_atomically, write_png
 from linbp.linearize import Tuning, linearize_folder
 from linbp.models.cifar10.trained import packaged, read_card
-from linbp.zoo import PRESETS, Cifar10
+from linbp.zoo import Cifar10
 
 COUNT = 1000
 """Test images."""
@@ -25,26 +26,26 @@ PROXY_IMAGES = 24
 TUNING = Tuning(epochs=5, batch_size=128, learning_rate=0.05, label_smoothing=0.1, clip=1.0, augment=("flip", "crop"))
 
 
-def networks(zoo: Path | None, preset: str, device: str) -> dict[str, linbp.Model]:
-    """All networks of a preset by name, and the variant that was trained for a short time where there is one.
+def networks(zoo: Path | None, wanted: Sequence[str], device: str) -> dict[str, linbp.Model]:
+    """The networks of an experiment by name, and its variants of a network where there are any.
 
     Args:
         zoo: a folder of `linbp zoo train --out`; None: those that ship with linbp.
-        preset: which networks there must be.
+        wanted: which there must be; none given: all that there are, the paper's source among them.
         device: where they run.
 
     Raises:
         ModelError: some are missing, or a folder holds another network than it is called after.
     """
     there = packaged() if zoo is None else {path.parent.name: path for path in sorted(zoo.glob("*/*.safetensors"))}
-    wanted = tuple(PRESETS[preset])
-    if missing := [name for name in wanted if name not in there]:
+    names = wanted or tuple(dict.fromkeys((SOURCE, *filter(is_victim, there))))
+    if missing := [name for name in names if name not in there]:
         raise ModelError(
             f"{'The package' if zoo is None else zoo} lacks {', '.join(missing)}.",
-            f"Train them: linbp zoo train {' '.join(missing)} --preset {preset} --data FOLDER --out ZOO.",
+            f"Train them: linbp zoo train {' '.join(missing)} --data FOLDER --out ZOO.",
         )
     found = {}
-    for name in (*wanted, *((SHORT,) if SHORT in there else ())):
+    for name in (*names, *(name for name in there if not is_victim(name))):
         card = read_card(there[name])
         if card["architecture"] != name.partition("-")[0] or card.get("data") != "CIFAR-10":
             raise ModelError(

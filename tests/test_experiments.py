@@ -157,7 +157,7 @@ def test_every_recipe_runs_and_the_results_belong_to_their_networks(
     main, networks, jobs = script("cifar10"), script("cifar10_networks"), script("cifar10_jobs")
     monkeypatch.setattr(main, "RESULTS", tmp_path / "results" / "cifar10.jsonl")
     monkeypatch.setattr(networks, "COUNT", 2)
-    models = networks.networks(zoo, "cpu", "cpu")
+    models = networks.networks(zoo, (), "cpu")
     images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8))
     data = Cifar10(images[:0], torch.zeros(0, dtype=torch.int64), images, torch.arange(6))
     monkeypatch.setattr(networks, "select", select := lambda found, data: made_up(found, data, networks))
@@ -192,16 +192,22 @@ def made_up(models: dict[str, linbp.Model], data: Cifar10, networks: ModuleType)
 
 def test_an_incomplete_zoo_is_refused_and_nothing_written(zoo: Path) -> None:
     networks = script("cifar10_networks")
+    recorded = tuple(networks.networks(zoo, (), "cpu"))
+    assert set(recorded) == set(PRESETS["cpu"])
     (zoo / "mixer" / "mixer.safetensors").unlink()
+    assert set(networks.networks(zoo, (), "cpu")) == set(recorded) - {"mixer"}
     with pytest.raises(ModelError, match="lacks mixer") as caught:
-        networks.networks(zoo, "cpu", "cpu")
+        networks.networks(zoo, recorded, "cpu")
     assert "linbp zoo train mixer" in caught.value.hint
     (zoo / "plain").rename(zoo / "mixer2")
     for end in ("safetensors", "json"):
         (zoo / "mixer" / f"mixer.{end}").write_bytes((zoo / "mixer2" / f"plain.{end}").read_bytes())
     (zoo / "mixer2").rename(zoo / "plain")
     with pytest.raises(LinbpError, match="is plain trained on CIFAR-10"):
-        networks.networks(zoo, "cpu", "cpu")
+        networks.networks(zoo, (), "cpu")
+    (zoo / "vgg19_bn" / "vgg19_bn.safetensors").unlink()
+    with pytest.raises(ModelError, match="lacks vgg19_bn"):
+        networks.networks(zoo, (), "cpu")
 
 
 def test_bad_arguments_give_two_lines(tmp_path: Path) -> None:
