@@ -1,4 +1,4 @@
-"""Whether I-FGSM fails on a network itself, as where label smoothing made its loss flat around correct images.
+"""Whether I-FGSM fails on a network itself, as where its slope around correct images is too small for the budget.
 
 Attacks each network on test images that it and the victims get right, and counts whom the twins fool: the network
 itself and the victims. A network that its own gradient does not fool is no fair surrogate for a comparison: whatever
@@ -11,24 +11,41 @@ changes the gradient then seems to transfer better.
 from __future__ import annotations
 
 import argparse
+import math
 from fractions import Fraction
 
-import numpy as np
 import torch
+from cifar10_networks import asked
 
 import linbp
-from linbp.evaluation import rate
 from linbp.zoo import load_cifar10
 
 VICTIMS = ("demo:cifar10/resnet18", "demo:cifar10/wrn16_8", "demo:cifar10/plain")
-RECIPES = ("ifgsm", "linbp(start=features.23)", "di(scale=8/7) + mi", "linbp(start=features.23) + di(scale=8/7) + mi")
+RECIPES = (
+    "ifgsm",
+    "logit",
+    "linbp(start=features.23)",
+    "di(scale=8/7) + mi",
+    "linbp(start=features.23) + di(scale=8/7) + mi",
+)
 
 
-def answers(model: linbp.Model, images: np.ndarray) -> np.ndarray:
-    """Predicted classes of images of levels 0 to 255."""
-    with torch.no_grad():
-        parts = [model.logits(torch.from_numpy(part).float() / 255).argmax(1) for part in np.array_split(images, 16)]
-    return torch.cat(parts).numpy()
+def reach(model: linbp.Model, images: torch.Tensor, labels: torch.Tensor, eps: float) -> tuple[torch.Tensor, ...]:
+    """Each image's margin, and how many times over the network's gradient says that the budget closes it.
+
+    The margin is the label's logit minus the largest other one, m; the second number is eps |dm/dx|_1 / m. Where it is
+    below 1, the network would keep its answer everywhere in the ball if it were linear.
+    """
+    margins, times = [], []
+    for part, wanted in zip(images.split(100), labels.split(100), strict=True):
+        x = (part.float() / 255).requires_grad_()
+        logits = model(x)
+        own = logits.gather(1, wanted[:, None])[:, 0]
+        margin = own - logits.scatter(1, wanted[:, None], -torch.inf).amax(1)
+        (gradient,) = torch.autograd.grad(margin.sum(), x)
+        margins.append(margin.detach())
+        times.append(eps * gradient.flatten(1).abs().sum(1) / margin.detach())
+    return torch.cat(margins), torch.cat(times)
 
 
 def main() -> None:
@@ -44,22 +61,28 @@ def main() -> None:
     data = load_cifar10(options.data)
     surrogates = {name: linbp.load_model(name) for name in options.surrogate}
     victims = {name: linbp.load_model(name) for name in VICTIMS}
-    images = data.test_images[: 3 * options.images].permute(0, 3, 1, 2).contiguous().numpy()
-    labels = data.test_labels[: 3 * options.images].numpy()
-    right = np.all([answers(model, images) == labels for model in (*surrogates.values(), *victims.values())], axis=0)
-    rows = np.flatnonzero(right)[: options.images]
+    images = data.test_images[: 3 * options.images].permute(0, 3, 1, 2).contiguous()
+    labels = data.test_labels[: 3 * options.images]
+    classes = [asked(model, images, labels)[0] for model in (*surrogates.values(), *victims.values())]
+    rows = (torch.tensor(classes) == labels).all(0).nonzero().flatten()[: options.images]
     images, labels = images[rows], labels[rows]
+    notes: list[str] = []
     print(f"{len(rows)} test images right on every network here, eps {options.eps}, {options.steps} steps of 1/255\n")
     print(f"| surrogate | recipe | itself | {' | '.join(VICTIMS)} |\n|---|---|---:|{'---:|' * len(VICTIMS)}")
     for name, model in surrogates.items():
+        margins, times = reach(model, images, labels, math.floor(255 * Fraction(options.eps)) / 255)
+        quartiles = [torch.quantile(values, torch.tensor([0.25, 0.5, 0.75])).tolist() for values in (margins, times)]
+        margin, closed = (" / ".join(f"{value:.2f}" for value in values) for values in quartiles)
+        notes.append(f"{name}: quartiles of the margin {margin}; of eps |dm/dx|_1 / m {closed}; ")
+        notes[-1] += f"below 1 on {float((times < 1).float().mean()):.1%} of the images"
         for text in options.recipe or RECIPES:
             eps = float(Fraction(options.eps))
             twins = linbp.craft(model, images, labels, linbp.Recipe.parse(text), eps=eps, steps=options.steps)
-            levels, cells = np.round(255 * twins), []  # on the grid already
-            for asked in (model, *(victim for victim in victims.values() if victim.name != model.name)):
-                found = rate(int((answers(asked, levels) != labels).sum()), len(labels))
-                cells.append(f"{found.value:.1%} [{found.low:.1%}, {found.high:.1%}]")
+            others = [victim for victim in victims.values() if victim.name != model.name]
+            found = [linbp.evaluate(one, images, twins, labels).statistics.success for one in (model, *others)]
+            cells = [f"{share.value:.1%} [{share.low:.1%}, {share.high:.1%}]" for share in found]
             print(f"| {name} | {text} | {' | '.join(cells)} |", flush=True)
+    print("\n" + "\n".join(notes))
 
 
 if __name__ == "__main__":
