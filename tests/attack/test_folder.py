@@ -394,3 +394,23 @@ def test_progress_counts_every_image_and_step(model: Model, images: tuple[ImageR
         assert done == sorted(done), stage
         assert steps[-1][0] == steps[-1][1], stage
     assert seen["crafting"][-1] == (4 * COUNT, 4 * COUNT)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"recipe": "ifgsm", "steps": 3}, "3 steps of 1/255 lead at most 3/255 away from a clean image"),
+        ({"recipe": "ifgsm", "steps": 1}, "1 step of 1/255 lead"),
+        ({"recipe": "mi >> ila(at='1', steps=5)", "steps": 9}, "5 steps of 1/255 lead"),
+        ({"recipe": "ifgsm", "steps": 6}, None),
+        ({"recipe": "ifgsm", "steps": 3, "step_size": "2/255"}, None),
+        ({"recipe": "pgd", "steps": 3}, None),
+        ({"recipe": "fgsm", "steps": None}, None),
+        ({"recipe": "ifgsm", "steps": 3, "norm": "l2"}, None),
+    ],
+)
+def test_steps_that_cannot_use_up_the_radius_are_noted(
+    model: Model, images: tuple[ImageRecord, ...], tmp_path: Path, changes: dict[str, Any], words: str | None
+) -> None:
+    notes = " ".join(run(model, images, tmp_path / "out", **changes).manifest["notes"])
+    assert (words in notes) if words else "radius" not in notes

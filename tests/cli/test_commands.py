@@ -221,7 +221,15 @@ def test_show_tells_formula_and_defaults(linbp: Run) -> None:
         assert words in text
 
 
-@pytest.mark.parametrize("command", ["inspect", "craft", "evaluate", "list", "show", "demo"])
+def test_show_of_a_sum_names_its_parts(linbp: Run) -> None:
+    two_lines(
+        linbp("show", "linbp(start=layer3.1) + di >> ila(at=x)"),
+        "of several parts",
+        "linbp show linbp, linbp show di, linbp show ila.",
+    )
+
+
+@pytest.mark.parametrize("command", ["inspect", "craft", "evaluate", "list", "show", "demo", "zoo"])
 def test_every_help_teaches_by_example(linbp: Run, command: str) -> None:
     answer = linbp(command, "--help")
     assert answer.status == 0

@@ -143,7 +143,7 @@ def test_all_means_all_of_the_preset(linbp: Run, data: str, monkeypatch: pytest.
         (("plain", "--all"), "Names and --all were both given.", "linbp zoo list"),
         (("plan",), "There is no CIFAR-10 architecture 'plan'.", "Did you mean 'plain'?"),
         (("wrn28_10",), "wrn28_10 has no settings in the preset cpu.", "--width and --epochs"),
-        (("plain", "--epochs", "0"), "The epochs is 0.", "at least 1"),
+        (("plain", "--epochs", "0"), "Epochs are 0.", "at least 1"),
         (("plain", "--width", "-1"), "The width is -1.0.", "above 0"),
         (("plain", "--batch-size", "1"), "The batch size is 1.", "at least 2"),
         (("plain", "--batch-size", "101"), "100 training images do not fill a batch of 101.", "--batch-size"),

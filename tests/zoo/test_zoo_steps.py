@@ -282,8 +282,8 @@ def test_strided_depthwise_convolutions_stay_in_float32() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"epochs": 0}, "The epochs is 0"),
-        ({"epochs": 2.5}, "The epochs is 2.5"),
+        ({"epochs": 0}, "Epochs are 0"),
+        ({"epochs": 2.5}, "Epochs are 2.5"),
         ({"batch_size": 1}, "The batch size is 1"),
         ({"learning_rate": 0.0}, "The learning rate is 0"),
         ({"learning_rate": math.nan}, "The learning rate is nan"),

@@ -21,7 +21,7 @@ from linbp.attack.job_images import JobImages, Progress, read_pool, scan, turned
 from linbp.attack.pool import Pool
 from linbp.attack.prepare import Prepared, prepare
 from linbp.attack.recipe import Recipe
-from linbp.attack.settle import settle
+from linbp.attack.settle import reach_note, settle
 from linbp.attack.store import TwinFolder
 from linbp.attack.targets import TargetRule
 from linbp.begun import refuse_other_settings
@@ -254,7 +254,7 @@ def _agreed_manifest(
             "gradients_per_image": settings.gradients,
             "images": len(read.records),
             "classes": surrogate.classes,
-            "notes": [*choice_notes(choice), *surrogate.notes, *turned_note(read.records)],
+            "notes": [*choice_notes(choice), *reach_note(settings), *surrogate.notes, *turned_note(read.records)],
             "runs": [],
         }
     refuse_other_settings(store.path, manifest["settings"], wanted)

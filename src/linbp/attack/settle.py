@@ -17,7 +17,7 @@ from linbp.models import Model
 from linbp.preprocess import Preparation
 from linbp.protocol import Protocol
 
-__all__ = ["settle"]
+__all__ = ["reach_note", "settle"]
 
 
 def settle(
@@ -85,6 +85,23 @@ def settle(
         preparation=preparation,
         members=len(_models(model)),
     )
+
+
+def reach_note(settings: Settings) -> list[str]:
+    """A note if all steps of the last stage together stay inside the radius, which then never binds."""
+    recipe, steps = settings.recipe, settings.recipe.own_steps(settings.steps)
+    far = steps * settings.step_size
+    if recipe.update.single_step or recipe.start is not None or far > settings.eps - 1e-9:
+        return []
+    taken = "1 step" if steps == 1 else f"{steps} steps"
+    return [
+        f"{taken} of {_in_levels(settings.step_size)} lead at most {_in_levels(far)} away from a clean image, and the "
+        f"radius is {_in_levels(settings.eps)}: take more steps (--steps) or longer ones (--step-size) to use it up."
+    ]
+
+
+def _in_levels(value: float) -> str:
+    return f"{255 * value:.4g}/255"
 
 
 def _preparation(protocol: Protocol, model: Model | Surrogate | Ensemble) -> Preparation:

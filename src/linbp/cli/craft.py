@@ -237,6 +237,10 @@ def _protocol_line(settings: dict[str, Any]) -> str:
     )
 
 
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
 def _print(report: FolderReport) -> None:
     from linbp.evaluation import rate
 
@@ -247,7 +251,7 @@ def _print(report: FolderReport) -> None:
         console.print(f"Note: {note}", markup=False)
     console.print(
         f"{facts['images']} twins in {facts['folder']}: {facts['made']} made now, {facts['kept']} kept from before; "
-        f"{facts['gradients_per_image']} gradients per image.",
+        f"{_counted(facts['gradients_per_image'], 'gradient')} per image.",
         markup=False,
     )
     attacked = "ensemble" if "members" in settings["surrogate"] else "surrogate"
@@ -266,7 +270,7 @@ def _print(report: FolderReport) -> None:
             "Note: a network that knows none of the images is no judge of an attack. Are the labels right (a list that "
             "counts from 1 needs --first-label 1), and are they classes of this network?"
         )
-    console.print(f"Largest change {facts['linf_max']} levels, mean L2 {facts['l2_mean']:.3f}.")
+    console.print(f"Largest change {_counted(facts['linf_max'], 'level')}, mean L2 {facts['l2_mean']:.3f}.")
     if facts["unchanged"]:
         console.print(
             f"Note: {facts['unchanged']} twins are their clean images: the gradient was 0 there, as it is where a "

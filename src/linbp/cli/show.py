@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import typing
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -51,6 +52,14 @@ def show(
         )
     known = {word for kind in kinds() for word in names(kind)}
     if name not in known:
+        inside = [
+            word for word in dict.fromkeys(re.findall(r"[\w-]+", re.sub(r"\([^)]*\)?", "", name))) if word in known
+        ]
+        if inside:
+            raise RecipeError(
+                f"{name!r} is a recipe of several parts or with parameters.",
+                f"Ask for one name at a time: {', '.join(f'linbp show {word}' for word in inside)}.",
+            )
         raise RecipeError(
             f"There is no recipe, part or protocol called {name!r}.", nearest_name(name, {*known, *PROTOCOLS})
         )

@@ -19,7 +19,14 @@ __all__ = ["zoo"]
 
 zoo = typer.Typer(
     name="zoo",
-    help="Networks for CIFAR-10, trained from nothing.",
+    help="""Networks for CIFAR-10, trained from nothing.
+
+    [bold]Examples[/bold]
+
+      linbp zoo list
+
+      linbp zoo train vgg19_bn resnet18 --data cifar10 --download --out zoo
+    """,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,

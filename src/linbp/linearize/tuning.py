@@ -93,7 +93,8 @@ class Tuning:
             upper = f" and below {below:g}" if below < math.inf else ""
             words = name.replace("_", "-")
             raise RecipeError(
-                f"The {words} is {value}.", f"--{words} is a {'whole ' if whole else ''}number {bounds}{upper}."
+                f"{'Epochs are' if name == 'epochs' else f'The {words} is'} {value}.",
+                f"--{words} is a {'whole ' if whole else ''}number {bounds}{upper}.",
             )
 
     def rate_at(self, step: int, steps: int) -> float:

@@ -87,8 +87,9 @@ class Training:
         if not fits or not least <= value <= most or (open_below and value == least):
             bounds = [f"{'above' if open_below else 'of at least'} {least:g}"] if least > -math.inf else []
             bounds += [f"at most {most:g}"] if most < math.inf else []
+            words = name.replace("_", " ")
             raise RecipeError(
-                f"The {name.replace('_', ' ')} is {value}.",
+                f"{'Epochs are' if name == 'epochs' else f'The {words} is'} {value}.",
                 f"Give a {'whole ' if whole else ''}number {' and '.join(bounds)}".rstrip() + ".",
             )
 
