@@ -7,7 +7,7 @@ results file is one attack on 250 images.
 
     python experiments/cifar10.py --data cifar10                  # computes what is missing, then writes the tables
     python experiments/cifar10.py --data cifar10 --share 1/2      # every second piece; another takes 2/2
-    python experiments/cifar10.py --data cifar10 --part transfer
+    python experiments/cifar10.py --data cifar10 --part transfer --surrogate vgg19_bn
     python experiments/cifar10.py --tables                        # writes tables and pictures from what there is
 
 The networks are those that ship with linbp, or with `--zoo DIR` those that `linbp zoo train --all --out DIR` made; the
@@ -27,16 +27,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cifar10_jobs import PARTS, RADIUS, SITES, Job
+from cifar10_jobs import BASIC, BOTTLENECK, PARTS, RADIUS, SHORT, SITES, SOURCE, Job
 from cifar10_networks import asked, is_victim, linearised, networks, select, sha256_of
 from result_lines import add_line, read_lines
 
 import linbp
-from linbp.errors import StoreError
+from linbp.errors import ModelError, StoreError
 from linbp.zoo import Cifar10, load_cifar10
 
 RESULTS = Path(__file__).parent / "results" / "cifar10.jsonl"
 WORK = Path(__file__).parent.parent / "cifar10-work"
+SURROGATES = (SOURCE, BASIC, BOTTLENECK, SHORT)
 PIECE = 250
 """Images of one line."""
 BATCH = 32
@@ -181,6 +182,7 @@ def share_of(text: str) -> tuple[int, int]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", action="append", choices=list(PARTS), help="default: all")
+    parser.add_argument("--surrogate", action="append", choices=SURROGATES, help="attacks on this one; default: all")
     parser.add_argument("--data", type=Path, default=Path("cifar10"), help="folder of CIFAR-10, as for linbp zoo train")
     parser.add_argument("--zoo", type=Path, help="folder of trained networks; default: those that ship with linbp")
     parser.add_argument("--network", action="append", help="which networks, the first time; default: all there are")
@@ -195,7 +197,10 @@ def main() -> int:
             recorded = [line["selection"]["networks"] for line in read_lines(RESULTS) if "selection" in line]
             wanted = (*recorded[0],) if recorded else tuple(options.network or ())
             data, models = load_cifar10(options.data), networks(options.zoo, wanted, options.device)
-            jobs = [job for name in options.part or PARTS for job in PARTS[name]() if job.surrogate in models]
+            attacked = set(options.surrogate or models) & set(models)
+            if missing := [name for name in options.surrogate or () if name not in attacked]:
+                raise ModelError(f"{', '.join(missing)} is not there.", f"There are: {', '.join(models)}.")
+            jobs = [job for name in options.part or PARTS for job in PARTS[name]() if job.surrogate in attacked]
             complete = run(list(dict.fromkeys(jobs)), options.share, data, models, options)
             if options.share[0] == 1 and "position" in (options.part or PARTS):
                 choose(data, models)
