@@ -29,11 +29,11 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "vgg19_bn": {"width": 0.3125, "epochs": 40, "label_smoothing": 0.0},  # docs/zoo.md says why
         "resnet18": {"width": 0.25, "epochs": 24},
         "wrn16_8": {"width": 0.1875, "epochs": 20},
-        "mobilenet_v2": {"width": 0.5, "epochs": 18},
+        "mobilenet_v2": {"width": 0.5, "epochs": 28},
         "plain": {"width": 0.5, "epochs": 20},
         "cct2_3x2": {"width": 1.0, "epochs": 20, **_ATTENTION},
         "preact_resnet18": {"width": 0.09375, "epochs": 30},
-        "resnet50": {"width": 0.125, "epochs": 20},
+        "resnet50": {"width": 0.125, "epochs": 20, "label_smoothing": 0.0},  # docs/zoo.md says why
         "convmixer256_8": {"width": 0.4375, "epochs": 12, **_ATTENTION, "learning_rate": 5e-3},
         "densenet_bc40_12": {"width": 1.0, "epochs": 9},
         "pyramidnet110_a84": {"width": 0.25, "epochs": 10},
