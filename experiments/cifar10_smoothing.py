@@ -18,7 +18,7 @@ import torch
 from cifar10_networks import asked
 
 import linbp
-from linbp.zoo import load_cifar10
+from linbp.zoo import Cifar10, load_cifar10
 
 VICTIMS = ("demo:cifar10/resnet18", "demo:cifar10/wrn16_8", "demo:cifar10/plain")
 RECIPES = (
@@ -48,41 +48,57 @@ def reach(model: linbp.Model, images: torch.Tensor, labels: torch.Tensor, eps: f
     return torch.cat(margins), torch.cat(times)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, help="CIFAR-10's folder")
-    parser.add_argument("--surrogate", action="append", required=True, help="may be given several times")
-    parser.add_argument("--recipe", action="append", help=f"default: {RECIPES}")
-    parser.add_argument("--images", type=int, default=500)
-    parser.add_argument("--eps", default="0.03")
-    parser.add_argument("--steps", type=int, default=50)
-    options = parser.parse_args()
-
-    data = load_cifar10(options.data)
-    surrogates = {name: linbp.load_model(name) for name in options.surrogate}
+def compare(surrogates: dict[str, linbp.Model], data: Cifar10, recipes: list[str], options: argparse.Namespace) -> None:
+    """Print a table of attacks on each network, and what its gradients promise."""
     victims = {name: linbp.load_model(name) for name in VICTIMS}
     images = data.test_images[: 3 * options.images].permute(0, 3, 1, 2).contiguous()
     labels = data.test_labels[: 3 * options.images]
     classes = [asked(model, images, labels)[0] for model in (*surrogates.values(), *victims.values())]
     rows = (torch.tensor(classes) == labels).all(0).nonzero().flatten()[: options.images]
     images, labels = images[rows], labels[rows]
-    notes: list[str] = []
     print(f"{len(rows)} test images right on every network here, eps {options.eps}, {options.steps} steps of 1/255\n")
-    print(f"| surrogate | recipe | itself | {' | '.join(VICTIMS)} |\n|---|---|---:|{'---:|' * len(VICTIMS)}")
+    print(f"| surrogate | recipe | itself | {' | '.join(VICTIMS)} | mean |\n|---|---|{'---:|' * (len(VICTIMS) + 2)}")
+    notes = []
     for name, model in surrogates.items():
         margins, times = reach(model, images, labels, math.floor(255 * Fraction(options.eps)) / 255)
         quartiles = [torch.quantile(values, torch.tensor([0.25, 0.5, 0.75])).tolist() for values in (margins, times)]
         margin, closed = (" / ".join(f"{value:.2f}" for value in values) for values in quartiles)
-        notes.append(f"{name}: quartiles of the margin {margin}; of eps |dm/dx|_1 / m {closed}; ")
-        notes[-1] += f"below 1 on {float((times < 1).float().mean()):.1%} of the images"
-        for text in options.recipe or RECIPES:
+        below = f"{float((times < 1).float().mean()):.1%} of the images"
+        notes.append(f"{name}: quartiles of the margin {margin}; of eps |dm/dx|_1 / m {closed}; below 1 on {below}")
+        others = {one: victim for one, victim in victims.items() if victim.name != model.name}
+        for text in recipes:
             eps = float(Fraction(options.eps))
             twins = linbp.craft(model, images, labels, linbp.Recipe.parse(text), eps=eps, steps=options.steps)
-            others = [victim for victim in victims.values() if victim.name != model.name]
-            found = [linbp.evaluate(one, images, twins, labels).statistics.success for one in (model, *others)]
-            cells = [f"{share.value:.1%} [{share.low:.1%}, {share.high:.1%}]" for share in found]
-            print(f"| {name} | {text} | {' | '.join(cells)} |", flush=True)
+            found = {
+                one: linbp.evaluate(network, images, twins, labels).statistics.success
+                for one, network in {"itself": model, **others}.items()
+            }
+            cells = [""] * (1 + len(VICTIMS))
+            for place, one in enumerate(("itself", *VICTIMS)):
+                if one in found:
+                    cells[place] = f"{found[one].value:.1%} [{found[one].low:.1%}, {found[one].high:.1%}]"
+            mean = sum(found[one].value or 0.0 for one in others) / len(others)
+            print(f"| {name} | {text} | {' | '.join(cells)} | {mean:.1%} |", flush=True)
     print("\n" + "\n".join(notes))
+
+
+def arguments(about: str) -> argparse.ArgumentParser:
+    """What this script and `cifar10_finish.py` both take."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="CIFAR-10's folder")
+    parser.add_argument("--recipe", action="append", help="may be given several times")
+    parser.add_argument("--images", type=int, default=500)
+    parser.add_argument("--eps", default="0.03")
+    parser.add_argument("--steps", type=int, default=50)
+    return parser
+
+
+def main() -> None:
+    parser = arguments(__doc__ or "")
+    parser.add_argument("--surrogate", action="append", required=True, help="may be given several times")
+    options = parser.parse_args()
+    surrogates = {name: linbp.load_model(name) for name in options.surrogate}
+    compare(surrogates, load_cifar10(options.data), options.recipe or [*RECIPES], options)
 
 
 if __name__ == "__main__":
