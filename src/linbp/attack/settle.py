@@ -93,9 +93,9 @@ def reach_note(settings: Settings) -> list[str]:
     far = steps * settings.step_size
     if recipe.update.single_step or recipe.start is not None or far > settings.eps - 1e-9:
         return []
-    taken = "1 step" if steps == 1 else f"{steps} steps"
+    taken, lead = ("1 step", "leads") if steps == 1 else (f"{steps} steps", "lead")
     return [
-        f"{taken} of {_in_levels(settings.step_size)} lead at most {_in_levels(far)} away from a clean image, and the "
+        f"{taken} of {_in_levels(settings.step_size)} {lead} at most {_in_levels(far)} away from a clean image, and the "
         f"radius is {_in_levels(settings.eps)}: take more steps (--steps) or longer ones (--step-size) to use it up."
     ]
 
