@@ -96,7 +96,8 @@ def reach_note(settings: Settings) -> list[str]:
     taken, lead = ("1 step", "leads") if steps == 1 else (f"{steps} steps", "lead")
     return [
         f"{taken} of {_in_levels(settings.step_size)} {lead} at most {_in_levels(far)} away from a clean image, and "
-        f"the radius is {_in_levels(settings.eps)}: take more steps (--steps) or longer ones (--step-size) to use it up."
+        f"the radius is {_in_levels(settings.eps)}: take more steps (--steps) or longer ones (--step-size) to "
+        "use it up."
     ]
 
 
