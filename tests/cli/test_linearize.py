@@ -190,7 +190,7 @@ def test_json_and_a_second_call(linbp: Run) -> None:
         (["--validation", "0"], "0 of the images cannot be held out"),
         (["--validation", "nowhere"], "nowhere does not exist"),
         (["--first-label", "1"], "The label in sub-folder 0 of photos is 0"),
-        (["--learning-rate", "-1"], "The learning-rate is -1.0"),
+        (["--learning-rate", "-1"], "The learning rate is -1.0"),
         (["--epochs", "-1"], "Epochs are -1"),
         (["--batch-size", "1"], "which need two images in every batch"),
         (["--checkpoint-every", "0"], "Checkpoints cannot be 0 steps apart"),

@@ -126,13 +126,15 @@ def test_all_means_all_of_the_preset(linbp: Run, data: str, monkeypatch: pytest.
     monkeypatch.setitem(presets.PRESETS, "cpu", {"plain": {"width": 0.1}, "cct2_3x2": {"optimizer": "adamw"}})
     answer = linbp(
         *("zoo", "train", "--all", "--data", data, "--out", "zoo", "--epochs", "1", "--batch-size", "20", "--json"),
-        *("--train-images", "40", "--test-images", "7", "--seed", "3", "--precision", "mixed"),
+        *("--train-images", "40", "--test-images", "7", "--seed", "3", "--precision", "mixed", "--unshifted", "1"),
     )
     assert (answer.status, answer.err) == (0, "")
     cards = [entry["card"] for entry in json.loads(answer.out)["networks"]]
     assert [card["architecture"] for card in cards] == ["plain", "cct2_3x2"]
     assert {(card["seed"], card["training_images"], card["accuracy"]["n"]) for card in cards} == {(3, 40, 7)}
     assert [card["settings"]["optimizer"] for card in cards] == ["sgd", "adamw"]
+    assert [card["settings"]["unshifted"] for card in cards] == [1, 1]
+    assert "no shifts in the last 100% of the epochs" in Path("zoo/plain/plain.md").read_text()
     assert {card["settings"]["precision"] for card in cards} == {"mixed"}
 
 

@@ -59,6 +59,16 @@ def test_an_epoch_shows_each_image_once_in_a_new_order(images: torch.Tensor) -> 
     assert orders[0] != sorted(orders[0])
 
 
+def test_the_last_epochs_are_not_shifted(images: torch.Tensor, labels: torch.Tensor) -> None:
+    chosen = settings(epochs=4, unshifted=0.5)
+    for number in range(4):
+        shown = seen(images, labels, chosen, number)
+        kept = [
+            any((images[row].numpy()[:, ::step] == pixels).all() for step in (1, -1)) for row, pixels in shown.items()
+        ]
+        assert all(kept) == (number >= 2)
+
+
 def test_images_are_cut_from_mirrored_edges(images: torch.Tensor, labels: torch.Tensor) -> None:
     """Each image is one of the 81 crops of numpy's padded image, mirrored or not; all kinds come up."""
     crop, shifts, mirrors = 4, set(), set()
@@ -293,6 +303,7 @@ def test_strided_depthwise_convolutions_stay_in_float32() -> None:
         ({"label_smoothing": 1}, "The label smoothing is 1"),
         ({"crop": 32}, "The crop is 32"),
         ({"cutmix": 1.5}, "The cutmix is 1.5"),
+        ({"unshifted": -0.1}, "The unshifted share is -0.1"),
         ({"seed": 0.5}, "The seed is 0.5"),
         ({"optimizer": "adam"}, "no optimizer 'adam'"),
         ({"precision": "float16"}, "no precision 'float16'"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,16 @@ def test_a_finished_training_is_left_alone(data: Cifar10, whole: TrainReport) ->
     assert again.card == whole.card
     after = {path.name: path.stat().st_mtime_ns for path in whole.weights.parent.iterdir() if path.name != ".lock"}
     assert after == before
+
+
+def test_a_folder_of_a_version_that_knew_fewer_settings(data: Cifar10, whole: TrainReport, tmp_path: Path) -> None:
+    folder = shutil.copytree(whole.weights.parent, tmp_path / "plain")
+    card = json.loads((folder / "plain.json").read_text())
+    del card["settings"]["unshifted"]
+    (folder / "plain.json").write_text(json.dumps(card))
+    assert train(data, settings(), folder).already_finished
+    with pytest.raises(StoreError, match=r"unshifted: 0\.0 -> 0\.5"):
+        train(data, settings(unshifted=0.5), folder)
 
 
 @pytest.mark.parametrize(

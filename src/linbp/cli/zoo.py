@@ -135,6 +135,10 @@ def train_networks(
         float | None,
         typer.Option("--label-smoothing", help="Share of the target spread over all classes; 0.1."),
     ] = None,
+    unshifted: Annotated[
+        float | None,
+        typer.Option("--unshifted", help="Share of the epochs, the last ones, in which images are not shifted; 0."),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of first weights, order, shifts and mirroring.")] = 0,
     train_images: Annotated[
         int | None, typer.Option("--train-images", help="The first ones only, for a quick trial.")
@@ -180,6 +184,7 @@ def train_networks(
         learning_rate=learning_rate,
         precision=_precision(place) if precision == "auto" else precision,
         label_smoothing=label_smoothing,
+        unshifted=unshifted,
         seed=seed,
     )
     reports = []

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from linbp.draws import generator
 from linbp.errors import RecipeError
 from linbp.graph import Position
+from linbp.ranges import check_range
 
 __all__ = ["Augmentation", "Optimizer", "Tuning", "batches", "held_out", "order"]
 
@@ -71,31 +72,16 @@ class Tuning:
         for word in self.augment:
             if word not in get_args(Augmentation):
                 raise RecipeError(f"There is no augmentation {word!r}.", "Use flip, crop, or both.")
-        self._check("learning_rate", above=0)
-        self._check("epochs", least=0, whole=True)
-        self._check("batch_size", least=1, whole=True)
-        self._check("warm_up", least=0, below=1)
-        self._check("weight_decay", least=0)
-        self._check("label_smoothing", least=0, below=1)
-        self._check("recalibrate", least=0, whole=True)
-        self._check("seed", least=-math.inf, whole=True)
+        check_range("learning_rate", self.learning_rate, above=0)
+        check_range("epochs", self.epochs, least=0, whole=True)
+        check_range("batch_size", self.batch_size, least=1, whole=True)
+        check_range("warm_up", self.warm_up, least=0, below=1)
+        check_range("weight_decay", self.weight_decay, least=0)
+        check_range("label_smoothing", self.label_smoothing, least=0, below=1)
+        check_range("recalibrate", self.recalibrate, least=0, whole=True)
+        check_range("seed", self.seed, whole=True)
         if self.clip is not None:
-            self._check("clip", above=0)
-
-    def _check(
-        self, name: str, *, least: float | None = None, above: float = 0, below: float = math.inf, whole: bool = False
-    ) -> None:
-        value: Any = getattr(self, name)
-        kind = int if whole else (int, float)
-        fits = isinstance(value, kind) and not isinstance(value, bool) and not math.isnan(value)
-        if not fits or not (value > above if least is None else value >= least) or not value < below:
-            bounds = f"above {above:g}" if least is None else f"of at least {least:g}"
-            upper = f" and below {below:g}" if below < math.inf else ""
-            words = name.replace("_", "-")
-            raise RecipeError(
-                f"{'Epochs are' if name == 'epochs' else f'The {words} is'} {value}.",
-                f"--{words} is a {'whole ' if whole else ''}number {bounds}{upper}.",
-            )
+            check_range("clip", self.clip, above=0)
 
     def rate_at(self, step: int, steps: int) -> float:
         """The learning rate of a step, counted from 0, of `steps`."""

@@ -42,10 +42,11 @@ class Epoch:
         self.images, self.labels, self.settings = images, labels, settings
         count, device = len(images), images.device
         order = generator(settings.seed, "", number, "zoo.order").permutation(count)
-        shifts = generator(settings.seed, "", number, "zoo.crop").integers(0, 2 * settings.crop + 1, (count, 2))
+        crop = settings.crop_in(number)
+        shifts = generator(settings.seed, "", number, "zoo.crop").integers(0, 2 * crop + 1, (count, 2))
         first = generator(settings.seed, "", 0, "zoo.mirror").integers(0, 2, count)
         self.order = torch.from_numpy(order).to(device)
-        self.shifts = (torch.from_numpy(shifts) - settings.crop).to(device)
+        self.shifts = (torch.from_numpy(shifts) - crop).to(device)
         self.mirrored = torch.from_numpy((first + number) % 2 == 1).to(device)
         self.boxes = generator(settings.seed, "", number, "zoo.cutmix").random((len(self), 4)).tolist()
 

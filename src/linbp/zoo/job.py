@@ -30,6 +30,10 @@ from linbp.zoo.trainer import Trainer, count_right
 
 __all__ = ["Progress", "TrainReport", "train"]
 
+_DEFAULTS = {
+    field.name: field.default for field in dataclasses.fields(Training) if field.default is not dataclasses.MISSING
+}
+
 Progress = Callable[[int, int, Mapping[str, Any] | None], None]
 """Told the steps that are done, how many there are, and at the end of an epoch its line of the log."""
 
@@ -91,7 +95,8 @@ def train(
         state = store.read_checkpoint()
         for found in (card, state):
             if found is not None:
-                refuse_other_settings(store.path, found.get("settings") or {}, wanted)
+                # A folder may have been begun by a version that did not know all of today's settings.
+                refuse_other_settings(store.path, {**_DEFAULTS, **(found.get("settings") or {})}, wanted)
         if card is not None and store.weights.is_file() and file_sha256(store.weights) == card["file_sha256"]:
             store.drop_checkpoint()
             return TrainReport(weights=store.weights, card=card, resumed_at=None, already_finished=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from linbp.errors import RecipeError
 from linbp.models.cifar10 import find_architecture
+from linbp.ranges import check_range
 
 __all__ = ["Optimizer", "Precision", "Training"]
 
@@ -35,6 +36,8 @@ class Training:
             biases and norms alone. With momentum 0.9 it is about ten times what is called weight decay in SGD.
         label_smoothing: share of the target that is spread over all classes, in [0, 1).
         crop: how far images are shifted at most, in pixels, mirrored at their edges.
+        unshifted: share of the epochs, the last ones, in which images are not shifted, in [0, 1]: the network then fits
+            the training images closely.
         cutmix: share of the steps in which a rectangle of each image comes from another one (Yun et al., ICCV 2019,
             arXiv 1905.04899).
         average: epochs over which weights and statistics are averaged, exponentially; the average is what is measured
@@ -57,6 +60,7 @@ class Training:
     weight_decay: float = 0.005
     label_smoothing: float = 0.1
     crop: int = 4
+    unshifted: float = 0.0
     cutmix: float = 0.0
     average: float = 1.0
     precision: Precision = "full"
@@ -68,30 +72,22 @@ class Training:
             if getattr(self, name) not in get_args(kind):
                 words = " or ".join(get_args(kind))
                 raise RecipeError(f"There is no {name} {getattr(self, name)!r} here.", f"Use {words}.")
-        self._check("width", 0, 16, open_below=True)
-        self._check("epochs", 1, math.inf, whole=True)
-        self._check("batch_size", 2, math.inf, whole=True)
-        self._check("learning_rate", 0, math.inf, open_below=True)
-        self._check("warm_up", 0, 0.99)
-        self._check("weight_decay", 0, math.inf)
-        self._check("label_smoothing", 0, 0.99)
-        self._check("crop", 0, 31, whole=True)
-        self._check("cutmix", 0, 1)
-        self._check("average", 0, math.inf)
-        self._check("seed", -math.inf, math.inf, whole=True)
+        check_range("width", self.width, above=0, most=16)
+        check_range("epochs", self.epochs, least=1, whole=True)
+        check_range("batch_size", self.batch_size, least=2, whole=True)
+        check_range("learning_rate", self.learning_rate, above=0)
+        check_range("warm_up", self.warm_up, least=0, below=1)
+        check_range("weight_decay", self.weight_decay, least=0)
+        check_range("label_smoothing", self.label_smoothing, least=0, below=1)
+        check_range("crop", self.crop, least=0, most=31, whole=True)
+        check_range("unshifted share", self.unshifted, least=0, most=1)
+        check_range("cutmix", self.cutmix, least=0, most=1)
+        check_range("average", self.average, least=0)
+        check_range("seed", self.seed, whole=True)
 
-    def _check(self, name: str, least: float, most: float, *, whole: bool = False, open_below: bool = False) -> None:
-        value: Any = getattr(self, name)
-        kind = int if whole else (int, float)
-        fits = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
-        if not fits or not least <= value <= most or (open_below and value == least):
-            bounds = [f"{'above' if open_below else 'of at least'} {least:g}"] if least > -math.inf else []
-            bounds += [f"at most {most:g}"] if most < math.inf else []
-            words = name.replace("_", " ")
-            raise RecipeError(
-                f"{'Epochs are' if name == 'epochs' else f'The {words} is'} {value}.",
-                f"Give a {'whole ' if whole else ''}number {' and '.join(bounds)}".rstrip() + ".",
-            )
+    def crop_in(self, epoch: int) -> int:
+        """How far images are shifted at most in an epoch, counted from 0."""
+        return self.crop if epoch < self.epochs - round(self.unshifted * self.epochs) else 0
 
     @property
     def highest_rate(self) -> float:
