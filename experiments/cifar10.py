@@ -12,8 +12,9 @@ results file is one attack on 250 images.
 
 The networks are those that ship with linbp, or with `--zoo DIR` those that `linbp zoo train --all --out DIR` made; the
 first start binds the results file to them, so that networks which come later do not change its images. For the question
-whether training matters, `DIR/resnet18-short` may hold a ResNet-18 of few epochs (`linbp zoo train resnet18 --epochs 5
---out OTHER`, then moved). LinS keeps its networks in `--work`.
+whether training matters, `DIR` may hold two variants, moved there from another --out: `resnet18-short`, a ResNet-18 of
+few epochs (`linbp zoo train resnet18 --epochs 5`), and `vgg19_bn-early`, a source that fits its training images less
+closely (`linbp zoo train vgg19_bn --epochs 40 --unshifted 0`). LinS keeps its networks in `--work`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cifar10_jobs import BASIC, BOTTLENECK, PARTS, RADIUS, SHORT, SITES, SOURCE, Job
+from cifar10_jobs import BASIC, BOTTLENECK, EARLY, PARTS, RADIUS, SHORT, SITES, SOURCE, Job
 from cifar10_networks import asked, is_victim, linearised, networks, select, sha256_of
 from result_lines import add_line, read_lines
 
@@ -37,7 +38,7 @@ from linbp.zoo import Cifar10, load_cifar10
 
 RESULTS = Path(__file__).parent / "results" / "cifar10.jsonl"
 WORK = Path(__file__).parent.parent / "cifar10-work"
-SURROGATES = (SOURCE, BASIC, BOTTLENECK, SHORT)
+SURROGATES = (SOURCE, EARLY, BASIC, BOTTLENECK, SHORT)
 PIECE = 250
 """Images of one line."""
 BATCH = 32

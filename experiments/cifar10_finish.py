@@ -1,10 +1,12 @@
 """What the end of a source's training does to attacks on it: a few more epochs that fit the training images closely.
 
-Goes on from VGG-19-BN as it ships, for some epochs without shifts and without an average of weights, once with the
-labels as they are and once with label smoothing; everything else is the same, seed, order and rates included. Then the
-three networks are attacked on the same test images. A finished network is kept in `--work` and not trained again.
+Goes on from a VGG-19-BN of 40 epochs, all of them shifted, for some epochs without shifts and without an average of
+weights, once with the labels as they are and once with label smoothing; everything else is the same, seed, order and
+rates included. Then the three networks are attacked on the same test images. A finished network is kept in `--work` and
+not trained again.
 
-    python experiments/cifar10_finish.py --data cifar10 --images 300
+    linbp zoo train vgg19_bn --epochs 40 --unshifted 0 --data cifar10 --out early
+    python experiments/cifar10_finish.py --data cifar10 --images 300 --source cifar10:early/vgg19_bn/vgg19_bn.safetensors
 """
 
 from __future__ import annotations
@@ -21,7 +23,6 @@ from linbp.zoo import Cifar10, Training, load_cifar10
 from linbp.zoo.augment import Epoch
 from linbp.zoo.trainer import Trainer, count_right
 
-SOURCE = "demo:cifar10/vgg19_bn"
 SMOOTHINGS = (0.0, 0.1)
 RECIPES = (
     "ifgsm",
@@ -63,10 +64,11 @@ def finished(model: linbp.Model, data: Cifar10, settings: Training, path: Path) 
 def main() -> None:
     parser = arguments(__doc__ or "")
     parser.add_argument("--work", type=Path, default=Path("cifar10-work"), help="folder for the networks")
+    parser.add_argument("--source", required=True, help="the network to go on from, as for --surrogate")
     parser.add_argument("--epochs", type=int, default=8)
     options = parser.parse_args()
-    data, source = load_cifar10(options.data), linbp.load_model(SOURCE)
-    networks = {SOURCE: source}
+    data, source = load_cifar10(options.data), linbp.load_model(options.source)
+    networks = {options.source: source}
     for smoothing in SMOOTHINGS:
         settings = Training(
             architecture="vgg19_bn",

@@ -8,13 +8,17 @@ from fractions import Fraction
 SOURCE, BASIC, BOTTLENECK = "vgg19_bn", "resnet18", "resnet50"
 SHORT = "resnet18-short"
 """A ResNet-18 that was trained for a few epochs only, where there is one: is it the training?"""
+EARLY = "vgg19_bn-early"
+"""The paper's source as it is before it fits the training images closely, where there is one."""
 RADII = ("0.1", "0.05", "0.03")
 RADIUS = "0.05"
 """Of the parts that look at one radius only."""
-PLACES = {SOURCE: "features.23", BASIC: "layer3.0", BOTTLENECK: "layer3.1"}
+ATTACKED = {SOURCE: RADII, EARLY: RADII[-1:], BASIC: RADII, BOTTLENECK: RADII}
+"""The surrogates that every attack is run on, and at which radii."""
+PLACES = {SOURCE: "features.23", EARLY: "features.23", BASIC: "layer3.0", BOTTLENECK: "layer3.1"}
 """Where LinBP begins outside of the part that varies it: the paper's positions on VGG-19-BN and ResNet-50, and about as
 deep on ResNet-18."""
-READ = {SOURCE: "features.23", BASIC: "layer2.1", BOTTLENECK: "layer2.3"}
+READ = {SOURCE: "features.23", EARLY: "features.23", BASIC: "layer2.1", BOTTLENECK: "layer2.3"}
 """What ILA reads: the paper's nodes, and the last block in front of the position."""
 SITES = {SOURCE: tuple(range(16)), BASIC: (0, 1, 3, 5, 7, 9, 11, 13, 15)}
 """Positions that differ: activations after a sum stay as they are, so that a position there means the next block's."""
@@ -86,18 +90,18 @@ def from_site(surrogate: str, site: int, options: str = "") -> str:
 def rivals(surrogate: str) -> tuple[str, ...]:
     """What the paper says LinBP's mean lies above, and SGM, which needs sums."""
     ila = f"ifgsm >> ila(at={READ[surrogate]})"
-    sgm = () if surrogate == SOURCE else ("sgm(gamma=0.5)", "sgm(gamma=0.2)")
+    sgm = () if surrogate in (SOURCE, EARLY) else ("sgm(gamma=0.5)", "sgm(gamma=0.2)")
     return ("ifgsm", "mifgsm", "tapfgsm", "nrdmfgsm", "fdafgsm", ila, *sgm)
 
 
 def transfer() -> list[Job]:
     """The paper's first experiment, and the same on residual nets, where SGM has something to act on."""
     jobs = []
-    for surrogate in (SOURCE, BASIC, BOTTLENECK):
+    for surrogate, radii in ATTACKED.items():
         own = linbp(surrogate)
         ours = (own, f"{own} + mi", f"{own} + di(scale=8/7) + mi", f"{own} >> ila(at={READ[surrogate]})")
         every = ("pgd", "pgd-noise", "mdi2fgsm", *rivals(surrogate), *ours)
-        jobs += [Job(surrogate, recipe, eps, 100) for eps in RADII for recipe in every]
+        jobs += [Job(surrogate, recipe, eps, 100) for eps in radii for recipe in every]
     return jobs
 
 
@@ -152,8 +156,8 @@ def linear() -> list[Job]:
 def better_than_rivals() -> list[Pair]:
     """The paper's claim: LinBP's mean lies above those of the others."""
     pairs = []
-    for surrogate in (SOURCE, BASIC, BOTTLENECK):
-        for eps in RADII:
+    for surrogate, radii in ATTACKED.items():
+        for eps in radii:
             own = Job(surrogate, linbp(surrogate), eps, 100)
             pairs += [(own, Job(surrogate, recipe, eps, 100)) for recipe in rivals(surrogate)]
             both = Job(surrogate, f"{linbp(surrogate)} + di(scale=8/7) + mi", eps, 100)

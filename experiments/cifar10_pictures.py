@@ -13,6 +13,7 @@ import numpy as np
 from cifar10_jobs import (
     BASIC,
     BOTTLENECK,
+    EARLY,
     OWN_SITE,
     PARTS,
     PLACES,
@@ -33,7 +34,13 @@ GREY = "#8a8a8a"
 """Of axes and words: as far from white as from black."""
 COLOURS = ("#2f8fdd", "#d56e28", "#279d6e", "#c45ab3")
 """Each at least 3.4 to 1 against white and against the dark page."""
-NAMES = {SOURCE: "VGG-19-BN", BASIC: "ResNet-18", BOTTLENECK: "ResNet-50", SHORT: "ResNet-18, short training"}
+NAMES = {
+    SOURCE: "VGG-19-BN",
+    EARLY: "VGG-19-BN, early",
+    BASIC: "ResNet-18",
+    BOTTLENECK: "ResNet-50",
+    SHORT: "ResNet-18, short training",
+}
 Found = dict[str, Outcomes]
 """The outcomes of a part, by surrogate."""
 matplotlib.rcParams.update(
