@@ -6,7 +6,7 @@ rates included. Then the three networks are attacked on the same test images. A 
 not trained again.
 
     linbp zoo train vgg19_bn --epochs 40 --unshifted 0 --data cifar10 --out early
-    python experiments/cifar10_finish.py --data cifar10 --images 300 --source cifar10:early/vgg19_bn/vgg19_bn.safetensors
+    python experiments/cifar10_finish.py --data cifar10 --source cifar10:early/vgg19_bn/vgg19_bn.safetensors
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from typing import Literal
 
@@ -182,6 +183,40 @@ def test_a_steep_softplus_is_a_relu(name: str) -> None:
     )
     assert error(steep, ordinary) < 1e-6
     assert error(gentle, ordinary) > 0.1
+
+
+@pytest.mark.parametrize("times", [0.1, 100.0])
+def test_other_units_are_the_same_attack(times: float) -> None:
+    """A network whose first weights and whose biases are larger by a factor computes the same in larger numbers."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 5, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(5, 4, 2), nn.ReLU(), nn.Flatten()]
+    module = nn.Sequential(*layers, nn.Linear(16, 3)).double()
+    scaled = copy.deepcopy(module)
+    with torch.no_grad():
+        scaled[0].weight *= times  # type: ignore[operator]
+        for name, parameter in scaled.named_parameters():
+            if name.endswith("bias"):
+                parameter *= times
+    found = []
+    for network, rules in (
+        (module, [BPA(start=0, slope=0.7, temperature=3.0), BPA(start=0), ConBP(start=0, slope=0.7)]),
+        (
+            scaled,
+            [
+                BPA(start=0, slope=0.7 / times, temperature=3.0 / times),
+                BPA(start=0),
+                ConBP(start=0, slope=0.7 / times),
+            ],
+        ),
+    ):
+        surrogate = Surrogate(Model(network, input_size=SIZE), cache=False)
+        for rule in rules:
+            leaf = batch()[0].requires_grad_()
+            (gradient,) = torch.autograd.grad(surrogate.with_rule(rule).run(leaf)[:, 0].sum(), leaf)
+            found.append(gradient)
+    assert error(found[3], times * found[0]) < TOLERANCE
+    assert error(found[5], times * found[2]) < TOLERANCE
+    assert error(found[4], times * found[1]) > 0.01
 
 
 class Windows(nn.Module):
@@ -488,6 +523,8 @@ def test_every_setting_changes_the_gradient(name: str) -> None:
         (lambda: BPA(activations=False, pools=False), "no effect"),
         (lambda: BPA(activations=False, start=0), "no effect"),
         (lambda: BPA(activations=False, sites="inside"), "no effect"),
+        (lambda: BPA(activations=False, slope=0.5), "no effect"),
+        (lambda: BPA(start=0, slope=0), "halve every gradient"),
         (lambda: BPA(start=0, pools="yes"), "pools=yes"),  # type: ignore[arg-type]
         (lambda: BPA(start=0, sites="some"), "sites=some"),  # type: ignore[arg-type]
         (lambda: LinBP(start=0, leak=0), "leak=0"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from typing import ClassVar, Literal
 
 import torch
@@ -21,10 +21,11 @@ __all__ = ["BPA"]
 TEMPERATURE = 10.0
 
 
-def silu_derivative(value: torch.Tensor) -> torch.Tensor:
-    """Of SiLU, z sigmoid(z)."""
-    gate = sigmoid(value)
-    return gate * (1 + value * (1 - gate))
+def silu_derivative(value: torch.Tensor, slope: float) -> torch.Tensor:
+    """Of z sigmoid(slope z), SiLU where the slope is 1."""
+    steep = slope * value
+    gate = sigmoid(steep)
+    return gate * (1 + steep * (1 - gate))
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class _SoftArgMax:
 class BPA:
     """Backward propagation attack: smooth derivatives at ReLUs from a position on, and in every max-pool.
 
-        at a ReLU:      gradient at the input = sigmoid(z) (1 + z (1 - sigmoid(z))) g          (SiLU's derivative)
+        at a ReLU:      gradient at the input = sigmoid(s z) (1 + s z (1 - sigmoid(s z))) g    (SiLU's derivative, s = 1)
         in a max-pool:  gradient at a window's place i = softmax(temperature z)_i g            (in place of the arg max)
 
     with z the input and g the gradient at the output; where windows overlap, their shares are added. A ReLU6 is
@@ -89,6 +90,9 @@ class BPA:
             (`layer3.1`), or `default`, the published position of this architecture. Left out where `activations=false`.
         temperature: of the max-pools, above 0; the larger, the nearer to the arg max. Without a unit: it multiplies
             the feature map's values.
+        slope: s above, above 0; the larger, the nearer to the ReLU's own derivative. 1 is the paper's. Slope and
+            temperature multiply values of the network: where those are a hundred times as large (images on the scale
+            of 255), a hundredth of both is the same attack.
         activations: whether ReLUs are smooth.
         pools: whether max-pools are.
         sites: which sites from `start` on: `all` but gates; `inside`: the ones in branches. `outside`: the ones outside
@@ -100,17 +104,21 @@ class BPA:
 
     start: Position | None = None
     temperature: float = TEMPERATURE
+    slope: float = 1.0
     activations: bool = True
     pools: bool = True
     sites: Which | tuple[int, ...] | None = "all"
 
     def __post_init__(self) -> None:
         number(self, "temperature", least=0.0)
+        number(self, "slope", least=0.0)
         one_of(self, "activations", (True, False))
         one_of(self, "pools", (True, False))
         check_sites(self)
         if self.temperature == 0:
             raise RecipeError("bpa(temperature=0) would average every window.", "Give a temperature above 0.")
+        if self.slope == 0:
+            raise RecipeError("bpa(slope=0) would halve every gradient and nothing else.", "Give a slope above 0.")
         if self.activations and self.start is None:
             raise RecipeError(
                 "bpa needs start, the first activation that is smooth.",
@@ -118,9 +126,9 @@ class BPA:
             )
         if not self.activations and not self.pools:
             raise RecipeError("bpa(activations=false, pools=false) would have no effect.", "Leave bpa out.")
-        if not self.activations and (self.start is not None or self.sites != "all"):
+        if not self.activations and (self.start is not None or self.sites != "all" or self.slope != 1):
             raise RecipeError(
-                "bpa(activations=false) smooths no activation, so start and sites would have no effect.",
+                "bpa(activations=false) smooths no activation, so start, sites and slope would have no effect.",
                 "Leave them out.",
             )
         if not self.pools and self.temperature != TEMPERATURE:
@@ -134,7 +142,8 @@ class BPA:
         notes: tuple[str, ...] = ()
         if self.activations and self.start is not None:
             first, notes = begin("bpa", self.start, structure)
-            sites, more = smooth_sites("bpa", silu_derivative, self.sites, self.start, first, structure)
+            derivative = partial(silu_derivative, slope=float(self.slope))
+            sites, more = smooth_sites("bpa", derivative, self.sites, self.start, first, structure)
             notes += more
         pools = structure.pools if self.pools else ()
         if self.pools and not pools:

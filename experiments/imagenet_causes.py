@@ -1,0 +1,179 @@
+"""Why some attacks do on photographs what nobody would have expected: one controlled experiment for each surprise.
+
+The surrogates, photographs, victims and passes are those of `imagenet_transfer.py`. Three questions: `radius` (why does
+a single FGSM step transfer better than twenty steps of I-FGSM?), `units` (why do BPA and ConBP do nothing on some
+networks?) and `leak` (how much of the gradient should an inactive unit pass?). Interrupted and started again, it goes
+on where it was; every line of the results file is one attack on one pass.
+
+    python experiments/imagenet_causes.py --passes 2     # computes what is missing, then writes the tables
+    python experiments/imagenet_causes.py --question radius --surrogate squeezenet1_1 --compile
+    python experiments/imagenet_causes.py --tables       # writes the tables from what there is
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import imagenet_transfer as engine
+import numpy as np
+import torch
+from result_lines import add_line, read_lines
+from torch import nn
+
+import linbp
+
+RESULTS = Path(__file__).parent / "results" / "imagenet_causes.jsonl"
+EPS, LEVELS = "16/255", 16
+STARTS = {"squeezenet1_1": 3, "mobilenet_edgetpu": 20}
+LEAKS = (0.1, 0.2, 0.3, 0.5, 0.7, 1)
+SLOPES = {"squeezenet1_1": (1, 0.1, 0.01, 0.001), "mobilenet_edgetpu": (4, 1, 0.25, 0.0625)}
+"""Factors of the published slopes and temperature."""
+QUESTIONS = ("radius", "units", "leak")
+
+
+@dataclass(frozen=True)
+class Attack:
+    """A recipe, and what is done to its twins afterwards.
+
+    Attributes:
+        question: that it belongs to.
+        recipe: as text.
+        then: `filled`: every pixel that moved is moved on to the radius, in its direction. `shrunk`: the recipe is one
+            step, of the mean distance (in whole levels) that the twins of I-FGSM have from their image.
+    """
+
+    question: str
+    recipe: str
+    then: Literal["filled", "shrunk"] | None = None
+
+    @property
+    def label(self) -> str:
+        """Its name in results and tables, in Markdown."""
+        words = {
+            None: "",
+            "filled": ", each pixel moved on to the radius",
+            "shrunk": ", at the mean distance of I-FGSM",
+        }
+        return f"`{self.recipe}`{words[self.then]}"
+
+
+def attacks(surrogate: str) -> Iterator[Attack]:
+    """All attacks on one surrogate."""
+    yield from (Attack("radius", "fgsm"), Attack("radius", "ifgsm"))
+    yield from (Attack("radius", "ifgsm", "filled"), Attack("radius", "fgsm", "shrunk"))
+    start = STARTS[surrogate]
+    yield Attack("units", "ifgsm")
+    for factor in SLOPES[surrogate]:
+        yield Attack("units", f"conbp(start={start}, slope={0.5 * factor:g})")
+        temperature = f", temperature={10 * factor:g}" if surrogate == "squeezenet1_1" else ""  # the other has no pool
+        yield Attack("units", f"bpa(start={start}, slope={factor:g}{temperature})")
+    for rest in ("", " + di(scale=8/7) + mi"):
+        yield Attack("leak", rest.removeprefix(" + ") or "ifgsm")
+        yield from (Attack("leak", f"linbp(start=0, rebalance=none, leak={leak:g}){rest}") for leak in LEAKS)
+
+
+def craft(surrogate: linbp.Surrogate, attack: Attack, rows: slice) -> torch.Tensor:
+    """The twins of some photographs, in [0, 1]."""
+    ids, images, labels = engine.photographs()
+
+    def made(recipe: str, eps: Any = EPS) -> torch.Tensor:
+        single = linbp.Recipe.parse(recipe).single_step
+        lengths = {"steps": None, "step_size": None} if single else {"steps": engine.STEPS, "step_size": "1/255"}
+        return linbp.craft(
+            surrogate, images[rows], labels[rows], recipe, eps=eps, ids=ids[rows], batch_size=engine.PASS, **lengths
+        )
+
+    clean = images[rows].float() / 255
+    if attack.then == "shrunk":
+        levels = ((made("ifgsm") - clean).abs() * 255).flatten(1).mean(1).round()
+        return made(attack.recipe, eps=(levels / 255).tolist())
+    twins = made(attack.recipe)
+    if attack.then == "filled":
+        return (clean + LEVELS / 255 * (twins - clean).sign()).clamp(0, 1)
+    return twins
+
+
+@torch.no_grad()
+def middle_input(module: nn.Module, images: torch.Tensor) -> float:
+    """The median of |z| over all inputs of ReLUs: in what units the network counts."""
+    found: list[torch.Tensor] = []
+    hooks = [
+        part.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0].abs().flatten()))
+        for part in module.modules()
+        if isinstance(part, nn.ReLU | nn.ReLU6)
+    ]
+    module(images)
+    for hook in hooks:
+        hook.remove()
+    return float(np.median(torch.cat(found).numpy()))
+
+
+def compute(name: str, passes: range, questions: list[str], compiled: bool) -> None:
+    """Fill in the missing lines, pass by pass."""
+    done = {(line["surrogate"], line["question"], line["recipe"], line["pass"]) for line in read_lines(RESULTS)}
+    _, images, labels = engine.photographs()
+    victims = {victim: engine.logits_of(engine.network(victim), compiled) for victim in engine.VICTIMS}
+    model = engine.network(name)
+    surrogate = linbp.Surrogate(model)
+    if (name, None, "median input of a ReLU", 0) not in done:
+        spread = middle_input(model.module, images[: engine.PASS].float() / 255)
+        add_line(
+            RESULTS,
+            {"surrogate": name, "question": None, "recipe": "median input of a ReLU", "pass": 0, "value": spread},
+        )
+    for number in passes:
+        rows = slice(number * engine.PASS, (number + 1) * engine.PASS)
+        clean = images[rows].float() / 255
+        if (None, None, "clean", number) not in done:
+            line = {"surrogate": None, "question": None, "recipe": "clean", "pass": number}
+            found = engine.predictions(victims, clean)
+            add_line(RESULTS, {**line, "labels": labels[rows].tolist(), "predictions": found})
+            done.add((None, None, "clean", number))
+        for attack in attacks(name):
+            if attack.question not in questions or (name, attack.question, attack.label, number) in done:
+                continue
+            begin = time.time()
+            twins = craft(surrogate, attack, rows)
+            pixels = (twins * 255).round().to(torch.uint8)
+            moved = (pixels.int() - images[rows].int()).abs()
+            assert int(moved.max()) <= LEVELS
+            line = {"surrogate": name, "question": attack.question, "recipe": attack.label, "pass": number, "eps": EPS}
+            add_line(
+                RESULTS,
+                {
+                    **line,
+                    "predictions": engine.predictions(victims, twins),
+                    "mean_levels": round(float(moved.float().mean()), 3),
+                    "sha256": hashlib.sha256(pixels.numpy().tobytes()).hexdigest(),
+                    "seconds": round(time.time() - begin, 1),
+                    "torch": torch.__version__,
+                    "linbp": linbp.__version__,
+                },
+            )
+            print(f"pass {number}, {name}, {attack.question}, {attack.label}: {time.time() - begin:.0f} s", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tables", action="store_true", help="write the tables only")
+    parser.add_argument("--surrogate", action="append", choices=list(STARTS), help="default: all")
+    parser.add_argument("--question", action="append", choices=QUESTIONS, help="default: all")
+    parser.add_argument("--passes", type=int, default=13, help="how many times 24 photographs")
+    parser.add_argument("--compile", action="store_true", help="compile the victims: half their time; needs a compiler")
+    options = parser.parse_args()
+    if not options.tables:
+        for name in options.surrogate or STARTS:
+            compute(name, range(options.passes), options.question or list(QUESTIONS), options.compile)
+    from imagenet_causes_tables import write
+
+    write(read_lines(RESULTS))
+
+
+if __name__ == "__main__":
+    main()

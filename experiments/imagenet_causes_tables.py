@@ -1,0 +1,89 @@
+"""The tables about causes in `docs/results.md`, made from the lines that `imagenet_causes.py` stored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from imagenet_tables import PAGE, SHORT, fooled, gaps, holm, known, middle
+from scipy.stats import permutation_test
+
+BEGIN, END = "<!-- causes: begin -->", "<!-- causes: end -->"
+EPS = "16/255"
+TITLES = {
+    "radius": "The radius, or the direction?",
+    "units": "The slope of smooth derivatives",
+    "leak": "How much an inactive unit passes",
+}
+BASES = {"radius": ("`ifgsm`",), "units": ("`ifgsm`",), "leak": ("`ifgsm`", "`di(scale=8/7) + mi`")}
+"""What the rows below are compared with."""
+Lines = list[dict[str, Any]]
+
+
+def complete(lines: Lines) -> set[int]:
+    """The passes in which everything of one question was run on one surrogate."""
+    passes: dict[str, set[int]] = {}
+    for line in lines:
+        passes.setdefault(line["recipe"], set()).add(line["pass"])
+    return set.intersection(*passes.values()) if passes else set()
+
+
+def table(lines: Lines, surrogate: str, question: str) -> list[str]:
+    """One table in Markdown: means over victims, and the difference from the row that is the comparison."""
+    mine = [line for line in lines if line["surrogate"] == surrogate and line["question"] == question]
+    passes = complete(mine)
+    if not passes:
+        return []
+    clean = [line for line in lines if line["recipe"] == "clean"]
+    rows, right = fooled([*mine, *clean], surrogate, EPS, passes), known(clean, passes)
+    victims = [victim for victim in SHORT if victim != surrogate]
+    levels = {
+        recipe: np.mean([line["mean_levels"] for line in mine if line["recipe"] == recipe and line["pass"] in passes])
+        for recipe in rows
+    }
+    base, pairs = "", []
+    for recipe in rows:
+        base = recipe if recipe in BASES[question] else base
+        if base and recipe != base:
+            pairs.append((recipe, base, gaps(rows[recipe], rows[base], right, surrogate)))
+    tests = [
+        permutation_test((gap,), np.sum, permutation_type="samples", n_resamples=9_999, batch=5000, rng=0)
+        for *_, gap in pairs
+    ]
+    chances = holm([float(test.pvalue) for test in tests])
+    against = {recipe: (other, gap, p) for (recipe, other, gap), p in zip(pairs, chances, strict=True)}
+    text = [
+        f"#### {SHORT[surrogate]}, {len(right[surrogate])} photographs",
+        "",
+        "| recipe | mean | itself | levels a pixel | against | difference | p |",
+        "|---|---:|---:|---:|---|---:|---:|",
+    ]
+    for recipe, row in rows.items():
+        compared = ["", "", ""]
+        if recipe in against:
+            other, gap, p = against[recipe]
+            times = np.random.default_rng(0).multinomial(len(gap), np.full(len(gap), 1 / len(gap)), 2000)
+            low, high = np.percentile(times @ gap, [2.5, 97.5])
+            compared = [other, f"{gap.sum():+.0f} <small>{low:+.0f} to {high:+.0f}</small>", f"{p:.2g}"]
+        own = f"{100 * row[surrogate].mean():.0f}"
+        cells = [recipe, middle(row, right, victims), own, f"{levels[recipe]:.1f}", *compared]
+        text.append("| " + " | ".join(cells) + " |")
+    return [*text, ""]
+
+
+def write(lines: Lines) -> None:
+    """Put the tables into the page, between its two marks."""
+    text: list[str] = []
+    for question, title in TITLES.items():
+        found = [
+            row for surrogate in ("squeezenet1_1", "mobilenet_edgetpu") for row in table(lines, surrogate, question)
+        ]
+        text += [f"### {title}", "", *found] if found else []
+    values = [line for line in lines if line["recipe"] == "median input of a ReLU"]
+    text += [
+        f"Median of |z| over the inputs of {SHORT[line['surrogate']]}'s ReLUs: {line['value']:.3g}." for line in values
+    ]
+    page = PAGE.read_text()
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(before + BEGIN + "\n\n" + "\n".join(text) + "\n" + END + after)
