@@ -7,7 +7,7 @@ results file is one attack on 250 images.
 
     python experiments/cifar10.py --data cifar10                  # computes what is missing, then writes the tables
     python experiments/cifar10.py --data cifar10 --share 1/2      # every second piece; another takes 2/2
-    python experiments/cifar10.py --data cifar10 --part transfer --surrogate vgg19_bn
+    python experiments/cifar10.py --data cifar10 --part transfer --surrogate vgg19_bn --pieces 1
     python experiments/cifar10.py --tables                        # writes tables and pictures from what there is
 
 The networks are those that ship with linbp, or with `--zoo DIR` those that `linbp zoo train --all --out DIR` made; the
@@ -29,7 +29,7 @@ from typing import Any
 
 import torch
 from cifar10_jobs import BASIC, BOTTLENECK, EARLY, PARTS, RADIUS, SHORT, SITES, SOURCE, Job
-from cifar10_networks import asked, is_victim, linearised, networks, select, sha256_of
+from cifar10_networks import COUNT, asked, is_victim, linearised, networks, select, sha256_of
 from result_lines import add_line, read_lines
 
 import linbp
@@ -90,7 +90,8 @@ def run(jobs: list[Job], share: tuple[int, int], data: Cifar10, models: dict[str
     facts = {"torch": torch.__version__, "linbp": linbp.__version__}
     known: dict[tuple[str, int | None], tuple[linbp.Surrogate, linbp.Model, dict[str, Any]]] = {}
     refused: set[Job] = set()
-    pieces = [(piece, job) for piece in range((len(rows) + PIECE - 1) // PIECE) for job in jobs]
+    number_of_pieces = min(options.pieces, (len(rows) + PIECE - 1) // PIECE)
+    pieces = [(piece, job) for piece in range(number_of_pieces) for job in jobs]
     for number, (piece, job) in enumerate(pieces):
         # Everything on networks of LinS goes to the first process: only one can tune them.
         if (0 if job.removed is not None else number % share[1]) != share[0] - 1 or job in refused:
@@ -189,6 +190,7 @@ def main() -> int:
     parser.add_argument("--network", action="append", help="which networks, the first time; default: all there are")
     parser.add_argument("--work", type=Path, default=WORK, help="folder for the networks of LinS")
     parser.add_argument("--share", type=share_of, default=(1, 1), help="which of how many processes this is: 1/2")
+    parser.add_argument("--pieces", type=int, default=COUNT // PIECE, help="only the first ones, of 250 images each")
     parser.add_argument("--device", default="cpu", help="where everything runs")
     parser.add_argument("--tables", action="store_true", help="write tables and pictures only")
     options = parser.parse_args()
