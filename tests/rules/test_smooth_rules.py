@@ -196,7 +196,7 @@ def test_other_units_are_the_same_attack(times: float) -> None:
         scaled[0].weight *= times  # type: ignore[operator]
         for name, parameter in scaled.named_parameters():
             if name.endswith("bias"):
-                parameter *= times
+                parameter.mul_(times)
     found = []
     for network, rules in (
         (module, [BPA(start=0, slope=0.7, temperature=3.0), BPA(start=0), ConBP(start=0, slope=0.7)]),
