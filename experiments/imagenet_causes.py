@@ -31,6 +31,8 @@ import linbp
 RESULTS = Path(__file__).parent / "results" / "imagenet_causes.jsonl"
 EPS, LEVELS = "16/255", 16
 STARTS = {"squeezenet1_1": 3, "mobilenet_edgetpu": 20}
+LEADERS = ("linbp(start={start})", "linbp(start=0, rebalance=none, leak=0.3)", "mi", "di(scale=8/7) + mi")
+"""Whose twins are also moved on to the radius."""
 LEAKS = (0.1, 0.2, 0.3, 0.5, 0.7, 1)
 SLOPES = {"squeezenet1_1": (1, 0.1, 0.01, 0.001), "mobilenet_edgetpu": (4, 1, 0.25, 0.0625)}
 """Factors of the published slopes and temperature."""
@@ -68,6 +70,9 @@ def attacks(surrogate: str) -> Iterator[Attack]:
     yield from (Attack("radius", "fgsm"), Attack("radius", "ifgsm"))
     yield from (Attack("radius", "ifgsm", "filled"), Attack("radius", "fgsm", "shrunk"))
     start = STARTS[surrogate]
+    for recipe in LEADERS:
+        for then in (None, "filled"):
+            yield Attack("radius", recipe.format(start=start), then)
     yield Attack("units", "ifgsm")
     for factor in SLOPES[surrogate]:
         yield Attack("units", f"conbp(start={start}, slope={0.5 * factor:g})")

@@ -15,9 +15,16 @@ TITLES = {
     "units": "The slope of smooth derivatives",
     "leak": "How much an inactive unit passes",
 }
-BASES = {"radius": ("`ifgsm`",), "units": ("`ifgsm`",), "leak": ("`ifgsm`", "`di(scale=8/7) + mi`")}
-"""What the rows below are compared with."""
+PLAIN, FILLED, MIXED = "`ifgsm`", "`ifgsm`, each pixel moved on to the radius", "`di(scale=8/7) + mi`"
+"""Rows that others are compared with."""
 Lines = list[dict[str, Any]]
+
+
+def base_of(question: str, recipe: str) -> str:
+    """The row that a row is compared with; itself: with none."""
+    if question == "radius" and recipe.endswith("to the radius") and recipe != FILLED:
+        return FILLED
+    return MIXED if question == "leak" and "di(" in recipe else PLAIN
 
 
 def complete(lines: Lines) -> set[int]:
@@ -41,11 +48,12 @@ def table(lines: Lines, surrogate: str, question: str) -> list[str]:
         recipe: np.mean([line["mean_levels"] for line in mine if line["recipe"] == recipe and line["pass"] in passes])
         for recipe in rows
     }
-    base, pairs = "", []
-    for recipe in rows:
-        base = recipe if recipe in BASES[question] else base
-        if base and recipe != base:
-            pairs.append((recipe, base, gaps(rows[recipe], rows[base], right, surrogate)))
+    bases = {recipe: base_of(question, recipe) for recipe in rows}
+    pairs = [
+        (recipe, base, gaps(rows[recipe], rows[base], right, surrogate))
+        for recipe, base in bases.items()
+        if recipe != base
+    ]
     tests = [
         permutation_test((gap,), np.sum, permutation_type="samples", n_resamples=9_999, batch=5000, rng=0)
         for *_, gap in pairs
