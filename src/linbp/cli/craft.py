@@ -9,7 +9,7 @@ import typer
 
 from linbp.cli.guard import Interrupted, guard
 from linbp.cli.options import BatchSize, Debug, Device, Json, Threads, command_line, usable_device
-from linbp.cli.output import interval, print_json, progress_bars, stdout
+from linbp.cli.output import counted, interval, print_json, progress_bars, stdout
 from linbp.cli.surrogates import load_surrogates
 
 if TYPE_CHECKING:
@@ -232,13 +232,9 @@ def _protocol_line(settings: dict[str, Any]) -> str:
 
     return (
         f"Protocol {settings['protocol']}: images {Preparation.from_dict(settings['preparation'])}; "
-        f"eps {settings['eps'] * 255:g}/255 ({settings['norm']}), {settings['steps']} steps of "
+        f"eps {settings['eps'] * 255:g}/255 ({settings['norm']}), {counted(settings['steps'], 'step')} of "
         f"{settings['step_size'] * 255:g}/255, rounding {settings['rounding']}."
     )
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def _print(report: FolderReport) -> None:
@@ -250,8 +246,8 @@ def _print(report: FolderReport) -> None:
     for note in report.manifest["notes"]:
         console.print(f"Note: {note}", markup=False)
     console.print(
-        f"{facts['images']} twins in {facts['folder']}: {facts['made']} made now, {facts['kept']} kept from before; "
-        f"{_counted(facts['gradients_per_image'], 'gradient')} per image.",
+        f"{counted(facts['images'], 'twin')} in {facts['folder']}: {facts['made']} made now, "
+        f"{facts['kept']} kept from before; {counted(facts['gradients_per_image'], 'gradient')} per image.",
         markup=False,
     )
     attacked = "ensemble" if "members" in settings["surrogate"] else "surrogate"
@@ -270,7 +266,7 @@ def _print(report: FolderReport) -> None:
             "Note: a network that knows none of the images is no judge of an attack. Are the labels right (a list that "
             "counts from 1 needs --first-label 1), and are they classes of this network?"
         )
-    console.print(f"Largest change {_counted(facts['linf_max'], 'level')}, mean L2 {facts['l2_mean']:.3f}.")
+    console.print(f"Largest change {counted(facts['linf_max'], 'level')}, mean L2 {facts['l2_mean']:.3f}.")
     if facts["unchanged"]:
         console.print(
             f"Note: {facts['unchanged']} twins are their clean images: the gradient was 0 there, as it is where a "

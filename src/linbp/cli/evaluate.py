@@ -9,7 +9,7 @@ import typer
 
 from linbp.cli.guard import Interrupted, guard
 from linbp.cli.options import BatchSize, Debug, Device, Json, Threads, command_line, usable_device
-from linbp.cli.output import add_row, interval, make_table, print_json, progress_bars, share, stdout
+from linbp.cli.output import add_row, counted, interval, make_table, print_json, progress_bars, share, stdout
 
 if TYPE_CHECKING:
     from linbp.evaluation import FolderEvaluation
@@ -137,8 +137,8 @@ def _print(result: FolderEvaluation) -> None:
     names = " and ".join(member["name"] for member in surrogate.get("members", [surrogate]))
     console.print(
         f"{result.folder}: {(result.manifest.get('choice') or settings)['recipe']} on {names}, "
-        f"eps {settings['eps'] * 255:g}/255 ({settings['norm']}), {settings['steps']} steps, seed {settings['seed']}, "
-        f"{found} images",
+        f"eps {settings['eps'] * 255:g}/255 ({settings['norm']}), {counted(settings['steps'], 'step')}, "
+        f"seed {settings['seed']}, {counted(found, 'image')}",
         markup=False,
     )
     if settings.get("protocol") is not None:

@@ -9,7 +9,7 @@ import typer
 
 from linbp.cli.guard import guard
 from linbp.cli.options import Debug, Device, Json, load_surrogate, usable_device
-from linbp.cli.output import add_row, make_table, print_json, progress_bars, stdout
+from linbp.cli.output import add_row, counted, make_table, print_json, progress_bars, stdout
 
 if TYPE_CHECKING:
     from linbp.graph import Surrogate
@@ -85,7 +85,7 @@ def _facts(surrogate: Surrogate) -> dict[str, Any]:
                 "module_path": junction.module_path,
                 "fork_path": junction.fork_path,
                 "sites": list(junction.sites),
-                "skip": "identity" if junction.skip_is_identity else _operations(len(junction.skip)),
+                "skip": "identity" if junction.skip_is_identity else counted(len(junction.skip), "operation"),
                 "closed": junction.closed,
             }
             for junction in surrogate.junctions
@@ -114,10 +114,6 @@ def _published(surrogate: Surrogate) -> dict[str, str] | None:
     except RuleError:
         return None
     return {"network": found.network, "start": found.start, "source": found.source}
-
-
-def _operations(count: int) -> str:
-    return "1 operation" if count == 1 else f"{count} operations"
 
 
 def _look(surrogate: Surrogate, pixels: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from linbp.evaluation import Rate
 
-__all__ = ["add_row", "interval", "make_table", "print_json", "progress_bars", "share", "stdout"]
+__all__ = ["add_row", "counted", "interval", "make_table", "print_json", "progress_bars", "share", "stdout"]
 
 
 def stdout() -> Console:
@@ -53,6 +53,11 @@ def share(rate: Rate) -> str:
 def interval(rate: Rate) -> str:
     """The 95% interval of a rate."""
     return f"{rate.low:.1%} to {rate.high:.1%}"
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things: `1 step`, `2 steps`."""
+    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def print_json(value: Any) -> None:

@@ -75,11 +75,11 @@ class _SoftArgMax:
 class BPA:
     """Backward propagation attack: smooth derivatives at ReLUs from a position on, and in every max-pool.
 
-        at a ReLU:      gradient at the input = sigmoid(s z) (1 + s z (1 - sigmoid(s z))) g    (SiLU's derivative, s = 1)
+        at a ReLU:      gradient at the input = sigmoid(s z) (1 + s z (1 - sigmoid(s z))) g    (SiLU's derivative)
         in a max-pool:  gradient at a window's place i = softmax(temperature z)_i g            (in place of the arg max)
 
-    with z the input and g the gradient at the output; where windows overlap, their shares are added. A ReLU6 is
-    relu(z) - relu(z - 6), and each of the two is treated so (here; the released code knows ReLU only). Other
+    with z the input, g the gradient at the output and s the slope; where windows overlap, their shares are added. A
+    ReLU6 is relu(z) - relu(z - 6), and each of the two is treated so (here; the released code knows ReLU only). Other
     activations stay ordinary. Wang, Tong, He: Rethinking the Backward Propagation for Adversarial Transferability,
     NeurIPS 2023, arXiv 2306.12685, and its code: the activation after a residual sum is included, and the max-pools
     are all of the network's, also in front of `start`. There, padded zeros of a window get a share too; here only
