@@ -1,9 +1,9 @@
 """The paper's experiments on CIFAR-10, on networks of this project's zoo.
 
-Five parts: `transfer` (every attack at three radii), `rebalancing` (what the ratio and gamma buy on residual nets),
-`position` (success against LinBP's and LinS's position), `gradients` (success against the gradients spent) and
-`linear` (LinS against LinBP, and both). Interrupted and started again, it goes on where it was; every line of the
-results file is one attack on 250 images.
+Six parts: `transfer` (every attack at three radii), `distance` (how far twins go, and where), `rebalancing` (what the
+ratio and gamma buy on residual nets), `position` (success against LinBP's and LinS's position), `gradients` (success
+against the gradients spent) and `linear` (LinS against LinBP, and both). Interrupted and started again, it goes on
+where it was; every line of the results file is one attack on 250 images.
 
     python experiments/cifar10.py --data cifar10                  # computes what is missing, then writes the tables
     python experiments/cifar10.py --data cifar10 --share 1/2      # every second piece; another takes 2/2
@@ -21,9 +21,11 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import math
 import re
 import sys
 import time
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +51,7 @@ PROXIES = ("mobilenet_v2",)
 
 def key(line: dict[str, Any]) -> tuple[Any, ...]:
     """What one line is the result of."""
-    return tuple(line.get(name) for name in ("surrogate", "recipe", "eps", "steps", "removed", "piece"))
+    return Job.of(line), line["piece"]
 
 
 def agreed(models: dict[str, linbp.Model], data: Cifar10) -> dict[str, Any]:
@@ -85,7 +87,7 @@ def run(jobs: list[Job], share: tuple[int, int], data: Cifar10, models: dict[str
     rows = torch.tensor(selection["images"])
     images, labels = data.test_images[rows].permute(0, 3, 1, 2).contiguous(), data.test_labels[rows]
     lines = read_lines(RESULTS)
-    done = {key(line) for line in lines}
+    done = {key(line) for line in lines if "piece" in line}
     tuned = {(line["surrogate"], line["removed"]): line["lins"]["file_sha256"] for line in lines if "lins" in line}
     facts = {"torch": torch.__version__, "linbp": linbp.__version__}
     known: dict[tuple[str, int | None], tuple[linbp.Surrogate, linbp.Model, dict[str, Any]]] = {}
@@ -122,6 +124,8 @@ def run(jobs: list[Job], share: tuple[int, int], data: Cifar10, models: dict[str
                 ids=[f"{row:05}" for row in rows[mine].tolist()],
                 batch_size=BATCH,
             )
+            if job.filled:
+                twins = filled(twins, images[mine], job.eps)
         except StoreError:
             raise
         except linbp.LinbpError as fault:
@@ -134,6 +138,7 @@ def run(jobs: list[Job], share: tuple[int, int], data: Cifar10, models: dict[str
         found = {
             "predictions": {name: "".join(map(str, classes)) for name, (classes, _) in answers.items()},
             "loss": {name: loss for name, (_, loss) in answers.items()},
+            "levels": round(float((pixels.int() - images[mine].int()).abs().float().mean()), 3),
             "sha256": hashlib.sha256(pixels.numpy().tobytes()).hexdigest(),
             "gradients": recipe.gradients(job.steps),
             "device": str(surrogate.device),
@@ -141,6 +146,13 @@ def run(jobs: list[Job], share: tuple[int, int], data: Cifar10, models: dict[str
         add_line(RESULTS, {**line, **about, **facts, **found, "seconds": round(time.time() - begin, 1)})
         print(f"{line}: {time.time() - begin:.0f} s", flush=True)
     return not refused
+
+
+def filled(twins: torch.Tensor, clean: torch.Tensor, eps: str) -> torch.Tensor:
+    """Twins whose pixels are moved on to the radius, each in the direction that it has moved; on the 8-bit grid."""
+    levels = math.floor(255 * Fraction(eps))
+    moved = (twins * 255).round().int() - clean.int()
+    return (clean.int() + levels * moved.sign()).clamp(0, 255) / 255
 
 
 def prepared(

@@ -1,9 +1,10 @@
-"""Which attacks the CIFAR-10 experiments run: five parts, each a list of jobs; a job of two parts is run once."""
+"""Which attacks the CIFAR-10 experiments run: six parts, each a list of jobs; a job of two parts is run once."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any
 
 SOURCE, BASIC, BOTTLENECK = "vgg19_bn", "resnet18", "resnet50"
 SHORT = "resnet18-short"
@@ -49,6 +50,7 @@ class Job:
         eps: radius.
         steps: how many; a recipe of a single step has 1.
         removed: the site from which on LinS removed the surrogate's activations and tuned the rest; None: it did not.
+        filled: whether every pixel that moved is then moved on to the radius, in its direction.
     """
 
     surrogate: str
@@ -56,13 +58,14 @@ class Job:
     eps: str
     steps: int
     removed: int | None = None
+    filled: bool = False
 
     @property
     def step_size(self) -> str:
         """1/255, or more where the steps would not reach the radius otherwise."""
         return str(float(max(Fraction(1, 255), Fraction(self.eps) / self.steps)))
 
-    def fields(self) -> dict[str, str | int | None]:
+    def fields(self) -> dict[str, Any]:
         """What one line of the results is about."""
         return {
             "surrogate": self.surrogate,
@@ -70,7 +73,16 @@ class Job:
             "eps": self.eps,
             "steps": self.steps,
             "removed": self.removed,
+            "filled": self.filled,
         }
+
+    @classmethod
+    def of(cls, line: dict[str, Any]) -> Job:
+        """The job that a line of the results is of."""
+        return cls(
+            **{name: line[name] for name in ("surrogate", "recipe", "eps", "steps", "removed")},
+            filled=line.get("filled", False),
+        )
 
 
 Pair = tuple[Job, Job]
@@ -102,6 +114,16 @@ def transfer() -> list[Job]:
         ours = (own, f"{own} + mi", f"{own} + di(scale=8/7) + mi", f"{own} >> ila(at={READ[surrogate]})")
         every = ("pgd", "pgd-noise", "mdi2fgsm", *rivals(surrogate), *ours)
         jobs += [Job(surrogate, recipe, eps, 100) for eps in radii for recipe in every]
+    return jobs
+
+
+def distance() -> list[Job]:
+    """How far twins go, and where: all of them moved on to the radius."""
+    jobs = []
+    for surrogate in (SOURCE, BASIC):
+        own = linbp(surrogate)
+        every = (*rivals(surrogate), own, "mdi2fgsm", f"{own} + di(scale=8/7) + mi")
+        jobs += [Job(surrogate, recipe, RADIUS, 100, filled=filled) for recipe in every for filled in (False, True)]
     return jobs
 
 
@@ -165,6 +187,12 @@ def better_than_rivals() -> list[Pair]:
     return pairs
 
 
+def at_the_radius() -> list[Pair]:
+    """The paper's claim again, between twins that all go as far as they may."""
+    own = [pair for pair in better_than_rivals() if pair[0].surrogate in (SOURCE, BASIC) and pair[0].eps == RADIUS]
+    return [(replace(one, filled=True), replace(other, filled=True)) for one, other in own]
+
+
 def ratio_and_gamma() -> list[Pair]:
     """What the ratio buys, and what gamma does, at each depth."""
     pairs = []
@@ -202,6 +230,7 @@ def linear_forms() -> list[Pair]:
 
 PARTS = {
     "transfer": transfer,
+    "distance": distance,
     "rebalancing": rebalancing,
     "position": position,
     "gradients": gradients,
@@ -211,6 +240,7 @@ PARTS = {
 
 COMPARED = {
     "transfer": better_than_rivals,
+    "distance": at_the_radius,
     "rebalancing": ratio_and_gamma,
     "gradients": single_steps,
     "linear": linear_forms,

@@ -30,7 +30,7 @@ class Outcomes:
         found: dict[Job, dict[int, dict[str, Any]]] = {}
         for line in lines:
             if "piece" in line:
-                job = Job(*(line[name] for name in ("surrogate", "recipe", "eps", "steps", "removed")))
+                job = Job.of(line)
                 found.setdefault(job, {})[line["piece"]] = line
                 piece_of[line["piece"]] = len(line["predictions"]["itself"])
         self.jobs = [job for job in dict.fromkeys(jobs) if job in found]
@@ -48,6 +48,11 @@ class Outcomes:
             }
             for job in self.jobs
         }
+        self.levels = {
+            job: float(np.average([found[job][piece].get("levels", np.nan) for piece in pieces], weights=sizes))
+            for job in self.jobs
+        }
+        """How far a pixel moved on average; NaN for lines that do not say."""
         self.wrong: dict[Job, dict[str, np.ndarray]] = {}
         for job in self.jobs:
             self.wrong[job] = {}

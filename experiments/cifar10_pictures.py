@@ -128,6 +128,27 @@ def transfer(found: Found) -> Any:
     return figure
 
 
+def distance(found: Found) -> Any:
+    """Bars of every attack as it is and moved on to the radius, one plot a surrogate."""
+    figure, axes = pyplot.subplots(1, len(found), figsize=(5.5 * len(found), 4.5), squeeze=False)
+    for axis, (surrogate, outcomes) in zip(axes[0], found.items(), strict=True):
+        names = list(dict.fromkeys(job.recipe for job in outcomes.jobs))
+        for number, (filled, label) in enumerate(((False, "as they are"), (True, "moved on to the radius"))):
+            mine = [job for job in outcomes.jobs if job.filled == filled]
+            places = [names.index(job.recipe) + 0.36 * (number - 0.5) for job in mine]
+            means = [outcomes.mean(job) for job in mine]
+            bands = [outcomes.interval(job) for job in mine]
+            errors = np.abs(np.array(bands).T - means) if mine else None
+            axis.barh(places, means, 0.33, xerr=errors, color=COLOURS[number], label=label, ecolor=GREY)
+        axis.set_title(NAMES[surrogate])
+        axis.set_yticks(range(len(names)), [recipe.replace(linbp(surrogate), "linbp") for recipe in names])
+        axis.invert_yaxis()
+        axis.set(xlabel="victims fooled, mean, %", xlim=(0, 100))
+        axis.grid(visible=False, axis="y")
+        axis.legend(loc="lower left", bbox_to_anchor=(0, 1.06), ncols=2)
+    return figure
+
+
 def side_by_side(found: Found) -> tuple[Any, list[tuple[Any, str, Outcomes]]]:
     """A figure with one plot a surrogate."""
     figure, axes = pyplot.subplots(1, len(found), figsize=(4.5 * len(found), 3.8), sharey=True, squeeze=False)
@@ -211,6 +232,7 @@ def draw(lines: list[dict[str, Any]], without: dict[str, tuple[str, ...]]) -> No
     choices = {line["surrogate"]: line["choice"]["start"] for line in lines if "choice" in line}
     pictures = {
         "transfer": transfer,
+        "distance": distance,
         "rebalancing": rebalancing,
         "position": lambda found: position(found, choices),
         "gradients": gradients,

@@ -14,6 +14,7 @@ from linbp.images import write_atomically
 PAGE = Path(__file__).parent.parent / "docs" / "cifar10.md"
 HEADS = {
     "transfer": "Every attack at three radii",
+    "distance": "How far twins go, and where",
     "rebalancing": "What the ratio and gamma buy on residual nets",
     "position": "Success against the position",
     "gradients": "Success against the gradients spent",
@@ -25,7 +26,8 @@ PROXIES = {"position": ("mobilenet_v2",)}
 
 def words(job: Job) -> str:
     """A job as the tables call it."""
-    return f"`{job.recipe}`" + ("" if job.removed is None else f" on LinS from {job.removed}")
+    linear = "" if job.removed is None else f" on LinS from {job.removed}"
+    return f"`{job.recipe}`{linear}" + (", moved on to the radius" if job.filled else "")
 
 
 def table(outcomes: Outcomes, jobs: list[Job]) -> list[str]:
@@ -33,18 +35,22 @@ def table(outcomes: Outcomes, jobs: list[Job]) -> list[str]:
     surrogate = jobs[0].surrogate
     victims = outcomes.victims(surrogate)
     removed = any(job.removed is not None for job in jobs)
-    heads = ["recipe", *(["activations", "accuracy, %"] if removed else []), "gradients", "mean"]
+    levels = any(job.filled for job in jobs)
+    heads = ["recipe", *(["activations", "accuracy, %"] if removed else []), "gradients"]
+    heads += [*(["levels a pixel"] if levels else []), "mean"]
     heads += [*(f"`{name}`" for name in victims), "itself", "victims' loss"]
     text = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
     for job in jobs:
         low, high = outcomes.interval(job)
-        cells = [f"`{job.recipe}`"]
+        cells = [words(job) if levels else f"`{job.recipe}`"]
         if removed:
             lins = outcomes.line[job].get("lins")
             cells += (
                 ["kept", ""] if lins is None else [f"LinS from {job.removed}", f"{100 * lins['right'] / lins['n']:.1f}"]
             )
         cells.append(str(outcomes.line[job]["gradients"]))
+        if levels:
+            cells.append(f"{outcomes.levels[job]:.1f}")
         cells.append(f"**{outcomes.mean(job):.1f}** <small>{low:.1f}-{high:.1f}</small>")
         cells += [cell(outcomes.wrong[job][name]) for name in (*victims, "itself")]
         text.append("| " + " | ".join([*cells, f"{outcomes.rise(job):+.2f}"]) + " |")

@@ -190,6 +190,21 @@ def made_up(models: dict[str, linbp.Model], data: Cifar10, networks: ModuleType)
     }
 
 
+def test_twins_are_moved_on_to_the_radius() -> None:
+    draw = np.random.default_rng(0)
+    clean = draw.integers(0, 256, (5, 3, 4, 4))
+    twins = np.clip(clean + draw.integers(-7, 8, clean.shape), 0, 255)
+    moved = script("cifar10").filled(torch.from_numpy(twins) / 255, torch.from_numpy(clean.astype(np.uint8)), "0.03")
+    assert not torch.equal(moved, torch.from_numpy(twins) / 255)
+    for before, after, now in zip(clean.flat, twins.flat, (moved * 255).round().int().flatten().tolist(), strict=True):
+        if after > before:
+            assert now == min(before + 7, 255)
+        elif after < before:
+            assert now == max(before - 7, 0)
+        else:
+            assert now == before
+
+
 def test_an_incomplete_zoo_is_refused_and_nothing_written(zoo: Path) -> None:
     networks = script("cifar10_networks")
     recorded = tuple(networks.networks(zoo, (), "cpu"))
