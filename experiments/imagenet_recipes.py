@@ -78,6 +78,11 @@ WITH_LINBP = (
     "linbp(start={late}, leak=0.3) + di(scale=8/7) + mi",
 )
 RESIDUAL = ("sgm(gamma=0.5)", "sgm(gamma=0.5) + di(scale=8/7) + mi")
+SMOOTH = {
+    "squeezenet1_1": ("conbp(start={start}, slope=0.005)", "bpa(start={start}, slope=0.001, temperature=0.01)"),
+    "mobilenet_edgetpu": ("bpa(start={start}, slope=0.25)",),
+}
+"""Smooth derivatives in the units of each network; `imagenet_causes.py` is where they come from."""
 PLACES = {
     "squeezenet1_1": {"start": 3, "late": 20, "middle": "network.features.7"},
     "mobilenet_edgetpu": {"start": 20, "late": 28, "middle": "network.blocks.3"},
@@ -87,7 +92,8 @@ PLACES = {
 def recipes(surrogate: str) -> list[str]:
     """The attacks on one surrogate: those without LinBP first."""
     residual = RESIDUAL if surrogate == "mobilenet_edgetpu" else ()
-    return [text.format(**PLACES[surrogate]) for text in (*WITHOUT_LINBP, *residual, *WITH_LINBP)]
+    smooth = [f"{rule}{rest}" for rule in SMOOTH[surrogate] for rest in ("", " + di(scale=8/7) + mi")]
+    return [text.format(**PLACES[surrogate]) for text in (*WITHOUT_LINBP, *smooth, *residual, *WITH_LINBP)]
 
 
 def settings(recipe: Recipe, budget: str) -> dict[str, Any]:
