@@ -32,6 +32,7 @@ from typing import Any
 import torch
 from cifar10_jobs import BASIC, BOTTLENECK, EARLY, PARTS, RADIUS, SHORT, SITES, SOURCE, Job
 from cifar10_networks import COUNT, asked, is_victim, linearised, networks, select, sha256_of
+from moved_on import moved_on
 from result_lines import add_line, read_lines
 
 import linbp
@@ -125,7 +126,7 @@ def run(jobs: list[Job], share: tuple[int, int], data: Cifar10, models: dict[str
                 batch_size=BATCH,
             )
             if job.filled:
-                twins = filled(twins, images[mine], job.eps)
+                twins = moved_on(twins, images[mine], math.floor(255 * Fraction(job.eps)))
         except StoreError:
             raise
         except linbp.LinbpError as fault:
@@ -146,13 +147,6 @@ def run(jobs: list[Job], share: tuple[int, int], data: Cifar10, models: dict[str
         add_line(RESULTS, {**line, **about, **facts, **found, "seconds": round(time.time() - begin, 1)})
         print(f"{line}: {time.time() - begin:.0f} s", flush=True)
     return not refused
-
-
-def filled(twins: torch.Tensor, clean: torch.Tensor, eps: str) -> torch.Tensor:
-    """Twins whose pixels are moved on to the radius, each in the direction that it has moved; on the 8-bit grid."""
-    levels = math.floor(255 * Fraction(eps))
-    moved = (twins * 255).round().int() - clean.int()
-    return (clean.int() + levels * moved.sign()).clamp(0, 255) / 255
 
 
 def prepared(

@@ -6,7 +6,7 @@ rates included. Then the three networks are attacked on the same test images. A 
 not trained again.
 
     linbp zoo train vgg19_bn --epochs 40 --unshifted 0 --data cifar10 --out early
-    python experiments/cifar10_finish.py --data cifar10 --source cifar10:early/vgg19_bn/vgg19_bn.safetensors
+    python experiments/cifar10_finish.py --data cifar10 --source early/vgg19_bn/vgg19_bn.safetensors
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from cifar10_smoothing import arguments, compare
 from safetensors.torch import load_file, save_file
 
 import linbp
+from linbp.models.cifar10.trained import read_card
 from linbp.zoo import Cifar10, Training, load_cifar10
 from linbp.zoo.augment import Epoch
 from linbp.zoo.trainer import Trainer, count_right
@@ -64,15 +65,16 @@ def finished(model: linbp.Model, data: Cifar10, settings: Training, path: Path) 
 def main() -> None:
     parser = arguments(__doc__ or "")
     parser.add_argument("--work", type=Path, default=Path("cifar10-work"), help="folder for the networks")
-    parser.add_argument("--source", required=True, help="the network to go on from, as for --surrogate")
+    parser.add_argument("--source", type=Path, required=True, help="weights of the network to go on from")
     parser.add_argument("--epochs", type=int, default=8)
     options = parser.parse_args()
-    data, source = load_cifar10(options.data), linbp.load_model(options.source)
-    networks = {options.source: source}
+    data, card = load_cifar10(options.data), read_card(options.source)
+    source = linbp.load_model(f"cifar10:{options.source}")
+    networks = {str(options.source): source}
     for smoothing in SMOOTHINGS:
         settings = Training(
-            architecture="vgg19_bn",
-            width=0.3125,
+            architecture=card["architecture"],
+            width=card["width"],
             epochs=options.epochs,
             learning_rate=0.02,
             warm_up=0.0,
@@ -82,7 +84,7 @@ def main() -> None:
             precision="mixed",
         )
         name = f"{options.epochs} epochs more, smoothing {smoothing:g}"
-        path = options.work / f"vgg19_bn-{options.epochs}-{smoothing:g}.safetensors"
+        path = options.work / f"{card['file_sha256'][:8]}-{options.epochs}-{smoothing:g}.safetensors"
         networks[name] = finished(source, data, settings, path)
     compare(networks, data, options.recipe or [*RECIPES], options)
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from cifar10_jobs import COMPARED, PARTS, Job
 from cifar10_outcomes import Outcomes, by_surrogate
-from imagenet_tables import cell, holm
+from imagenet_tables import cell
+from pages import between, holm
 
 from linbp.images import write_atomically
 
@@ -122,13 +123,10 @@ def about(lines: list[dict[str, Any]]) -> list[str]:
 
 def put(page: str, name: str, text: list[str], head: str, picture: bool) -> str:
     """The page with a text between its two marks; a new section where there are none yet."""
-    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    if begin not in page:
+    if f"<!-- {name}: begin -->" not in page:
         image = f"![{head}](images/cifar10-{name}.svg)\n\n" if picture else ""
-        page += f"\n## {head}\n\n{image}{begin}\n{end}\n"
-    before, _, rest = page.partition(begin)
-    _, _, after = rest.partition(end)
-    return before + begin + "\n\n" + "\n".join(text) + "\n" + end + after
+        page += f"\n## {head}\n\n{image}<!-- {name}: begin -->\n<!-- {name}: end -->\n"
+    return between(page, name, text)
 
 
 def write(lines: list[dict[str, Any]]) -> None:

@@ -5,24 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from imagenet_tables import PAGE, SHORT, fooled, gaps, holm, known, middle
-from scipy.stats import permutation_test
+from imagenet_tables import PAGE, SHORT, fooled, gaps, known, middle
+from pages import between, difference, holm
 
-BEGIN, END = "<!-- causes: begin -->", "<!-- causes: end -->"
 EPS = "16/255"
 TITLES = {
     "radius": "The radius, or the direction?",
     "units": "The slope of smooth derivatives",
     "leak": "How much an inactive unit passes",
 }
-PLAIN, FILLED, MIXED = "`ifgsm`", "`ifgsm`, each pixel moved on to the radius", "`di(scale=8/7) + mi`"
+ENDING = "taken on to the radius"
+PLAIN, FILLED, MIXED = "`ifgsm`", f"`ifgsm`, every pixel that moved {ENDING}", "`di(scale=8/7) + mi`"
 """Rows that others are compared with."""
 Lines = list[dict[str, Any]]
 
 
 def base_of(question: str, recipe: str) -> str:
     """The row that a row is compared with; itself: with none."""
-    if question == "radius" and recipe.endswith("to the radius") and recipe != FILLED:
+    if recipe == FILLED:
+        return "`fgsm`" if question == "radius" else PLAIN
+    if recipe.endswith(ENDING):
         return FILLED
     return MIXED if question == "leak" and "di(" in recipe else PLAIN
 
@@ -54,12 +56,11 @@ def table(lines: Lines, surrogate: str, question: str) -> list[str]:
         for recipe, base in bases.items()
         if recipe != base
     ]
-    tests = [
-        permutation_test((gap,), np.sum, permutation_type="samples", n_resamples=9_999, batch=5000, rng=0)
-        for *_, gap in pairs
-    ]
-    chances = holm([float(test.pvalue) for test in tests])
-    against = {recipe: (other, gap, p) for (recipe, other, gap), p in zip(pairs, chances, strict=True)}
+    tests = [difference(gap) for *_, gap in pairs]
+    chances = holm([p for _, p in tests])
+    against = {
+        recipe: [base, gap, f"{p:.2g}"] for (recipe, base, _), (gap, _), p in zip(pairs, tests, chances, strict=True)
+    }
     text = [
         f"#### {SHORT[surrogate]}, {len(right[surrogate])} photographs",
         "",
@@ -67,14 +68,8 @@ def table(lines: Lines, surrogate: str, question: str) -> list[str]:
         "|---|---:|---:|---:|---|---:|---:|",
     ]
     for recipe, row in rows.items():
-        compared = ["", "", ""]
-        if recipe in against:
-            other, gap, p = against[recipe]
-            times = np.random.default_rng(0).multinomial(len(gap), np.full(len(gap), 1 / len(gap)), 2000)
-            low, high = np.percentile(times @ gap, [2.5, 97.5])
-            compared = [other, f"{gap.sum():+.0f} <small>{low:+.0f} to {high:+.0f}</small>", f"{p:.2g}"]
         own = f"{100 * row[surrogate].mean():.0f}"
-        cells = [recipe, middle(row, right, victims), own, f"{levels[recipe]:.1f}", *compared]
+        cells = [recipe, middle(row, right, victims), own, f"{levels[recipe]:.1f}", *against.get(recipe, ["", "", ""])]
         text.append("| " + " | ".join(cells) + " |")
     return [*text, ""]
 
@@ -89,9 +84,7 @@ def write(lines: Lines) -> None:
         text += [f"### {title}", "", *found] if found else []
     values = [line for line in lines if line["recipe"] == "median input of a ReLU"]
     text += [
-        f"Median of |z| over the inputs of {SHORT[line['surrogate']]}'s ReLUs: {line['value']:.3g}." for line in values
+        f"Median |z| at the inputs of {SHORT[line['surrogate']]}'s ReLUs from there on: {line['value']:.3g}."
+        for line in values
     ]
-    page = PAGE.read_text()
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(before + BEGIN + "\n\n" + "\n".join(text) + "\n" + END + after)
+    PAGE.write_text(between(PAGE.read_text(), "causes", text))

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 from imagenet_tables import PAGE, SHORT, cell
+from pages import between
 from scipy.stats import binomtest
 
-BEGIN, END = "<!-- recipes: begin -->", "<!-- recipes: end -->"
 TITLES = {
     "gradients": "about 100 gradients an image",
     "steps": "20 steps of 1/255",
@@ -116,7 +116,4 @@ def write(lines: Lines) -> None:
     for surrogate in ("squeezenet1_1", "mobilenet_edgetpu"):
         for budget in TITLES:
             text += table(lines, surrogate, budget)
-    page = PAGE.read_text()
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(before + BEGIN + "\n\n" + "\n".join(text) + "\n" + END + after)
+    PAGE.write_text(between(PAGE.read_text(), "recipes", text))

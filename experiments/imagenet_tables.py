@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import permutation_test
-from statsmodels.stats.multitest import multipletests
+from pages import between, difference, holm
 
 from linbp.evaluation.statistics import rate
 
 PAGE = Path(__file__).parent.parent / "docs" / "results.md"
-BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 SHORT = {
     "mobilenetv2_tf1": "MobileNet v2",
     "mobilenetv1_tf1": "MobileNet v1",
@@ -104,11 +102,6 @@ def middle(row: dict[str, np.ndarray], right: dict[str, np.ndarray], victims: li
     return f"**{share:.0f}** <small>{low:.0f}-{high:.0f}</small>"
 
 
-def holm(chances: list[float]) -> list[float]:
-    """p values corrected for their number by Holm's method (1979)."""
-    return [float(one) for one in multipletests(chances, method="holm")[1]]
-
-
 def compare(lines: list[dict[str, Any]]) -> list[str]:
     """The differences that the text speaks of: of means over victims, paired by photograph."""
     found = []
@@ -120,11 +113,8 @@ def compare(lines: list[dict[str, Any]]) -> list[str]:
                 found.append((surrogate, eps, one, other, gaps(rows[one], rows[other], right, surrogate)))
     if not found:
         return []
-    tests = [
-        permutation_test((gap,), np.sum, permutation_type="samples", n_resamples=99_999, batch=5000, rng=0)
-        for *_, gap in found
-    ]
-    chances = holm([float(test.pvalue) for test in tests])
+    tests = [difference(gap) for *_, gap in found]
+    chances = holm([p for _, p in tests])
     text = [
         "### Differences",
         "",
@@ -134,11 +124,8 @@ def compare(lines: list[dict[str, Any]]) -> list[str]:
         "| surrogate | eps | recipe | against | difference | p |",
         "|---|---|---|---|---:|---:|",
     ]
-    for (surrogate, eps, one, other, gap), p in zip(found, chances, strict=True):
-        times = np.random.default_rng(0).multinomial(len(gap), np.full(len(gap), 1 / len(gap)), 2000)
-        low, high = np.percentile(times @ gap, [2.5, 97.5])
-        difference = f"{gap.sum():+.0f} <small>{low:+.0f} to {high:+.0f}</small>"
-        text.append(f"| {SHORT[surrogate]} | {eps} | `{one}` | `{other}` | {difference} | {p:.2g} |")
+    for (surrogate, eps, one, other, _), (gap, _), p in zip(found, tests, chances, strict=True):
+        text.append(f"| {SHORT[surrogate]} | {eps} | `{one}` | `{other}` | {gap} | {p:.2g} |")
     return [*text, ""]
 
 
@@ -185,7 +172,4 @@ def write(lines: list[dict[str, Any]]) -> None:
         for eps in ("16/255", "8/255"):
             text += table(lines, surrogate, eps)
     text += compare(lines)
-    page = PAGE.read_text()
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(before + BEGIN + "\n\n" + "\n".join(text) + "\n" + END + after)
+    PAGE.write_text(between(PAGE.read_text(), "tables", text))

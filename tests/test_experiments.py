@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib
 import json
 import subprocess
@@ -71,6 +72,7 @@ def lines() -> list[dict[str, Any]]:
                 "piece": piece,
                 "surrogate_sha256": "hash",
                 "gradients": job.steps,
+                "levels": 9.5 if job.filled else 4.25,
                 "predictions": {name: answer(draw, mine, share) for name in (*names, "itself")},
                 "loss": dict.fromkeys((*names, "itself"), 1.25 + piece),
             }
@@ -91,7 +93,7 @@ def test_tables_and_pictures_of_made_up_results(
     tables.write(lines)
     page = (tmp_path / "cifar10.md").read_text()
     assert {path.suffix for path in tmp_path.glob("cifar10-*")} == {".svg", ".png"}
-    assert len(list(tmp_path.glob("cifar10-*.svg"))) == 5
+    assert len(list(tmp_path.glob("cifar10-*.svg"))) == len(script("cifar10_jobs").PARTS) == 6
     # An unfinished job shortens the tables of its surrogate in its part, and no others.
     assert f"`vgg19_bn`, eps 0.1, n = {COUNT}" in page
     assert f"`resnet50`, eps 0.1, n = {COUNT // 2}" in page
@@ -163,13 +165,13 @@ def test_every_recipe_runs_and_the_results_belong_to_their_networks(
     monkeypatch.setattr(networks, "select", select := lambda found, data: made_up(found, data, networks))
     monkeypatch.setattr(main, "select", select)
     every = [job for part in jobs.PARTS.values() for job in part() if job.removed is None and job.eps == "0.05"]
-    shortened = [jobs.Job(job.surrogate, job.recipe, job.eps, min(job.steps, 2)) for job in every]
+    shortened = [dataclasses.replace(job, steps=min(job.steps, 2)) for job in every]
     chosen = [job for job in dict.fromkeys(shortened) if job.surrogate != jobs.SHORT]
     options = argparse.Namespace(device="cpu", work=tmp_path / "work", pieces=4)
     assert main.run(chosen, (1, 2), data, models, options)
     assert main.run(chosen, (2, 2), data, models, options)
     lines = [line for line in script("result_lines").read_lines(main.RESULTS) if "piece" in line]
-    assert {main.key(line) for line in lines} == {(*job.fields().values(), 0) for job in chosen}
+    assert {main.key(line) for line in lines} == {(job, 0) for job in chosen}
     assert len(lines) == len(chosen)
     before = main.RESULTS.read_bytes()
     assert main.run(chosen, (1, 1), data, models, options)
@@ -194,7 +196,7 @@ def test_twins_are_moved_on_to_the_radius() -> None:
     draw = np.random.default_rng(0)
     clean = draw.integers(0, 256, (5, 3, 4, 4))
     twins = np.clip(clean + draw.integers(-7, 8, clean.shape), 0, 255)
-    moved = script("cifar10").filled(torch.from_numpy(twins) / 255, torch.from_numpy(clean.astype(np.uint8)), "0.03")
+    moved = script("moved_on").moved_on(torch.from_numpy(twins) / 255, torch.from_numpy(clean.astype(np.uint8)), 7)
     assert not torch.equal(moved, torch.from_numpy(twins) / 255)
     for before, after, now in zip(clean.flat, twins.flat, (moved * 255).round().int().flatten().tolist(), strict=True):
         if after > before:

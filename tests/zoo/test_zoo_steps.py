@@ -67,6 +67,13 @@ def test_the_last_epochs_are_not_shifted(images: torch.Tensor, labels: torch.Ten
             any((images[row].numpy()[:, ::step] == pixels).all() for step in (1, -1)) for row, pixels in shown.items()
         ]
         assert all(kept) == (number >= 2)
+    assert [settings(epochs=10, unshifted=share).unshifted_epochs for share in (0, 0.04, 0.05, 0.25, 1)] == [
+        0,
+        0,
+        1,
+        3,
+        10,
+    ]
 
 
 def test_images_are_cut_from_mirrored_edges(images: torch.Tensor, labels: torch.Tensor) -> None:

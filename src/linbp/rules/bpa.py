@@ -91,8 +91,8 @@ class BPA:
         temperature: of the max-pools, above 0; the larger, the nearer to the arg max. Without a unit: it multiplies
             the feature map's values.
         slope: s above, above 0; the larger, the nearer to the ReLU's own derivative. 1 is the paper's. Slope and
-            temperature multiply values of the network: where those are a hundred times as large (images on the scale
-            of 255), a hundredth of both is the same attack.
+            temperature multiply values of the network: on one whose first weights and all of whose biases are c times
+            as large, which computes the same in other units, 1/c of both is the same attack.
         activations: whether ReLUs are smooth.
         pools: whether max-pools are.
         sites: which sites from `start` on: `all` but gates; `inside`: the ones in branches. `outside`: the ones outside

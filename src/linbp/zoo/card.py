@@ -106,7 +106,7 @@ def _recipe(settings: Training) -> str:
         f"decoupled weight decay {settings.weight_decay:g} of weights of rank above 1",
         f"label smoothing {settings.label_smoothing:g}",
         f"shifts of up to {settings.crop} pixels, mirrored every other epoch",
-        *([f"no shifts in the last {settings.unshifted:.0%} of the epochs"] if settings.unshifted else []),
+        *([f"epochs without shifts, the last ones: {settings.unshifted_epochs}"] if settings.unshifted else []),
         *([f"CutMix in {settings.cutmix:.0%} of the steps"] if settings.cutmix else []),
         f"weights averaged over {settings.average:g} epoch{'' if settings.average == 1 else 's'}",
         "bfloat16 where it is safe" if settings.precision == "mixed" else "float32",

@@ -87,7 +87,12 @@ class Training:
 
     def crop_in(self, epoch: int) -> int:
         """How far images are shifted at most in an epoch, counted from 0."""
-        return self.crop if epoch < self.epochs - round(self.unshifted * self.epochs) else 0
+        return self.crop if epoch < self.epochs - self.unshifted_epochs else 0
+
+    @property
+    def unshifted_epochs(self) -> int:
+        """How many of the epochs are not shifted; halves count as whole."""
+        return math.floor(self.unshifted * self.epochs + 0.5)
 
     @property
     def highest_rate(self) -> float:
