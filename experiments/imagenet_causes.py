@@ -148,7 +148,14 @@ def compute(name: str, passes: range, questions: list[str], compiled: bool) -> N
         spread = middle_input(model.module, images[: engine.PASS].float() / 255, STARTS[name])
         add_line(
             RESULTS,
-            {"surrogate": name, "question": None, "recipe": "median input of a ReLU", "pass": 0, "value": spread},
+            {
+                "surrogate": name,
+                "question": None,
+                "recipe": "median input of a ReLU",
+                "pass": 0,
+                "start": STARTS[name],
+                "value": spread,
+            },
         )
     for number in passes:
         rows = slice(number * engine.PASS, (number + 1) * engine.PASS)

@@ -83,8 +83,6 @@ def write(lines: Lines) -> None:
         ]
         text += [f"### {title}", "", *found] if found else []
     values = [line for line in lines if line["recipe"] == "median input of a ReLU"]
-    text += [
-        f"Median |z| at the inputs of {SHORT[line['surrogate']]}'s ReLUs from there on: {line['value']:.3g}."
-        for line in values
-    ]
+    words = [f"{line['value']:.3g} from site {line['start']} of {SHORT[line['surrogate']]} on" for line in values]
+    text += [f"Median of |z| over the inputs of ReLUs: {', '.join(words)}.", ""] if words else []
     PAGE.write_text(between(PAGE.read_text(), "causes", text))
