@@ -197,6 +197,7 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=WORK, help="folder for the networks of LinS")
     parser.add_argument("--share", type=share_of, default=(1, 1), help="which of how many processes this is: 1/2")
     parser.add_argument("--pieces", type=int, default=COUNT // PIECE, help="only the first ones, of 250 images each")
+    parser.add_argument("--no-lins", action="store_true", help="leave out what needs networks that LinS must tune")
     parser.add_argument("--device", default="cpu", help="where everything runs")
     parser.add_argument("--tables", action="store_true", help="write tables and pictures only")
     options = parser.parse_args()
@@ -210,6 +211,8 @@ def main() -> int:
             if missing := [name for name in options.surrogate or () if name not in attacked]:
                 raise ModelError(f"{', '.join(missing)} is not there.", f"There are: {', '.join(models)}.")
             jobs = [job for name in options.part or PARTS for job in PARTS[name]() if job.surrogate in attacked]
+            if options.no_lins:
+                jobs = [job for job in jobs if job.removed is None]
             complete = run(list(dict.fromkeys(jobs)), options.share, data, models, options)
             if options.share[0] == 1 and "position" in (options.part or PARTS):
                 choose(data, models)
