@@ -100,10 +100,17 @@ class Outcomes:
 def by_surrogate(
     lines: list[dict[str, Any]], jobs: Sequence[Job], without: tuple[str, ...] = ()
 ) -> dict[str, Outcomes]:
-    """The outcomes of some jobs, those of each surrogate by themselves: an unfinished one shortens no other's table."""
+    """The outcomes of some jobs, those of each surrogate by themselves: an unfinished one shortens no other's table.
+
+    A surrogate on which most of the jobs have not been run yet is left out.
+    """
     names = dict.fromkeys(job.surrogate for job in jobs)
     found = {name: Outcomes(lines, [job for job in jobs if job.surrogate == name], without) for name in names}
-    return {name: outcomes for name, outcomes in found.items() if outcomes.jobs}
+    return {
+        name: outcomes
+        for name, outcomes in found.items()
+        if outcomes.jobs and len(outcomes.jobs) >= len(outcomes.missing)
+    }
 
 
 @cache

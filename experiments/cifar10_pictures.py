@@ -102,50 +102,44 @@ def site_of(job: Job) -> int | None:
     return OWN_SITE.get(job.surrogate) if found[1] == PLACES[job.surrogate.partition("-")[0]] else int(found[1])
 
 
+def dots(axis: Any, outcomes: Outcomes, names: list[str], kinds: dict[str, list[Job]]) -> None:
+    """A row for each recipe, and in it a dot with its 95% interval for each kind of job."""
+    shown = [(label, number, jobs) for number, (label, jobs) in enumerate(kinds.items()) if jobs]
+    for place, (label, number, jobs) in enumerate(shown):
+        rows = [names.index(job.recipe) + 0.22 * (place - (len(shown) - 1) / 2) for job in jobs]
+        means = [outcomes.mean(job) for job in jobs]
+        errors = np.abs(np.array([outcomes.interval(job) for job in jobs]).T - means)
+        style = {"color": COLOURS[number], "marker": "os^D"[number], "linestyle": "none", "capsize": 2}
+        axis.errorbar(means, rows, xerr=errors, label=label, **style)
+    axis.set_yticks(range(len(names)), [recipe.replace(linbp(outcomes.jobs[0].surrogate), "linbp") for recipe in names])
+    axis.invert_yaxis()
+    axis.set(xlabel="victims fooled, mean, %", xlim=(20, 100))
+    axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(shown))
+
+
 def transfer(found: Found) -> Any:
-    """Bars of every attack at each radius, one plot a surrogate."""
+    """Every attack at each radius, one plot a surrogate."""
     recipes = {name: list(dict.fromkeys(job.recipe for job in outcomes.jobs)) for name, outcomes in found.items()}
-    heights = [0.5 * len(names) + 1.2 for names in recipes.values()]
+    heights = [0.42 * len(names) + 1.6 for names in recipes.values()]
     figure, axes = pyplot.subplots(
         len(found), figsize=(9, sum(heights)), squeeze=False, gridspec_kw={"height_ratios": heights}
     )
     for axis, (surrogate, outcomes) in zip(axes[:, 0], found.items(), strict=True):
-        names = recipes[surrogate]
-        for number, eps in enumerate(RADII):
-            mine = {job.recipe: job for job in outcomes.jobs if job.eps == eps}
-            rows = [row for row, recipe in enumerate(names) if recipe in mine]
-            means = np.array([outcomes.mean(mine[names[row]]) for row in rows])
-            bands = np.array([outcomes.interval(mine[names[row]]) for row in rows])
-            places = [row + 0.26 * (number - 1) for row in rows]
-            errors = np.abs(bands.T - means) if rows else None
-            axis.barh(places, means, 0.24, xerr=errors, color=COLOURS[number], label=f"eps {eps}", ecolor=GREY)
-        axis.set_title(NAMES[surrogate])
-        axis.set_yticks(range(len(names)), [recipe.replace(linbp(surrogate), "linbp") for recipe in names])
-        axis.invert_yaxis()
-        axis.set(xlabel="victims fooled, mean, %", xlim=(0, 100))
-        axis.grid(visible=False, axis="y")
-        axis.legend(loc="lower right")
+        kinds = {f"eps {eps}": [job for job in outcomes.jobs if job.eps == eps] for eps in RADII}
+        dots(axis, outcomes, recipes[surrogate], kinds)
+        axis.set_title(NAMES[surrogate], loc="right")
     return figure
 
 
 def distance(found: Found) -> Any:
-    """Bars of every attack as it is and moved on to the radius, one plot a surrogate."""
-    figure, axes = pyplot.subplots(1, len(found), figsize=(5.5 * len(found), 4.5), squeeze=False)
+    """Every attack as it is and moved on to the radius, one plot a surrogate."""
+    figure, axes = pyplot.subplots(1, len(found), figsize=(6 * len(found), 4.5), squeeze=False)
     for axis, (surrogate, outcomes) in zip(axes[0], found.items(), strict=True):
         names = list(dict.fromkeys(job.recipe for job in outcomes.jobs))
-        for number, (filled, label) in enumerate(((False, "as they are"), (True, "moved on to the radius"))):
-            mine = [job for job in outcomes.jobs if job.filled == filled]
-            places = [names.index(job.recipe) + 0.36 * (number - 0.5) for job in mine]
-            means = [outcomes.mean(job) for job in mine]
-            bands = [outcomes.interval(job) for job in mine]
-            errors = np.abs(np.array(bands).T - means) if mine else None
-            axis.barh(places, means, 0.33, xerr=errors, color=COLOURS[number], label=label, ecolor=GREY)
-        axis.set_title(NAMES[surrogate])
-        axis.set_yticks(range(len(names)), [recipe.replace(linbp(surrogate), "linbp") for recipe in names])
-        axis.invert_yaxis()
-        axis.set(xlabel="victims fooled, mean, %", xlim=(0, 100))
-        axis.grid(visible=False, axis="y")
-        axis.legend(loc="lower left", bbox_to_anchor=(0, 1.06), ncols=2)
+        words = {False: "as they are", True: "moved on to the radius"}
+        kinds = {label: [job for job in outcomes.jobs if job.filled == filled] for filled, label in words.items()}
+        dots(axis, outcomes, names, kinds)
+        axis.set_title(NAMES[surrogate], loc="right")
     return figure
 
 

@@ -21,6 +21,8 @@ HEADS = {
     "gradients": "Success against the gradients spent",
     "linear": "LinS against LinBP, and both",
 }
+NAMED = 3
+"""Jobs that have not been run and are named."""
 PROXIES = {"position": ("mobilenet_v2",)}
 """Networks that are no victims in a part: start=auto asked them."""
 
@@ -91,8 +93,9 @@ def listed(lines: list[dict[str, Any]], part: str) -> list[str]:
             mine = [job for job in outcomes.jobs if job.eps == eps]
             text += [f"#### `{surrogate}`, eps {eps}, n = {outcomes.n}", "", *table(outcomes, mine)]
         if outcomes.missing:
-            late = ", ".join(f"{words(job)} (eps {job.eps}, {job.steps} steps)" for job in outcomes.missing)
-            text += [f"Not run on `{surrogate}`: {late}.", ""]
+            late = [f"{words(job)} (eps {job.eps}, {job.steps} steps)" for job in outcomes.missing]
+            more = f" and {len(late) - NAMED} more" if len(late) > NAMED else ""
+            text += [f"Not run on `{surrogate}` yet: {', '.join(late[:NAMED])}{more}.", ""]
     for surrogate, outcomes in found.items() if part in COMPARED else ():
         text += compared(outcomes, surrogate, COMPARED[part]())
     if part == "position":

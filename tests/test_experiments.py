@@ -98,7 +98,7 @@ def test_tables_and_pictures_of_made_up_results(
     assert f"`vgg19_bn`, eps 0.1, n = {COUNT}" in page
     assert f"`resnet50`, eps 0.1, n = {COUNT // 2}" in page
     assert f"`resnet50`, eps 0.05, n = {COUNT}" in page.partition("rebalancing: begin")[2]
-    assert "Not run on `vgg19_bn`: `pgd` (eps 0.1, 100 steps)." in page
+    assert "Not run on `vgg19_bn` yet: `pgd` (eps 0.1, 100 steps)." in page
     assert "site 8" in page
 
     part = page.partition("<!-- transfer: begin -->")[2].partition("#### `vgg19_bn`, eps 0.03")[2]
