@@ -106,11 +106,7 @@ def by_surrogate(
     """
     names = dict.fromkeys(job.surrogate for job in jobs)
     found = {name: Outcomes(lines, [job for job in jobs if job.surrogate == name], without) for name in names}
-    return {
-        name: outcomes
-        for name, outcomes in found.items()
-        if outcomes.jobs and len(outcomes.jobs) >= len(outcomes.missing)
-    }
+    return {name: outcomes for name, outcomes in found.items() if len(outcomes.jobs) > len(outcomes.missing)}
 
 
 @cache

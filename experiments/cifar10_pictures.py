@@ -145,13 +145,18 @@ def distance(found: Found) -> Any:
 
 def side_by_side(found: Found) -> tuple[Any, list[tuple[Any, str, Outcomes]]]:
     """A figure with one plot a surrogate."""
-    figure, axes = pyplot.subplots(1, len(found), figsize=(4.5 * len(found), 3.8), sharey=True, squeeze=False)
+    figure, axes = pyplot.subplots(1, len(found), figsize=(max(5, 4.5 * len(found)), 4.4), sharey=True, squeeze=False)
     plots = []
     for axis, (surrogate, outcomes) in zip(axes[0], found.items(), strict=True):
         axis.set_title(NAMES[surrogate])
         plots.append((axis, surrogate, outcomes))
     axes[0][0].set_ylabel("victims fooled, mean, %")
     return figure, plots
+
+
+def below(axis: Any) -> None:
+    """The legend under the plot, where it hides nothing."""
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)
 
 
 def position(found: Found, choices: dict[str, int]) -> Any:
@@ -168,8 +173,9 @@ def position(found: Found, choices: dict[str, int]) -> Any:
             # What begins at a site that stays as it is begins at the next one that does not.
             chosen = min(site for site in SITES[surrogate] if site >= choices[surrogate])
             axis.axvline(chosen, color=COLOURS[2], linewidth=1, label="start=auto")
+        axis.set_xticks(range(0, max(SITES[surrogate]) + 1, 3))
         axis.set_xlabel("linear from site")
-        axis.legend()
+        below(axis)
     return figure
 
 
@@ -182,8 +188,9 @@ def gradients(found: Found) -> Any:
         for number, (label, recipe) in enumerate(kinds.items()):
             curve(axis, outcomes, [(job.steps, job) for job in outcomes.jobs if job.recipe == recipe], label, number)
         axis.set_xscale("log")
-        axis.set_xlabel("gradients an image; below 13 the steps are longer than 1/255")
-        axis.legend()
+        axis.set_xticks([1, 3, 10, 30, 100, 300], [1, 3, 10, 30, 100, 300])
+        axis.set_xlabel("gradients an image")
+        below(axis)
     return figure
 
 
@@ -200,7 +207,7 @@ def rebalancing(found: Found) -> Any:
         level(axis, outcomes, outcomes.jobs, "sgm(gamma=0.5)", "SGM, gamma 0.5", ":")
         axis.set_xticks(RESIDUAL[surrogate])
         axis.set_xlabel("linear from site")
-        axis.legend()
+        below(axis)
     return figure
 
 
@@ -217,7 +224,7 @@ def linear(found: Found) -> Any:
         curve(axis, outcomes, same, "LinBP from k", 2)
         level(axis, outcomes, outcomes.jobs, "ifgsm", "I-FGSM", "--")
         axis.set_xlabel("site k")
-        axis.legend()
+        below(axis)
     return figure
 
 
