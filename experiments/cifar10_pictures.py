@@ -127,7 +127,7 @@ def transfer(found: Found) -> Any:
     for axis, (surrogate, outcomes) in zip(axes[:, 0], found.items(), strict=True):
         kinds = {f"eps {eps}": [job for job in outcomes.jobs if job.eps == eps] for eps in RADII}
         dots(axis, outcomes, recipes[surrogate], kinds)
-        axis.set_title(NAMES[surrogate], loc="right")
+        axis.set_title(NAMES[surrogate], pad=26)
     return figure
 
 
@@ -139,7 +139,7 @@ def distance(found: Found) -> Any:
         words = {False: "as they are", True: "moved on to the radius"}
         kinds = {label: [job for job in outcomes.jobs if job.filled == filled] for filled, label in words.items()}
         dots(axis, outcomes, names, kinds)
-        axis.set_title(NAMES[surrogate], loc="right")
+        axis.set_title(NAMES[surrogate], pad=26)
     return figure
 
 
