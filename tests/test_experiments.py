@@ -177,6 +177,11 @@ def test_every_recipe_runs_and_the_results_belong_to_their_networks(
     assert main.run(chosen, (1, 1), data, models, options)
     assert main.RESULTS.read_bytes() == before
 
+    script("result_lines").add_line(
+        main.RESULTS, {**lines[0], "surrogate": jobs.EARLY, "surrogate_sha256": "of a variant that is not there"}
+    )
+    assert main.run(chosen, (1, 1), data, models, options)
+
     models["plain"].source["file_sha256"] = "another"
     with pytest.raises(StoreError, match="was made with another plain"):
         main.run(chosen, (1, 1), data, models, options)
