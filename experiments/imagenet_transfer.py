@@ -14,6 +14,7 @@ The photographs and networks are in `../shared` (see `docs/results.md`); Efficie
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import sys
 import time
@@ -86,6 +87,7 @@ def network(name: str) -> Any:
     return linbp.Model(getattr(load, name)(), input_size=(3, size, size), name=name)
 
 
+@functools.cache
 def photographs() -> tuple[list[str], torch.Tensor, torch.Tensor]:
     """Ids, uint8 images (N, 3, 299, 299) and labels."""
     records = list_images(SHARED / "data" / "nips17")

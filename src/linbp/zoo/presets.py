@@ -69,7 +69,7 @@ def preset(name: str, architecture: str, **changes: Any) -> Training:
     """The settings of a preset for an architecture.
 
     Args:
-        name: `cpu` (15 to 40 minutes a network on two cores) or `gpu` (at most 10 minutes on a large one).
+        name: `cpu` (24 to 114 minutes a network on one core with bfloat16 instructions) or `gpu` (for a large one).
         architecture: to train.
         changes: settings that take the place of the preset's; those that are None are left as they are.
 
