@@ -36,6 +36,8 @@ SINGLE = {SOURCE: (3, 7, 11), BASIC: (5, 9, 13)}
 HALVES = {site: (site // 2) | 1 for sites in LINEARISED.values() for site in sites}
 """The site about half as deep, where LinBP begins in a network of LinS."""
 BUDGETS = (1, 2, 3, 5, 10, 20, 50, 100, 300)
+LEAPS = (1, 2, 3, 10, 11, 100)
+"""How many steps of twice the radius; 100 are what the released code takes on CIFAR-10."""
 OWN_SITE = {SOURCE: 7, BASIC: 9}
 """The sites that `PLACES` are: attacks from there have one name in all parts."""
 
@@ -51,6 +53,7 @@ class Job:
         steps: how many; a recipe of a single step has 1.
         removed: the site from which on LinS removed the surrogate's activations and tuned the rest; None: it did not.
         filled: whether every pixel that moved is then moved on to the radius, in its direction.
+        leaps: whether every step is twice the radius long, as in what the released code calls fgsm.
     """
 
     surrogate: str
@@ -59,10 +62,13 @@ class Job:
     steps: int
     removed: int | None = None
     filled: bool = False
+    leaps: bool = False
 
     @property
     def step_size(self) -> str:
         """1/255, or more where the steps would not reach the radius otherwise."""
+        if self.leaps:
+            return str(float(2 * Fraction(self.eps)))
         return str(float(max(Fraction(1, 255), Fraction(self.eps) / self.steps)))
 
     def fields(self) -> dict[str, Any]:
@@ -74,6 +80,7 @@ class Job:
             "steps": self.steps,
             "removed": self.removed,
             "filled": self.filled,
+            "leaps": self.leaps,
         }
 
     @classmethod
@@ -82,6 +89,7 @@ class Job:
         return cls(
             **{name: line[name] for name in ("surrogate", "recipe", "eps", "steps", "removed")},
             filled=line.get("filled", False),
+            leaps=line.get("leaps", False),
         )
 
 
@@ -148,12 +156,18 @@ def position() -> list[Job]:
 
 
 def gradients() -> list[Job]:
-    """Success against the gradients spent; the single step from several positions at every radius."""
+    """Success against the gradients spent; the single step from several positions, and leaps, at every radius."""
     jobs = []
     for surrogate in (SOURCE, BASIC):
         own = linbp(surrogate)
         single = ("fgsm", *(f"{from_site(surrogate, site)} + fgsm" for site in SINGLE[surrogate]))
         jobs += [Job(surrogate, recipe, eps, 1) for eps in RADII for recipe in single]
+        jobs += [
+            Job(surrogate, recipe, eps, steps, leaps=True)
+            for eps in RADII
+            for steps in LEAPS
+            for recipe in ("ifgsm", own)
+        ]
         for steps in BUDGETS:
             momentum = ("mifgsm", f"{own} + mi") if steps > 1 else ()  # one step has nothing to remember
             jobs += [Job(surrogate, recipe, RADIUS, steps) for recipe in ("ifgsm", own, *momentum)]
@@ -205,13 +219,17 @@ def ratio_and_gamma() -> list[Pair]:
 
 
 def single_steps() -> list[Pair]:
-    """LinBP in a single step against FGSM."""
-    return [
-        (Job(surrogate, f"{from_site(surrogate, site)} + fgsm", eps, 1), Job(surrogate, "fgsm", eps, 1))
-        for surrogate, sites in SINGLE.items()
-        for eps in RADII
-        for site in sites
-    ]
+    """LinBP against FGSM, in a single step and in leaps to and fro."""
+    pairs = []
+    for surrogate, sites in SINGLE.items():
+        for eps in RADII:
+            for site in sites:
+                own = Job(surrogate, f"{from_site(surrogate, site)} + fgsm", eps, 1)
+                pairs.append((own, Job(surrogate, "fgsm", eps, 1)))
+            for steps in LEAPS:
+                own = Job(surrogate, linbp(surrogate), eps, steps, leaps=True)
+                pairs.append((own, replace(own, recipe="ifgsm")))
+    return pairs
 
 
 def linear_forms() -> list[Pair]:

@@ -30,7 +30,8 @@ PROXIES = {"position": ("mobilenet_v2",)}
 def words(job: Job) -> str:
     """A job as the tables call it."""
     linear = "" if job.removed is None else f" on LinS from {job.removed}"
-    return f"`{job.recipe}`{linear}" + (", moved on to the radius" if job.filled else "")
+    steps = f", {job.steps} leap{'s' * (job.steps > 1)} of two radii" if job.leaps else ""
+    return f"`{job.recipe}`{linear}{steps}" + (", moved on to the radius" if job.filled else "")
 
 
 def table(outcomes: Outcomes, jobs: list[Job]) -> list[str]:
@@ -45,7 +46,7 @@ def table(outcomes: Outcomes, jobs: list[Job]) -> list[str]:
     text = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
     for job in jobs:
         low, high = outcomes.interval(job)
-        cells = [words(job) if levels else f"`{job.recipe}`"]
+        cells = [words(job) if levels or job.leaps else f"`{job.recipe}`"]
         if removed:
             lins = outcomes.line[job].get("lins")
             cells += (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from imagenet_tables import PAGE, SHORT, fooled, gaps, known, middle
+from imagenet_tables import PAGE, SHORT, fooled, gaps, known, mcnemar, middle
 from pages import between, difference, holm
 
 EPS = "16/255"
@@ -59,17 +59,18 @@ def table(lines: Lines, surrogate: str, question: str) -> list[str]:
     tests = [difference(gap) for *_, gap in pairs]
     chances = holm([p for _, p in tests])
     against = {
-        recipe: [base, gap, f"{p:.2g}"] for (recipe, base, _), (gap, _), p in zip(pairs, tests, chances, strict=True)
+        recipe: [base, gap, f"{p:.2g}", f"{mcnemar(rows[recipe], rows[base], surrogate)[2]:.2g}"]
+        for (recipe, base, _), (gap, _), p in zip(pairs, tests, chances, strict=True)
     }
     text = [
         f"#### {SHORT[surrogate]}, {len(right[surrogate])} photographs",
         "",
-        "| recipe | mean | itself | levels a pixel | against | difference | p |",
-        "|---|---:|---:|---:|---|---:|---:|",
+        "| recipe | mean | itself | levels a pixel | against | difference | p | McNemar |",
+        "|---|---:|---:|---:|---|---:|---:|---:|",
     ]
     for recipe, row in rows.items():
         own = f"{100 * row[surrogate].mean():.0f}"
-        cells = [recipe, middle(row, right, victims), own, f"{levels[recipe]:.1f}", *against.get(recipe, ["", "", ""])]
+        cells = [recipe, middle(row, right, victims), own, f"{levels[recipe]:.1f}", *against.get(recipe, [""] * 4)]
         text.append("| " + " | ".join(cells) + " |")
     return [*text, ""]
 

@@ -1,0 +1,128 @@
+"""The tables of the experiments on photographs, made from made-up results."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "experiments"
+PHOTOGRAPHS = 30
+
+
+@pytest.fixture(autouse=True)
+def scripts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+
+
+def script(name: str) -> ModuleType:
+    return importlib.import_module(name)
+
+
+def line(draw: np.random.Generator, names: list[str], wrong: float, **fields: Any) -> dict[str, Any]:
+    """One line of results whose labels are all 7, of which about that share is wrong."""
+    predictions = {name: np.where(draw.random(PHOTOGRAPHS) < wrong, 8, 7).tolist() for name in names}
+    return {**fields, "predictions": predictions, "seconds": 1.0, "gradients": 20, "steps": 20}
+
+
+def clean(draw: np.random.Generator, names: list[str], number: int) -> dict[str, Any]:
+    fields = {"surrogate": None, "recipe": "clean", "eps": None, "budget": None, "pass": number}
+    return {**line(draw, names, 0.2, **fields), "labels": [7] * PHOTOGRAPHS}
+
+
+def shares(lines: list[dict[str, Any]], recipe: str, victim: str) -> np.ndarray:
+    """Slowly: whether each known photograph of each pass is wrong on its twin."""
+    found = []
+    for known in (line for line in lines if line["recipe"] == "clean"):
+        twin = next(line for line in lines if line["recipe"] == recipe and line["pass"] == known["pass"])
+        for was, now in zip(known["predictions"][victim], twin["predictions"][victim], strict=True):
+            if was == 7:
+                found.append(now != 7)
+    return np.array(found)
+
+
+def exact(only_one: int, only_other: int) -> float:
+    """The exact McNemar test from binomial coefficients."""
+    n, least = only_one + only_other, min(only_one, only_other)
+    return min(1.0, 2 * sum(math.comb(n, k) for k in range(least + 1)) / 2**n)
+
+
+def test_mcnemar_counts_pairs_of_photograph_and_victim() -> None:
+    tables, draw = script("imagenet_tables"), np.random.default_rng(0)
+    one = {name: draw.random(20) < 0.7 for name in tables.SHORT}
+    other = {name: draw.random(20) < 0.5 for name in tables.SHORT}
+    only_one, only_other, chance = tables.mcnemar(one, other, "squeezenet1_1")
+    names = [name for name in tables.SHORT if name != "squeezenet1_1"]
+    pairs = [(a, b) for name in names for a, b in zip(one[name], other[name], strict=True)]
+    assert only_one == sum(a and not b for a, b in pairs)
+    assert only_other == sum(b and not a for a, b in pairs)
+    assert chance == pytest.approx(exact(only_one, only_other))
+    assert tables.mcnemar(one, one, "squeezenet1_1") == (0, 0, 1.0)
+
+
+def test_recipes_are_sorted_by_their_mean_and_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables, draw = script("imagenet_recipes_tables"), np.random.default_rng(1)
+    page = tmp_path / "results.md"
+    page.write_text("before\n<!-- recipes: begin --><!-- recipes: end -->\nafter\n")
+    monkeypatch.setattr(tables, "PAGE", page)
+    names, surrogate = list(tables.SHORT), "squeezenet1_1"
+    recipes = ["fgsm", "ifgsm", "mdi2fgsm", "linbp(start=3)", *(f"linbp(start={k}) + mi" for k in range(7))]
+    fields = {"surrogate": surrogate, "budget": "steps"}
+    lines = [clean(draw, names, number) for number in range(3)]
+    lines += [
+        line(draw, names, (index + 1) / 12, recipe=recipe, **{**fields, "pass": number})
+        for number in range(3)
+        for index, recipe in enumerate(recipes)
+        if (recipe, number) != ("ifgsm", 2)
+    ]
+    lines.append(lines[0])  # two processes may both have asked about the clean photographs
+    tables.write(lines)
+    text = page.read_text()
+    assert text.startswith("before")
+    assert text.endswith("after\n")
+    assert f"SqueezeNet 1.1, eps 16/255, 20 steps of 1/255, {2 * PHOTOGRAPHS} photographs" in text
+    kept = [line for line in lines[:-1] if line["pass"] < 2]
+    victims = [name for name in names if name != surrogate]
+    means = {name: 100 * np.mean([shares(kept, name, victim).mean() for victim in victims]) for name in recipes}
+    rows = [row.split(" | ") for row in text.splitlines() if row.startswith("| `") and row.count(" | ") > 8]
+    order = [row[0].strip("| `") for row in rows]
+    assert order == sorted(recipes, key=lambda recipe: -means[recipe])
+    assert [row[3].split("*")[2] for row in rows] == [f"{means[recipe]:.0f}" for recipe in order]
+    compared = [row.split(" | ")[:2] for row in text.splitlines() if row.startswith("| `") and row.count(" | ") < 8]
+    best = next(recipe for recipe in order if "linbp" in recipe)
+    rival = next(recipe for recipe in order if "linbp" not in recipe)
+    assert [f"| `{best}`", f"`{rival}`"] in compared
+    assert ["| `fgsm`", "`ifgsm`"] in compared
+
+
+def test_contenders_are_compared_on_photographs_that_did_not_help_to_pick_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contenders, tables = script("imagenet_contenders"), script("imagenet_contenders_tables")
+    page = tmp_path / "results.md"
+    page.write_text("<!-- contenders: begin --><!-- contenders: end -->")
+    monkeypatch.setattr(tables, "PAGE", page)
+    draw, names = np.random.default_rng(2), list(script("imagenet_tables").SHORT)
+    passes = range(contenders.FIRST, contenders.FIRST + 2)
+    assert 0 not in passes
+    lines = [clean(draw, names, number) for number in passes]
+    surrogate, eps = "squeezenet1_1", "16/255"
+    for number in passes:
+        for recipe in contenders.WITHOUT_LINBP[surrogate]:
+            lines.append(line(draw, names, 0.4, surrogate=surrogate, recipe=recipe, eps=eps, **{"pass": number}))
+        for recipe in contenders.WITH_LINBP[surrogate]:
+            lines.append(line(draw, names, 0.7, surrogate=surrogate, recipe=recipe, eps=eps, **{"pass": number}))
+    tables.write(lines)
+    text = page.read_text()
+    ours, others = contenders.WITH_LINBP[surrogate], contenders.WITHOUT_LINBP[surrogate]
+    assert f"corrected for the {len(ours) * len(others)} comparisons" in text
+    row = next(row for row in text.splitlines() if row.startswith(f"| SqueezeNet 1.1 | 16/255 | `{ours[0]}` |"))
+    victims = [name for name in names if name != surrogate]
+    means = [np.mean([shares(lines, name, victim).mean() for victim in victims]) for name in (ours[0], others[0])]
+    assert f"| `{others[0]}` | {100 * (means[0] - means[1]):+.0f} <small>" in row
+    assert "EdgeTPU, eps" not in text
