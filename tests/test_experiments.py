@@ -138,6 +138,18 @@ def test_every_planned_comparison_is_of_jobs_of_its_part() -> None:
         assert {job for pair in pairs() for job in pair} <= set(jobs.PARTS[part]())
 
 
+def test_leaps_are_two_radii_long_and_another_job_than_steps() -> None:
+    jobs, tables = script("cifar10_jobs"), script("cifar10_tables")
+    leaps = jobs.Job("resnet18", "ifgsm", "0.03", 10, leaps=True)
+    assert float(leaps.step_size) == 2 * 0.03
+    assert float(jobs.Job("resnet18", "ifgsm", "0.03", 10).step_size) == pytest.approx(1 / 255)
+    stored = leaps.fields()
+    assert jobs.Job.of(stored) == leaps
+    del stored["leaps"]
+    assert jobs.Job.of(stored) == dataclasses.replace(leaps, leaps=False)
+    assert tables.words(leaps) == "`ifgsm`, 10 leaps of two radii"
+
+
 @pytest.fixture
 def zoo(tmp_path: Path) -> Path:
     """Narrow untrained networks in the folders of a zoo, with cards of trained ones."""

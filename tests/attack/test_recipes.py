@@ -103,6 +103,8 @@ def craft(
     settings = {"eps": EPS, "steps": None if recipe.single_step else STEPS, "ids": ids, "seed": 3, **options}
     if any(transform.needs_pool for stage in recipe.stages for transform in stage.transforms):
         settings["pool"] = linbp.Pool(*images_and_labels(POOL, seed=1))
+    if recipe.targeted_name is not None:
+        settings.setdefault("targets", (labels[rows] + 1) % CLASSES)
     several = any(grammar_name(stage.estimator) in SEVERAL for stage in recipe.stages)
     model = linbp.Ensemble([surrogate, companion()]) if several else surrogate
     return linbp.craft(model, images[rows], labels[rows], recipe, **settings)  # type: ignore[arg-type]
@@ -260,3 +262,17 @@ def test_another_seed_is_another_twin_and_only_where_there_is_chance(surrogate: 
     for text, random in (("pgd", True), ("difgsm(scale=1.5)", True), ("pgd-noise", True), ("mifgsm", False)):
         same = torch.equal(craft(surrogate, text, [0, 1], seed=1), craft(surrogate, text, [0, 1], seed=2))
         assert same is not random
+
+
+@pytest.mark.parametrize("name", ["targeted-logit", "targeted-margin"])
+def test_the_name_of_a_targeted_attack_is_refused_without_targets(surrogate: linbp.Surrogate, name: str) -> None:
+    images, labels = images_and_labels(2)
+    with pytest.raises(RecipeError, match=f"{name} is a targeted attack, and there are no targets") as caught:
+        linbp.craft(surrogate, images, labels, f"{name}(scale=1.5) >> ila(at=blocks.0)", eps=EPS, steps=2)
+    assert "--target-rule" in caught.value.hint
+    recipe = Recipe.parse(f"{name}(scale=1.5)")
+    written_out = Recipe.parse(str(recipe))
+    assert written_out == recipe
+    assert len(linbp.craft(surrogate, images, labels, written_out, eps=EPS, steps=2)) == 2
+    targets = (labels + 1) % CLASSES
+    assert len(linbp.craft(surrogate, images, labels, recipe, eps=EPS, steps=2, targets=targets)) == 2

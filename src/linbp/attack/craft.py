@@ -107,8 +107,7 @@ def craft(
     if step_size is None:
         check_default_step(recipe, norm, steps)
     seed = whole_seed(seed)
-    if targets is not None:
-        recipe.check_targets()
+    recipe.check_targets(targets is not None)
     check_pool(recipe, pool is not None)
     prepared = prepare(model, recipe, device)
     given = torch.as_tensor(np.ascontiguousarray(images) if isinstance(images, np.ndarray) else images)

@@ -16,20 +16,34 @@ from linbp.attack.update import FullStep, Momentum, Sign
 from linbp.parts import grammar_name, register
 from linbp.rules import BPA, SGM, ConBP, LinBP
 
-__all__ = ["named"]
+__all__ = ["named", "needs_targets"]
 
 Parts = tuple[Any, ...]
 Maker = TypeVar("Maker", bound=Callable[..., Parts])
 
+_targeted: set[str] = set()
 
-def named(name: str) -> Callable[[Maker], Maker]:
-    """Register a function, from keyword-only parameters to parts, as a recipe."""
+
+def named(name: str, *, targeted: bool = False) -> Callable[[Maker], Maker]:
+    """Register a function, from keyword-only parameters to parts, as a recipe.
+
+    Args:
+        name: its word in the grammar.
+        targeted: whether it is an attack with targets, and refused without.
+    """
 
     def decorate(maker: Maker) -> Maker:
         register("recipe", name, maker)
+        if targeted:
+            _targeted.add(name)
         return maker
 
     return decorate
+
+
+def needs_targets(name: str) -> bool:
+    """Whether a word of the grammar is the name of an attack with targets."""
+    return name in _targeted
 
 
 @named("fgsm")
@@ -238,12 +252,13 @@ def fdafgsm(*, at: Paths | None = None, channels: Channels | None = None, radius
     return (FDA(at=at, channels=channels), RandomStart(radius=radius))
 
 
-@named("targeted-logit")
+@named("targeted-logit", targeted=True)
 def targeted_logit(*, decay: float = 1.0, probability: float = 0.7, scale: float = 330 / 299, size: int = 5) -> Parts:
     """The attack that targeted benchmarks call Logit: the target's logit, diverse inputs, smoothed gradients, momentum.
 
     Zhao, Liu, Larson, NeurIPS 2021, arXiv 2012.11207: DI with probability 0.7 and up to 330 pixels for images of 299,
-    TI with a kernel of 5 x 5, decay 1; 300 steps of 2/255 there, which are yours to set, and targets to give.
+    TI with a kernel of 5 x 5, decay 1; 300 steps of 2/255 there, which are yours to set. Without targets this name is
+    refused; its parts (`logit + di + ti + mi`) are not.
 
     Args:
         decay: how much of the sum is kept from step to step.
@@ -255,7 +270,7 @@ def targeted_logit(*, decay: float = 1.0, probability: float = 0.7, scale: float
     return (Logit(), inputs, TranslationInvariant(size=size), Momentum(decay=decay))
 
 
-@named("targeted-margin")
+@named("targeted-margin", targeted=True)
 def targeted_margin(*, decay: float = 1.0, probability: float = 0.7, scale: float = 330 / 299, size: int = 5) -> Parts:
     """As `targeted-logit`, with cross-entropy of logits over their margin.
 

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from linbp.attack import named as _named  # noqa: F401  (registers the named recipes)
-from linbp.attack import named_gradients as _named_gradients  # noqa: F401
+from linbp.attack import named_gradients as _named_gradients  # noqa: F401  (registers more named recipes)
 from linbp.attack.estimator import Estimator, Plain
 from linbp.attack.grammar import Term, build, parse_stages, write
+from linbp.attack.named import needs_targets
 from linbp.attack.objective import CrossEntropy, Objective
 from linbp.attack.start import Start
 from linbp.attack.transform import Transform
@@ -47,6 +47,8 @@ class Recipe:
         estimator: how many gradients make one.
         update: how a gradient becomes a step.
         guide: the stage before, or None. An objective that needs one and has none is guided by I-FGSM.
+        targeted_name: the name of a targeted attack that the recipe was written with, which is not run without targets;
+            not a part, and of no account in comparisons.
 
     Raises:
         RecipeError: a part of the wrong kind, or given twice; parts that exclude each other; a guide that the objective
@@ -60,6 +62,7 @@ class Recipe:
     estimator: Estimator = field(default_factory=Plain)
     update: Update = field(default_factory=Sign)
     guide: Recipe | None = None
+    targeted_name: str | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for kind, name in {**MANY, **ONE}.items():
@@ -98,10 +101,12 @@ class Recipe:
                 contradict each other or would do nothing.
         """
         recipe: Recipe | None = None
-        for terms in parse_stages(text):
+        stages = parse_stages(text)
+        for terms in stages:
             recipe = cls.of((part for term in terms for part in _parts(term)), guide=recipe)
         assert recipe is not None  # a text has at least one stage
-        return recipe
+        targeted = next((term.name for terms in stages for term in terms if needs_targets(term.name)), None)
+        return recipe if targeted is None else dataclasses.replace(recipe, targeted_name=targeted)
 
     @classmethod
     def of(cls, parts: Iterable[Any], guide: Recipe | None = None) -> Recipe:
@@ -240,12 +245,22 @@ class Recipe:
                     )
         return steps
 
-    def check_targets(self) -> None:
-        """Refuse a targeted attack with an objective that cannot lead to a class.
+    def check_targets(self, given: bool) -> None:
+        """Refuse targets for an objective that cannot lead to a class, and the name of a targeted attack without any.
+
+        Args:
+            given: whether there are targets.
 
         Raises:
-            RecipeError: a stage has such an objective.
+            RecipeError: one of the two.
         """
+        if not given:
+            if self.targeted_name is not None:
+                raise RecipeError(
+                    f"{self.targeted_name} is a targeted attack, and there are no targets.",
+                    f"Give targets (--targets or --target-rule), or write it out: {self}.",
+                )
+            return
         for stage in self.stages:
             if not stage.objective.takes_targets:
                 name = grammar_name(stage.objective)

@@ -49,8 +49,7 @@ def settle(
         raise RecipeError(
             f"Targets come both from the list and from the rule {target_rule}.", "Give --targets or --target-rule."
         )
-    if listed or target_rule is not None:
-        recipe.check_targets()
+    recipe.check_targets(listed or target_rule is not None)
     if recipe.single_step and step_size is not None:
         raise RecipeError(f"{recipe} takes one step of the whole radius.", "Leave the step size out.")
     radius = None if eps is None else parse_radius(eps)
