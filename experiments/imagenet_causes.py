@@ -70,7 +70,7 @@ class Attack:
         """Its name in results and tables, in Markdown."""
         words = {
             None: "",
-            "filled": ", every pixel that moved taken on to the radius",
+            "filled": ", moved on to the radius",
             "shrunk": ", at the mean distance of I-FGSM",
         }
         return f"`{self.recipe}`{words[self.then]}"

@@ -14,8 +14,8 @@ TITLES = {
     "units": "The slope of smooth derivatives",
     "leak": "How much an inactive unit passes",
 }
-ENDING = "taken on to the radius"
-PLAIN, FILLED, MIXED = "`ifgsm`", f"`ifgsm`, every pixel that moved {ENDING}", "`di(scale=8/7) + mi`"
+ENDING = "moved on to the radius"
+PLAIN, FILLED, MIXED = "`ifgsm`", f"`ifgsm`, {ENDING}", "`di(scale=8/7) + mi`"
 """Rows that others are compared with."""
 Lines = list[dict[str, Any]]
 
