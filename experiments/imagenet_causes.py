@@ -1,9 +1,10 @@
 """Why some attacks do on photographs what nobody would have expected: one controlled experiment for each surprise.
 
-The surrogates, photographs, victims and passes are those of `imagenet_transfer.py`. Three questions: `radius` (why does
+The surrogates, photographs, victims and passes are those of `imagenet_transfer.py`. Four questions: `radius` (why does
 a single FGSM step transfer better than twenty steps of I-FGSM?), `units` (why do BPA and ConBP do nothing on some
-networks?) and `leak` (how much of the gradient should an inactive unit pass?). Interrupted and started again, it goes
-on where it was; every line of the results file is one attack on one pass.
+networks?), `leak` (how much of the gradient should an inactive unit pass?) and `objective` (why does lowering the
+label's logit transfer worse than raising the cross-entropy?). Interrupted and started again, it goes on where it was;
+every line of the results file is one attack on one pass.
 
     python experiments/imagenet_causes.py --passes 2     # computes what is missing, then writes the tables
     python experiments/imagenet_causes.py --question radius --surrogate squeezenet1_1 --compile
@@ -15,7 +16,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -44,7 +45,10 @@ BEST = {
 """The best of each kind, whose twins are also moved on to the radius."""
 ONE_OF_TWO = {"squeezenet1_1": ("bpa(start=3, slope=0.001)", "bpa(start=3, temperature=0.01)")}
 """Slope alone and temperature alone, where there are max-pools."""
-QUESTIONS = ("radius", "units", "leak")
+OBJECTIVES, MANY = ("ifgsm", "margin", "logit"), 100
+"""Objectives, and how many steps: as many as in the table of recipes at equal gradients."""
+QUESTIONS = ("radius", "units", "leak", "objective")
+Logits = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class Attack:
         recipe: as text.
         then: `filled`: every pixel that moved is moved on to the radius, in its direction. `shrunk`: the recipe is one
             step, of the mean distance (in whole levels) that the twins of I-FGSM have from their image.
+        steps: how many, of 1/255.
 
     Neither makes distances quite equal: a pixel that did not move stays, and at the same mean distance steps of one
     length everywhere have the smaller L2.
@@ -64,6 +69,7 @@ class Attack:
     question: str
     recipe: str
     then: Literal["filled", "shrunk"] | None = None
+    steps: int = engine.STEPS
 
     @property
     def label(self) -> str:
@@ -94,6 +100,7 @@ def attacks(surrogate: str) -> Iterator[Attack]:
     for rest in ("", " + di(scale=8/7) + mi"):
         yield Attack("leak", rest.removeprefix(" + ") or "ifgsm")
         yield from (Attack("leak", f"linbp(start=0, rebalance=none, leak={leak:g}){rest}") for leak in LEAKS)
+    yield from (Attack("objective", recipe, steps=MANY) for recipe in OBJECTIVES)
 
 
 def craft(surrogate: linbp.Surrogate, attack: Attack, rows: slice, known: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -101,13 +108,15 @@ def craft(surrogate: linbp.Surrogate, attack: Attack, rows: slice, known: dict[s
     ids, images, labels = engine.photographs()
 
     def made(recipe: str) -> torch.Tensor:
+        if attack.steps != engine.STEPS:
+            return fresh(recipe, EPS)
         if recipe not in known:
             known[recipe] = fresh(recipe, EPS)
         return known[recipe]
 
     def fresh(recipe: str, eps: Any) -> torch.Tensor:
         single = linbp.Recipe.parse(recipe).single_step
-        lengths = {"steps": None, "step_size": None} if single else {"steps": engine.STEPS, "step_size": "1/255"}
+        lengths = {"steps": None, "step_size": None} if single else {"steps": attack.steps, "step_size": "1/255"}
         return linbp.craft(
             surrogate, images[rows], labels[rows], recipe, eps=eps, ids=ids[rows], batch_size=engine.PASS, **lengths
         )
@@ -123,6 +132,19 @@ def craft(surrogate: linbp.Surrogate, attack: Attack, rows: slice, known: dict[s
 
 
 @torch.no_grad()
+def standing(logits: Logits, images: torch.Tensor, labels: torch.Tensor, known: list[bool]) -> list[float]:
+    """The label's logit and the largest other one, means over the images that count; and the logits' own spread.
+
+    The spread is the standard deviation over classes, the unit in which networks can be compared.
+    """
+    rows = torch.tensor(known)
+    found = logits(images)[rows].double()
+    own = found.gather(1, labels[rows, None])
+    other = found.scatter(1, labels[rows, None], -torch.inf).amax(1)
+    return [float(value.mean()) for value in (own, other, found.std(1))]
+
+
+@torch.no_grad()
 def middle_input(module: nn.Module, images: torch.Tensor, start: int) -> float:
     """The median of |z| over the inputs of ReLUs from a site on: in what units the network counts."""
     found: list[torch.Tensor] = []
@@ -135,6 +157,12 @@ def middle_input(module: nn.Module, images: torch.Tensor, start: int) -> float:
     for hook in hooks:
         hook.remove()
     return float(np.median(torch.cat(found[start:]).numpy()))
+
+
+def known_to(victims: dict[str, Logits], images: torch.Tensor, labels: torch.Tensor) -> dict[str, list[bool]]:
+    """Which images each network has right."""
+    found = engine.predictions(victims, images)
+    return {name: (torch.tensor(classes) == labels).tolist() for name, classes in found.items()}
 
 
 def compute(name: str, passes: range, questions: list[str], compiled: bool) -> None:
@@ -174,6 +202,12 @@ def compute(name: str, passes: range, questions: list[str], compiled: bool) -> N
             moved = (pixels.int() - images[rows].int()).abs()
             assert int(moved.max()) <= LEVELS
             line = {"surrogate": name, "question": attack.question, "recipe": attack.label, "pass": number, "eps": EPS}
+            if attack.question == "objective":
+                right = known_to(victims, clean, labels[rows])
+                line["standing"] = {
+                    victim: [standing(logits, shown, labels[rows], right[victim]) for shown in (clean, twins)]
+                    for victim, logits in victims.items()
+                }
             add_line(
                 RESULTS,
                 {

@@ -13,6 +13,7 @@ TITLES = {
     "radius": "The radius, or the direction?",
     "units": "The slope of smooth derivatives",
     "leak": "How much an inactive unit passes",
+    "objective": "What the objective does to the logits",
 }
 ENDING = "moved on to the radius"
 PLAIN, FILLED, MIXED = "`ifgsm`", f"`ifgsm`, {ENDING}", "`di(scale=8/7) + mi`"
@@ -72,7 +73,27 @@ def table(lines: Lines, surrogate: str, question: str) -> list[str]:
         own = f"{100 * row[surrogate].mean():.0f}"
         cells = [recipe, middle(row, right, victims), own, f"{levels[recipe]:.1f}", *against.get(recipe, [""] * 4)]
         text.append("| " + " | ".join(cells) + " |")
-    return [*text, ""]
+    return [*text, "", *standings([line for line in mine if line["pass"] in passes], surrogate, victims)]
+
+
+def standings(lines: Lines, surrogate: str, victims: list[str]) -> list[str]:
+    """What attacks did to the label's logit and to the largest other one, where lines say so."""
+    lines = [line for line in lines if "standing" in line]
+    text = [
+        "| recipe | surrogate: label | surrogate: largest other | victims: label | victims: largest other |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for recipe in dict.fromkeys(line["recipe"] for line in lines):
+        rises: dict[str, list[list[float]]] = {}
+        for line in lines:
+            for name, (before, after) in line["standing"].items() if line["recipe"] == recipe else ():
+                rises.setdefault(name, []).append(
+                    [(now - was) / before[2] for was, now in zip(before, after, strict=True)]
+                )
+        means = {name: np.mean(found, axis=0) for name, found in rises.items()}
+        shown = [*means[surrogate][:2], *np.mean([means[victim] for victim in victims], axis=0)[:2]]
+        text.append(f"| {recipe} | " + " | ".join(f"{value:+.2f}" for value in shown) + " |")
+    return [*text, ""] if lines else []
 
 
 def write(lines: Lines) -> None:
