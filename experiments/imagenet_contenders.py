@@ -1,11 +1,12 @@
 """Do the best attacks with LinBP beat the best ones without it? On photographs that did not help to pick them.
 
-`imagenet_recipes.py` and `imagenet_causes.py` tried many recipes and parameters on their first 24 photographs; the
-best of many rows is partly luck. So the leaders are run again here, at equal gradients and equal steps (20 steps of
-1/255, one gradient each), at two radii, on the photographs after those. The surrogates, photographs, victims and passes
-are those of `imagenet_transfer.py`. Interrupted and started again, it goes on where it was; every line of the results
-file is one attack on one pass.
+`imagenet_recipes.py` and `imagenet_causes.py` tried many recipes and parameters on their first 24 photographs, and
+`--pick` here some more; the best of many rows is partly luck. So the leaders are run again, at equal gradients and
+equal steps (20 steps of 1/255, one gradient each), at two radii, on the photographs after those. The surrogates,
+photographs, victims and passes are those of `imagenet_transfer.py`. Interrupted and started again, it goes on where it
+was; every line of the results file is one attack on one pass.
 
+    python experiments/imagenet_contenders.py --pick             # more candidates, first 24 photographs, 8/255
     python experiments/imagenet_contenders.py                    # computes what is missing, then writes the tables
     python experiments/imagenet_contenders.py --passes 4 --surrogate squeezenet1_1 --compile
     python experiments/imagenet_contenders.py --tables           # writes the tables from what there is
@@ -27,41 +28,67 @@ import linbp
 
 RESULTS = Path(__file__).parent / "results" / "imagenet_contenders.jsonl"
 MIXED = "di(scale=8/7) + mi"
+POOLS = "bpa(activations=false, temperature=0.01)"
+"""BPA's half for max-pools, at the temperature that is good on SqueezeNet; EdgeTPU has none."""
 WITHOUT_LINBP = {
     "squeezenet1_1": (
         "mdi2fgsm",
-        "tapfgsm",
-        f"tap + {MIXED}",
         f"conbp(start=3, slope=0.005) + {MIXED}",
         f"bpa(start=3, slope=0.001, temperature=0.01) + {MIXED}",
+        f"{POOLS} + {MIXED}",
     ),
     "mobilenet_edgetpu": (
         "mdi2fgsm",
-        "tapfgsm",
-        f"tap + {MIXED}",
         f"sgm(gamma=0.5) + {MIXED}",
         f"conbp(start=20) + {MIXED}",
         f"bpa(start=20, slope=0.25) + {MIXED}",
+        f"bpa(start=20, slope=0.25) + sgm(gamma=0.5) + {MIXED}",
     ),
 }
-"""The leaders of the first 24 photographs, in the units of each network, and TAP with what helps the others."""
+"""The leaders of the first 24 photographs, in the units of each network, and MDI2."""
 WITH_LINBP = {
     "squeezenet1_1": (
         f"linbp(start=0, rebalance=none, leak=0.3) + {MIXED}",
-        f"linbp(start=20, leak=0.3) + {MIXED}",
-        f"linbp(start=0, rebalance=none, leak=0.3) + tap + {MIXED}",
+        f"linbp(start=0, rebalance=none, leak=0.1) + {POOLS} + {MIXED}",
     ),
     "mobilenet_edgetpu": (
         f"linbp(start=0, rebalance=none, leak=0.1) + {MIXED}",
-        f"linbp(start=28, leak=0.3) + {MIXED}",
-        f"linbp(start=0, rebalance=none, leak=0.1) + tap + {MIXED}",
+        f"linbp(start=0, rebalance=none, leak=0.1) + sgm(gamma=0.5) + {MIXED}",
     ),
 }
+CANDIDATES = {
+    "squeezenet1_1": (
+        "tapfgsm",
+        f"tap + {MIXED}",
+        f"conbp(start=3, slope=0.005) + {POOLS} + {MIXED}",
+        f"linbp(start=0, rebalance=none, leak=0.3) + tap + {MIXED}",
+        f"linbp(start=20, leak=0.3) + {MIXED}",
+        *(f"linbp(start=0, rebalance=none, leak={leak}) + {MIXED}" for leak in (0.1, 0.2, 0.5)),
+        *(f"linbp(start=0, rebalance=none, leak={leak}) + {POOLS} + {MIXED}" for leak in (0.05, 0.2, 0.3)),
+        f"linbp(start=0, rebalance=none, leak=0.1) + bpa(activations=false, temperature=0.001) + {MIXED}",
+        f"linbp(start=0, rebalance=none, leak=0.1) + bpa(activations=false, temperature=0.1) + {MIXED}",
+    ),
+    "mobilenet_edgetpu": (
+        "tapfgsm",
+        f"tap + {MIXED}",
+        f"conbp(start=20) + sgm(gamma=0.5) + {MIXED}",
+        f"linbp(start=0, rebalance=none, leak=0.1) + tap + {MIXED}",
+        f"linbp(start=0, rebalance=none, leak=0.05) + {MIXED}",
+        f"linbp(start=0, rebalance=none, leak=0.05) + sgm(gamma=0.5) + {MIXED}",
+        f"linbp(start=28, leak=0.3) + {MIXED}",
+        f"linbp(start=28, leak=0.3, gamma=0.5) + {MIXED}",
+        f"linbp(start=20, leak=0.1) + {MIXED}",
+        f"linbp(start=20, leak=0.1, gamma=0.5) + {MIXED}",
+    ),
+}
+"""What `--pick` tries beside the contenders, at 8/255, where there is room above MDI2 on both networks."""
 FIRST = 1
-"""The pass that comes first here: pass 0 is what the recipes were picked on."""
+"""The pass that comes first for contenders: pass 0 is what they were picked on."""
 
 
-def compute(name: str, radii: Sequence[str], passes: range, device: str, compiled: bool) -> None:
+def compute(
+    name: str, recipes: Sequence[str], radii: Sequence[str], passes: range, device: str, compiled: bool
+) -> None:
     """Fill in the missing lines, pass by pass."""
     done = {engine.key(line) for line in read_lines(RESULTS)}
     before = {engine.key(line): line for line in read_lines(engine.RESULTS)}
@@ -76,7 +103,7 @@ def compute(name: str, radii: Sequence[str], passes: range, device: str, compile
             clean = known["predictions"] if known else engine.predictions(victims, images[rows].float() / 255)
             add_line(RESULTS, {**entry, "labels": labels[rows].tolist(), "predictions": clean})
         for eps in radii:
-            for recipe in (*WITHOUT_LINBP[name], *WITH_LINBP[name]):
+            for recipe in recipes:
                 entry = {"surrogate": name, "recipe": recipe, "eps": eps, "pass": number}
                 if engine.key(entry) in done:
                     continue
@@ -115,6 +142,7 @@ def compute(name: str, radii: Sequence[str], passes: range, device: str, compile
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", action="store_true", help="write the tables only")
+    parser.add_argument("--pick", action="store_true", help="try more candidates on the first 24 photographs")
     parser.add_argument("--surrogate", action="append", choices=list(WITH_LINBP), help="default: all")
     parser.add_argument("--eps", action="append", choices=engine.RADII, help="default: both")
     parser.add_argument("--passes", type=int, default=12, help="how many times 24 photographs, after the first 24")
@@ -123,8 +151,11 @@ def main() -> None:
     options = parser.parse_args()
     if not options.tables:
         for name in options.surrogate or WITH_LINBP:
+            recipes, radii = (*WITHOUT_LINBP[name], *WITH_LINBP[name]), options.eps or engine.RADII
             passes = range(FIRST, FIRST + options.passes)
-            compute(name, options.eps or engine.RADII, passes, options.device, options.compile)
+            if options.pick:
+                recipes, radii, passes = dict.fromkeys((*recipes, *CANDIDATES[name])), radii[-1:], range(FIRST)
+            compute(name, recipes, radii, passes, options.device, options.compile)
     from imagenet_contenders_tables import write
 
     write(read_lines(RESULTS))
