@@ -1,10 +1,10 @@
 """Why some attacks do on photographs what nobody would have expected: one controlled experiment for each surprise.
 
-The surrogates, photographs, victims and passes are those of `imagenet_transfer.py`. Four questions: `radius` (why does
+The surrogates, photographs, victims and passes are those of `imagenet_transfer.py`. Five questions: `radius` (why does
 a single FGSM step transfer better than twenty steps of I-FGSM?), `units` (why do BPA and ConBP do nothing on some
-networks?), `leak` (how much of the gradient should an inactive unit pass?) and `objective` (why does lowering the
-label's logit transfer worse than raising the cross-entropy?). Interrupted and started again, it goes on where it was;
-every line of the results file is one attack on one pass.
+networks?), `leak` (how much of the gradient should an inactive unit pass?), `objective` (why does lowering the label's
+logit transfer worse than raising the cross-entropy?) and `features` (why is FDA weak on inverted residuals?).
+Interrupted and started again, it goes on where it was; every line of the results file is one attack on one pass.
 
     python experiments/imagenet_causes.py --passes 2     # computes what is missing, then writes the tables
     python experiments/imagenet_causes.py --question radius --surrogate squeezenet1_1 --compile
@@ -47,7 +47,12 @@ ONE_OF_TWO = {"squeezenet1_1": ("bpa(start=3, slope=0.001)", "bpa(start=3, tempe
 """Slope alone and temperature alone, where there are max-pools."""
 OBJECTIVES, MANY = ("ifgsm", "margin", "logit"), 100
 """Objectives, and how many steps: as many as in the table of recipes at equal gradients."""
-QUESTIONS = ("radius", "units", "leak", "objective")
+RECTIFIED = {
+    "mobilenet_edgetpu": "[network.bn1, network.blocks.1.3.bn1.act, network.blocks.3.0.bn1.act, "
+    "network.blocks.5.0.bn1.act, network.bn2]"
+}
+"""Feature maps behind a ReLU, the last one of every size, where the blocks' own results are signed."""
+QUESTIONS = ("radius", "units", "leak", "objective", "features")
 Logits = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -79,7 +84,8 @@ class Attack:
             "filled": ", moved on to the radius",
             "shrunk": ", at the mean distance of I-FGSM",
         }
-        return f"`{self.recipe}`{words[self.then]}"
+        steps = "" if self.steps == engine.STEPS else f", {self.steps} steps"
+        return f"`{self.recipe}`{steps}{words[self.then]}"
 
 
 def attacks(surrogate: str) -> Iterator[Attack]:
@@ -101,6 +107,9 @@ def attacks(surrogate: str) -> Iterator[Attack]:
         yield Attack("leak", rest.removeprefix(" + ") or "ifgsm")
         yield from (Attack("leak", f"linbp(start=0, rebalance=none, leak={leak:g}){rest}") for leak in LEAKS)
     yield from (Attack("objective", recipe, steps=MANY) for recipe in OBJECTIVES)
+    if surrogate in RECTIFIED:
+        yield from (Attack("features", recipe) for recipe in ("ifgsm", "fdafgsm"))
+        yield Attack("features", f"fdafgsm(at={RECTIFIED[surrogate]})")
 
 
 def craft(surrogate: linbp.Surrogate, attack: Attack, rows: slice, known: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -132,16 +141,29 @@ def craft(surrogate: linbp.Surrogate, attack: Attack, rows: slice, known: dict[s
 
 
 @torch.no_grad()
-def standing(logits: Logits, images: torch.Tensor, labels: torch.Tensor, known: list[bool]) -> list[float]:
-    """The label's logit and the largest other one, means over the images that count; and the logits' own spread.
+def standing(logits: torch.Tensor, labels: torch.Tensor, known: torch.Tensor) -> list[float]:
+    """The label's logit and the largest other one, means over the images that the network has right."""
+    found, labels = logits[known].double(), labels[known, None]
+    other = found.scatter(1, labels, -torch.inf).amax(1)
+    return [float(found.gather(1, labels).mean()), float(other.mean())]
 
-    The spread is the standard deviation over classes, the unit in which networks can be compared.
+
+@torch.no_grad()
+def standings(
+    victims: dict[str, Logits], clean: torch.Tensor, twins: torch.Tensor, labels: torch.Tensor
+) -> dict[str, dict[str, Any]]:
+    """For each network, its `standing` on clean images and twins, over how many, and its clean logits' spread.
+
+    The spread is the mean over images of the standard deviation over classes, a unit in which networks are comparable.
     """
-    rows = torch.tensor(known)
-    found = logits(images)[rows].double()
-    own = found.gather(1, labels[rows, None])
-    other = found.scatter(1, labels[rows, None], -torch.inf).amax(1)
-    return [float(value.mean()) for value in (own, other, found.std(1))]
+    found = {}
+    for name, logits in victims.items():
+        before = logits(clean)
+        known = before.argmax(1) == labels
+        shown = [standing(before, labels, known), standing(logits(twins), labels, known)]
+        spread = float(before[known].double().std(1).mean())
+        found[name] = {"clean": shown[0], "twins": shown[1], "n": int(known.sum()), "spread": spread}
+    return found
 
 
 @torch.no_grad()
@@ -157,12 +179,6 @@ def middle_input(module: nn.Module, images: torch.Tensor, start: int) -> float:
     for hook in hooks:
         hook.remove()
     return float(np.median(torch.cat(found[start:]).numpy()))
-
-
-def known_to(victims: dict[str, Logits], images: torch.Tensor, labels: torch.Tensor) -> dict[str, list[bool]]:
-    """Which images each network has right."""
-    found = engine.predictions(victims, images)
-    return {name: (torch.tensor(classes) == labels).tolist() for name, classes in found.items()}
 
 
 def compute(name: str, passes: range, questions: list[str], compiled: bool) -> None:
@@ -202,12 +218,9 @@ def compute(name: str, passes: range, questions: list[str], compiled: bool) -> N
             moved = (pixels.int() - images[rows].int()).abs()
             assert int(moved.max()) <= LEVELS
             line = {"surrogate": name, "question": attack.question, "recipe": attack.label, "pass": number, "eps": EPS}
+            line["steps"] = attack.steps
             if attack.question == "objective":
-                right = known_to(victims, clean, labels[rows])
-                line["standing"] = {
-                    victim: [standing(logits, shown, labels[rows], right[victim]) for shown in (clean, twins)]
-                    for victim, logits in victims.items()
-                }
+                line["standing"] = standings(victims, clean, twins, labels[rows])
             add_line(
                 RESULTS,
                 {

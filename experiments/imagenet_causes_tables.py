@@ -14,9 +14,11 @@ TITLES = {
     "units": "The slope of smooth derivatives",
     "leak": "How much an inactive unit passes",
     "objective": "What the objective does to the logits",
+    "features": "FDA on feature maps with and without a sign",
 }
 ENDING = "moved on to the radius"
 PLAIN, FILLED, MIXED = "`ifgsm`", f"`ifgsm`, {ENDING}", "`di(scale=8/7) + mi`"
+MANY = "`ifgsm`, 100 steps"
 """Rows that others are compared with."""
 Lines = list[dict[str, Any]]
 
@@ -27,6 +29,10 @@ def base_of(question: str, recipe: str) -> str:
         return "`fgsm`" if question == "radius" else PLAIN
     if recipe.endswith(ENDING):
         return FILLED
+    if question == "objective":
+        return MANY
+    if recipe.startswith("`fdafgsm(at="):
+        return "`fdafgsm`"
     return MIXED if question == "leak" and "di(" in recipe else PLAIN
 
 
@@ -77,23 +83,29 @@ def table(lines: Lines, surrogate: str, question: str) -> list[str]:
 
 
 def standings(lines: Lines, surrogate: str, victims: list[str]) -> list[str]:
-    """What attacks did to the label's logit and to the largest other one, where lines say so."""
+    """How far attacks moved the label's logit and the largest other one, where lines say so.
+
+    Means over images, and then over victims, in standard deviations of a network's clean logits.
+    """
     lines = [line for line in lines if "standing" in line]
     text = [
-        "| recipe | surrogate: label | surrogate: largest other | victims: label | victims: largest other |",
-        "|---|---:|---:|---:|---:|",
+        "| recipe | itself: label | largest other | gap | victims: label | largest other | gap |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for recipe in dict.fromkeys(line["recipe"] for line in lines):
-        rises: dict[str, list[list[float]]] = {}
-        for line in lines:
-            for name, (before, after) in line["standing"].items() if line["recipe"] == recipe else ():
-                rises.setdefault(name, []).append(
-                    [(now - was) / before[2] for was, now in zip(before, after, strict=True)]
-                )
-        means = {name: np.mean(found, axis=0) for name, found in rises.items()}
-        shown = [*means[surrogate][:2], *np.mean([means[victim] for victim in victims], axis=0)[:2]]
-        text.append(f"| {recipe} | " + " | ".join(f"{value:+.2f}" for value in shown) + " |")
-    return [*text, ""] if lines else []
+        seen = [line["standing"] for line in lines if line["recipe"] == recipe]
+        moved = {name: moves([each[name] for each in seen]) for name in (surrogate, *victims)}
+        shown = [moved[surrogate], np.mean([moved[victim] for victim in victims], axis=0)]
+        cells = [f"{value:+.2f}" for label, other in shown for value in (label, other, label - other)]
+        text.append(f"| {recipe} | " + " | ".join(cells) + " |")
+    head = "How far the attacks moved logits, in standard deviations of the network's logits on clean photographs:"
+    return [head, "", *text, ""] if lines else []
+
+
+def moves(seen: list[dict[str, Any]]) -> np.ndarray:
+    """By how much the label's logit and the largest other one of one network moved; mean over the images it knew."""
+    gone = [(np.array(each["twins"]) - np.array(each["clean"])) / each["spread"] for each in seen if each["n"]]
+    return np.average(gone, axis=0, weights=[each["n"] for each in seen if each["n"]])
 
 
 def write(lines: Lines) -> None:

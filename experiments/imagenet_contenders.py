@@ -3,8 +3,9 @@
 `imagenet_recipes.py` and `imagenet_causes.py` tried many recipes and parameters on their first 24 photographs, and
 `--pick` here some more; the best of many rows is partly luck. So the leaders are run again, at equal gradients and
 equal steps (20 steps of 1/255, one gradient each), at two radii, on the photographs after those. The surrogates,
-photographs, victims and passes are those of `imagenet_transfer.py`. Interrupted and started again, it goes on where it
-was; every line of the results file is one attack on one pass.
+photographs, victims and passes are those of `imagenet_transfer.py`, which had looked at some of the ingredients (SGM's
+0.5, the sites 3 and 20) on all of the photographs before. Interrupted and started again, it goes on where it was;
+every line of the results file is one attack on one pass.
 
     python experiments/imagenet_contenders.py --pick             # more candidates, first 24 photographs, 8/255
     python experiments/imagenet_contenders.py                    # computes what is missing, then writes the tables
@@ -43,6 +44,7 @@ WITHOUT_LINBP = {
         f"conbp(start=20) + {MIXED}",
         f"bpa(start=20, slope=0.25) + {MIXED}",
         f"bpa(start=20, slope=0.25) + sgm(gamma=0.5) + {MIXED}",
+        f"conbp(start=20) + sgm(gamma=0.5) + {MIXED}",
     ),
 }
 """The leaders of the first 24 photographs, in the units of each network, and MDI2."""
@@ -61,6 +63,7 @@ CANDIDATES = {
         "tapfgsm",
         f"tap + {MIXED}",
         f"conbp(start=3, slope=0.005) + {POOLS} + {MIXED}",
+        *(f"bpa(activations=false, temperature={temperature}) + {MIXED}" for temperature in (0.001, 0.1)),
         f"linbp(start=0, rebalance=none, leak=0.3) + tap + {MIXED}",
         f"linbp(start=20, leak=0.3) + {MIXED}",
         *(f"linbp(start=0, rebalance=none, leak={leak}) + {MIXED}" for leak in (0.1, 0.2, 0.5)),
@@ -71,8 +74,10 @@ CANDIDATES = {
     "mobilenet_edgetpu": (
         "tapfgsm",
         f"tap + {MIXED}",
-        f"conbp(start=20) + sgm(gamma=0.5) + {MIXED}",
+        f"sgm(gamma=0.2) + {MIXED}",
+        f"conbp(start=20, slope=0.5) + sgm(gamma=0.2) + {MIXED}",
         f"linbp(start=0, rebalance=none, leak=0.1) + tap + {MIXED}",
+        f"linbp(start=0, rebalance=none, leak=0.1) + sgm(gamma=0.2) + {MIXED}",
         f"linbp(start=0, rebalance=none, leak=0.05) + {MIXED}",
         f"linbp(start=0, rebalance=none, leak=0.05) + sgm(gamma=0.5) + {MIXED}",
         f"linbp(start=28, leak=0.3) + {MIXED}",
@@ -108,7 +113,8 @@ def compute(
                 if engine.key(entry) in done:
                     continue
                 if known := before.get(engine.key(entry)):
-                    add_line(RESULTS, {**entry, **{key: known[key] for key in ("predictions", "sha256", "seconds")}})
+                    found = {key: known[key] for key in ("predictions", "sha256", "seconds")}
+                    add_line(RESULTS, {**entry, **found, "from": engine.RESULTS.name})
                     continue
                 begin = time.time()
                 twins = linbp.craft(
@@ -154,7 +160,7 @@ def main() -> None:
             recipes, radii = (*WITHOUT_LINBP[name], *WITH_LINBP[name]), options.eps or engine.RADII
             passes = range(FIRST, FIRST + options.passes)
             if options.pick:
-                recipes, radii, passes = dict.fromkeys((*recipes, *CANDIDATES[name])), radii[-1:], range(FIRST)
+                recipes, radii, passes = dict.fromkeys((*recipes, *CANDIDATES[name])), ("8/255",), range(FIRST)
             compute(name, recipes, radii, passes, options.device, options.compile)
     from imagenet_contenders_tables import write
 

@@ -62,18 +62,22 @@ def complete_passes(lines: list[dict[str, Any]], surrogate: str, eps: str) -> se
 def fooled(lines: list[dict[str, Any]], surrogate: str, eps: str, passes: set[int]) -> dict[str, Fooled]:
     """For each recipe and victim, whether each photograph that the victim had right is wrong on its twin."""
     clean = {line["pass"]: line for line in lines if line["recipe"] == "clean"}
+    # Two processes on one surrogate may both have added a line; the same attack then counts once.
+    mine = {
+        (line["pass"], line["recipe"]): line
+        for line in sorted(lines, key=lambda line: line["pass"])
+        if line["surrogate"] == surrogate and line["eps"] == eps and line["pass"] in passes
+    }
     found: dict[str, dict[str, list[np.ndarray]]] = defaultdict(lambda: defaultdict(list))
-    for line in sorted(lines, key=lambda line: line["pass"]):
-        if line["surrogate"] != surrogate or line["eps"] != eps or line["pass"] not in passes:
-            continue
-        labels = np.array(clean[line["pass"]]["labels"])
+    for (number, recipe), line in mine.items():
+        labels = np.array(clean[number]["labels"])
         for victim, predictions in line["predictions"].items():
-            right = np.array(clean[line["pass"]]["predictions"][victim]) == labels
-            found[line["recipe"]][victim].append((np.array(predictions) != labels)[right])
+            right = np.array(clean[number]["predictions"][victim]) == labels
+            found[recipe][victim].append((np.array(predictions) != labels)[right])
     return {
         recipe: {v: np.concatenate(parts) for v, parts in row.items()}
         for recipe, row in found.items()
-        if all(len(parts) == len(passes) for parts in row.values())
+        if all((number, recipe) in mine for number in passes)
     }
 
 
@@ -157,8 +161,8 @@ def gaps(one: Fooled, other: Fooled, right: dict[str, np.ndarray], surrogate: st
     return parts
 
 
-def table(lines: list[dict[str, Any]], surrogate: str, eps: str) -> list[str]:
-    """One table in Markdown."""
+def table(lines: list[dict[str, Any]], surrogate: str, eps: str, level: str = "###") -> list[str]:
+    """One table in Markdown, under a heading of that level."""
     passes = complete_passes(lines, surrogate, eps)
     rows = fooled(lines, surrogate, eps, passes)
     if not rows:
@@ -169,7 +173,7 @@ def table(lines: list[dict[str, Any]], surrogate: str, eps: str) -> list[str]:
     heads = [f"{SHORT[victim]}<br><small>n = {len(first[victim])}</small>" for victim in victims]
     own = f"itself<br><small>n = {len(first[surrogate])}</small>"
     text = [
-        f"### {SHORT[surrogate]}, eps {eps}, {len(right[surrogate])} photographs",
+        f"{level} {SHORT[surrogate]}, eps {eps}, {len(right[surrogate])} photographs",
         "",
         "| recipe | mean | " + " | ".join([*heads, own]) + " |",
         "|---|---:|" + "---:|" * (len(victims) + 1),

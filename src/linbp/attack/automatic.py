@@ -98,6 +98,7 @@ def choose_start(
         RecipeError: no rule waits for a start, several do, or there is no proxy.
     """
     recipe = Recipe.parse(recipe) if isinstance(recipe, str) else recipe
+    recipe.check_targets(settings.get("targets") is not None)
     waiting = [rule for stage in recipe.stages for rule in stage.rules if _waits(rule)]
     if len(waiting) != 1:
         raise RecipeError(f"{recipe} has {len(waiting)} rules with start=auto.", "Give one rule start=auto.")

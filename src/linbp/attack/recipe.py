@@ -47,8 +47,8 @@ class Recipe:
         estimator: how many gradients make one.
         update: how a gradient becomes a step.
         guide: the stage before, or None. An objective that needs one and has none is guided by I-FGSM.
-        targeted_name: the name of a targeted attack that the recipe was written with, which is not run without targets;
-            not a part, and of no account in comparisons.
+        targeted_name: the name of a targeted attack that this stage was written with, which is not run without targets.
+            It is not a part and of no account in comparisons: a recipe that is read back from its parts has none.
 
     Raises:
         RecipeError: a part of the wrong kind, or given twice; parts that exclude each other; a guide that the objective
@@ -101,12 +101,12 @@ class Recipe:
                 contradict each other or would do nothing.
         """
         recipe: Recipe | None = None
-        stages = parse_stages(text)
-        for terms in stages:
+        for terms in parse_stages(text):
             recipe = cls.of((part for term in terms for part in _parts(term)), guide=recipe)
+            targeted = next((term.name for term in terms if needs_targets(term.name)), None)
+            recipe = recipe if targeted is None else dataclasses.replace(recipe, targeted_name=targeted)
         assert recipe is not None  # a text has at least one stage
-        targeted = next((term.name for terms in stages for term in terms if needs_targets(term.name)), None)
-        return recipe if targeted is None else dataclasses.replace(recipe, targeted_name=targeted)
+        return recipe
 
     @classmethod
     def of(cls, parts: Iterable[Any], guide: Recipe | None = None) -> Recipe:
@@ -255,11 +255,13 @@ class Recipe:
             RecipeError: one of the two.
         """
         if not given:
-            if self.targeted_name is not None:
-                raise RecipeError(
-                    f"{self.targeted_name} is a targeted attack, and there are no targets.",
-                    f"Give targets (--targets or --target-rule), or write it out: {self}.",
-                )
+            for stage in self.stages:
+                if stage.targeted_name is not None:
+                    raise RecipeError(
+                        f"{stage.targeted_name} is a targeted attack, and there are no targets.",
+                        "Give targets (--targets or --target-rule; craft(..., targets=...) in Python), or write its "
+                        f"parts: {self}.",
+                    )
             return
         for stage in self.stages:
             if not stage.objective.takes_targets:

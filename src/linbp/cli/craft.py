@@ -158,6 +158,7 @@ def craft(
         raise RecipeError(
             f"--targets {targets} and --target-rule {target_rule} both choose the targets.", "Leave one out."
         )
+    parsed.check_targets(targets is not None or target_rule is not None)
     check_pool(parsed, pool is not None)
     rule = None if target_rule is None else TargetRule.parse(target_rule)
     if eps is None and named is None:
