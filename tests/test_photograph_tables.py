@@ -100,6 +100,28 @@ def test_recipes_are_sorted_by_their_mean_and_complete(tmp_path: Path, monkeypat
     assert ["| `fgsm`", "`ifgsm`"] in compared
 
 
+def test_an_attack_that_two_processes_ran_counts_once() -> None:
+    tables, draw = script("imagenet_tables"), np.random.default_rng(3)
+    names = list(tables.SHORT)
+    lines = [clean(draw, names, number) for number in range(2)]
+    fields = {"surrogate": "squeezenet1_1", "eps": "16/255"}
+    lines += [line(draw, names, 0.5, recipe="ifgsm", **fields, **{"pass": number}) for number in range(2)]
+    lines += [line(draw, names, 0.5, recipe="half", **fields, **{"pass": 0})] * 2
+    doubled = [*lines, lines[2], lines[0]]
+    found = tables.fooled(doubled, "squeezenet1_1", "16/255", {0, 1})
+    assert list(found) == ["ifgsm"]
+    for name in names:
+        assert np.array_equal(found["ifgsm"][name], shares(lines, "ifgsm", name))
+
+
+def test_moves_of_logits_are_means_over_images() -> None:
+    moves = script("imagenet_causes_tables").moves
+    few = {"clean": [5.0, 1.0], "twins": [1.0, 3.0], "spread": 2.0, "n": 1}
+    many = {"clean": [4.0, 0.0], "twins": [4.0, 8.0], "spread": 4.0, "n": 3}
+    none = {"clean": [0.0, 0.0], "twins": [float("nan")] * 2, "spread": float("nan"), "n": 0}
+    assert moves([few, many, none]).tolist() == [-2 / 4, (1 + 3 * 2) / 4]
+
+
 def test_contenders_are_compared_on_photographs_that_did_not_help_to_pick_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ from tiny_networks import CLASSES, images_and_labels, tiny, tiny_chain
 
 import linbp
 from linbp.attack import Recipe
+from linbp.attack.objective import ILA
 from linbp.errors import RecipeError
 from linbp.parts import grammar_name, names
 
@@ -270,6 +271,10 @@ def test_the_name_of_a_targeted_attack_is_refused_without_targets(surrogate: lin
     with pytest.raises(RecipeError, match=f"{name} is a targeted attack, and there are no targets") as caught:
         linbp.craft(surrogate, images, labels, f"{name}(scale=1.5) >> ila(at=blocks.0)", eps=EPS, steps=2)
     assert "--target-rule" in caught.value.hint
+    guided = Recipe.of([ILA(at="blocks.0")], guide=Recipe.parse(f"{name}(scale=1.5)"))
+    for made in (guided, Recipe.parse(f"{name}(scale=1.5) + linbp(start=auto)")):
+        with pytest.raises(RecipeError, match="there are no targets"):
+            linbp.choose_start(surrogate, images, labels, made, proxies=[tiny_chain()], eps=EPS)
     recipe = Recipe.parse(f"{name}(scale=1.5)")
     written_out = Recipe.parse(str(recipe))
     assert written_out == recipe
