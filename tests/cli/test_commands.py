@@ -258,6 +258,7 @@ def two_lines(answer: Answer, *words: str) -> None:
         ({"recipe": "mi + mi"}, ("mi",)),
         ({"recipe": "linbp(start=99)"}, ("99", "linbp inspect")),
         ({"recipe": "fgsm"}, ("one step",)),
+        ({"recipe": "targeted-margin"}, ("targeted-margin is a targeted attack", "--target-rule")),
         ({"eps": "-8/255"}, ("-8/255",)),
         ({"eps": "nan"}, ("nan",)),
         ({"eps": "eight"}, ("eight", "8/255")),
