@@ -14,7 +14,6 @@ Interrupted and started again, it goes on where it was; every line of the result
 from __future__ import annotations
 
 import argparse
-import hashlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -225,9 +224,8 @@ def compute(name: str, passes: range, questions: list[str], compiled: bool) -> N
                 RESULTS,
                 {
                     **line,
-                    "predictions": engine.predictions(victims, twins),
                     "mean_levels": round(float(moved.float().mean()), 3),
-                    "sha256": hashlib.sha256(pixels.numpy().tobytes()).hexdigest(),
+                    **engine.answers(victims, twins),
                     "seconds": round(time.time() - begin, 1),
                     "torch": torch.__version__,
                     "linbp": linbp.__version__,

@@ -16,7 +16,6 @@ every line of the results file is one attack on one pass.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -133,9 +132,8 @@ def compute(
                     RESULTS,
                     {
                         **entry,
-                        "predictions": engine.predictions(victims, twins),
                         "mean_levels": round(float((pixels.int() - images[rows].int()).abs().float().mean()), 3),
-                        "sha256": hashlib.sha256(pixels.numpy().tobytes()).hexdigest(),
+                        **engine.answers(victims, twins),
                         "seconds": round(time.time() - begin, 1),
                         "device": device,
                         "torch": torch.__version__,

@@ -118,6 +118,12 @@ def predictions(victims: dict[str, Any], images: torch.Tensor) -> dict[str, list
     }
 
 
+def answers(victims: dict[str, Callable[[torch.Tensor], torch.Tensor]], twins: torch.Tensor) -> dict[str, Any]:
+    """What a line says of twins in [0, 1]: the victims' classes, and the hash of the pixels."""
+    pixels = (twins * 255).round().to(torch.uint8).numpy()
+    return {"predictions": predictions(victims, twins), "sha256": hashlib.sha256(pixels.tobytes()).hexdigest()}
+
+
 def compute(passes: range, device: str, compiled: bool) -> None:
     """Fill in the missing lines, pass by pass."""
     done = {key(line) for line in read_lines(RESULTS)}
@@ -151,14 +157,11 @@ def compute(passes: range, device: str, compiled: bool) -> None:
                         ids=ids[rows],
                         batch_size=24,
                     )
-                    found = predictions({name: victims[name], **others}, twins)
-                    pixels = (twins * 255).round().to(torch.uint8).numpy()
                     add_line(
                         RESULTS,
                         {
                             **entry,
-                            "predictions": found,
-                            "sha256": hashlib.sha256(pixels.tobytes()).hexdigest(),
+                            **answers({name: victims[name], **others}, twins),
                             "seconds": round(time.time() - begin, 1),
                             **facts,
                         },

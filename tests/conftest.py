@@ -27,6 +27,14 @@ def shared() -> Path:
     return SHARED
 
 
+@pytest.fixture
+def scripts(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the experiments' scripts, which can be imported by their names."""
+    folder = Path(__file__).parents[1] / "experiments"
+    monkeypatch.syspath_prepend(str(folder))
+    return folder
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Captured programs go into a folder of the run's own, not into the user's cache."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import importlib
 import json
 import subprocess
 import sys
+from importlib import import_module as script
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,17 +23,8 @@ from linbp.models.checkpoint import file_sha256
 from linbp.models.cifar10 import build
 from linbp.zoo import PRESETS, Cifar10
 
-FOLDER = Path(__file__).parents[1] / "experiments"
 COUNT = 40
-
-
-@pytest.fixture(autouse=True)
-def scripts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(FOLDER))
-
-
-def script(name: str) -> ModuleType:
-    return importlib.import_module(name)
+pytestmark = pytest.mark.usefixtures("scripts")
 
 
 def answer(draw: np.random.Generator, labels: list[int], wrong: float) -> str:
@@ -244,18 +235,18 @@ def test_an_incomplete_zoo_is_refused_and_nothing_written(zoo: Path) -> None:
         networks.networks(zoo, (), "cpu")
 
 
-def test_bad_arguments_give_two_lines(tmp_path: Path) -> None:
-    command = [sys.executable, str(FOLDER / "cifar10.py"), "--data", str(tmp_path / "nothing")]
+def test_bad_arguments_give_two_lines(tmp_path: Path, scripts: Path) -> None:
+    command = [sys.executable, str(scripts / "cifar10.py"), "--data", str(tmp_path / "nothing")]
     ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 2
     assert [line.partition(":")[0] for line in ended.stderr.splitlines()] == ["Error", "Hint"]
 
 
-def test_several_processes_add_whole_lines(tmp_path: Path) -> None:
+def test_several_processes_add_whole_lines(tmp_path: Path, scripts: Path) -> None:
     path = tmp_path / "lines.jsonl"
     path.write_text('{"torn": ')
     program = (
-        f"import sys; sys.path.insert(0, {str(FOLDER)!r})\n"
+        f"import sys; sys.path.insert(0, {str(scripts)!r})\n"
         "from pathlib import Path\nfrom result_lines import add_line\n"
         f"for number in range(50): add_line(Path({str(path)!r}), {{'of': sys.argv[1], 'n': number, 'x': 'y' * 9000}})"
     )

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import math
+from importlib import import_module as script
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
-FOLDER = Path(__file__).parents[1] / "experiments"
 PHOTOGRAPHS = 30
-
-
-@pytest.fixture(autouse=True)
-def scripts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(FOLDER))
-
-
-def script(name: str) -> ModuleType:
-    return importlib.import_module(name)
+pytestmark = pytest.mark.usefixtures("scripts")
 
 
 def line(draw: np.random.Generator, names: list[str], wrong: float, **fields: Any) -> dict[str, Any]:
