@@ -27,8 +27,8 @@ def write(lines: list[dict[str, Any]]) -> None:
     tried = [line for line in lines if line["pass"] < FIRST]
     for surrogate in WITH_LINBP:
         for eps in ("16/255", "8/255"):
-            text += table([*judged, *clean], surrogate, eps, "####")
-    text += compare([*judged, *clean], PAIRS, "#### With LinBP against without")
+            text += table([*judged, *clean], surrogate, eps)
+    text += compare([*judged, *clean], PAIRS, "### With LinBP against without")
     picked = [row for surrogate in WITH_LINBP for row in table(tried, surrogate, "8/255", "####")]
     text += ["### What was tried on the first 24 photographs", "", *picked] if picked else []
     PAGE.write_text(between(PAGE.read_text(), "contenders", text))
