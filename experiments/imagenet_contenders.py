@@ -162,7 +162,7 @@ def main() -> None:
             compute(name, recipes, radii, passes, options.device, options.compile)
     from imagenet_contenders_tables import write
 
-    write(read_lines(RESULTS))
+    write(read_lines(RESULTS), WITH_LINBP, WITHOUT_LINBP, FIRST)
 
 
 if __name__ == "__main__":

@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from imagenet_contenders import FIRST, WITH_LINBP, WITHOUT_LINBP
 from imagenet_tables import PAGE, compare, table
 from pages import between
 
-PAIRS = [
-    (surrogate, ours, other)
-    for surrogate in WITH_LINBP
-    for ours in WITH_LINBP[surrogate]
-    for other in WITHOUT_LINBP[surrogate]
-]
+Recipes = Mapping[str, Sequence[str]]
 
 
-def write(lines: list[dict[str, Any]]) -> None:
-    """Put the tables into the page, between its two marks."""
+def write(lines: list[dict[str, Any]], ours: Recipes, others: Recipes, first: int) -> None:
+    """Put the tables into the page, between its two marks.
+
+    Args:
+        lines: of the results file.
+        ours: the contenders with LinBP, by surrogate.
+        others: those without.
+        first: the pass from which on contenders are judged; what comes before only picked them.
+    """
+    pairs = [(name, one, other) for name in ours for one in ours[name] for other in others[name]]
     text: list[str] = []
     clean = [line for line in lines if line["recipe"] == "clean"]
-    contenders = {name: {*WITHOUT_LINBP[name], *WITH_LINBP[name]} for name in WITH_LINBP}
+    contenders = {name: {*others[name], *ours[name]} for name in ours}
     judged = [
-        line for line in lines if line["pass"] >= FIRST and line["recipe"] in contenders.get(line["surrogate"], ())
+        line for line in lines if line["pass"] >= first and line["recipe"] in contenders.get(line["surrogate"], ())
     ]
-    tried = [line for line in lines if line["pass"] < FIRST]
-    for surrogate in WITH_LINBP:
+    tried = [line for line in lines if line["pass"] < first]
+    for surrogate in ours:
         for eps in ("16/255", "8/255"):
             text += table([*judged, *clean], surrogate, eps)
-    text += compare([*judged, *clean], PAIRS, "### With LinBP against without")
-    picked = [row for surrogate in WITH_LINBP for row in table(tried, surrogate, "8/255", "####")]
+    text += compare([*judged, *clean], pairs, "### With LinBP against without")
+    picked = [row for surrogate in ours for row in table(tried, surrogate, "8/255", "####")]
     text += ["### What was tried on the first 24 photographs", "", *picked] if picked else []
     PAGE.write_text(between(PAGE.read_text(), "contenders", text))

@@ -129,7 +129,7 @@ def test_contenders_are_compared_on_photographs_that_did_not_help_to_pick_them(
             lines.append(line(draw, names, 0.4, surrogate=surrogate, recipe=recipe, eps=eps, **{"pass": number}))
         for recipe in contenders.WITH_LINBP[surrogate]:
             lines.append(line(draw, names, 0.7, surrogate=surrogate, recipe=recipe, eps=eps, **{"pass": number}))
-    tables.write(lines)
+    tables.write(lines, contenders.WITH_LINBP, contenders.WITHOUT_LINBP, contenders.FIRST)
     text = page.read_text()
     ours, others = contenders.WITH_LINBP[surrogate], contenders.WITHOUT_LINBP[surrogate]
     assert f"corrected for the {len(ours) * len(others)} comparisons" in text
