@@ -30,7 +30,7 @@ PROXIES = {"position": ("mobilenet_v2",)}
 def words(job: Job) -> str:
     """A job as the tables call it."""
     linear = "" if job.removed is None else f" on LinS from {job.removed}"
-    steps = f", {job.steps} leap{'s' * (job.steps > 1)} of two radii" if job.leaps else ""
+    steps = f", {job.steps} leaps of two radii" if job.leaps else ""
     return f"`{job.recipe}`{linear}{steps}" + (", moved on to the radius" if job.filled else "")
 
 

@@ -113,7 +113,7 @@ def attacks(surrogate: str) -> Iterator[Attack]:
 
 def craft(surrogate: linbp.Surrogate, attack: Attack, rows: slice, known: dict[str, torch.Tensor]) -> torch.Tensor:
     """The twins of some photographs, in [0, 1]; those of whole recipes are kept in `known`."""
-    ids, images, labels = engine.photographs()
+    _, images, _ = engine.photographs()
 
     def made(recipe: str) -> torch.Tensor:
         if attack.steps != engine.STEPS:
@@ -125,9 +125,7 @@ def craft(surrogate: linbp.Surrogate, attack: Attack, rows: slice, known: dict[s
     def fresh(recipe: str, eps: Any) -> torch.Tensor:
         single = linbp.Recipe.parse(recipe).single_step
         lengths = {"steps": None, "step_size": None} if single else {"steps": attack.steps, "step_size": "1/255"}
-        return linbp.craft(
-            surrogate, images[rows], labels[rows], recipe, eps=eps, ids=ids[rows], batch_size=engine.PASS, **lengths
-        )
+        return engine.craft(surrogate, rows, recipe, eps, **lengths)
 
     clean = images[rows].float() / 255
     if attack.then == "shrunk":

@@ -96,7 +96,7 @@ def compute(
     """Fill in the missing lines, pass by pass."""
     done = {engine.key(line) for line in read_lines(RESULTS)}
     before = {engine.key(line): line for line in read_lines(engine.RESULTS)}
-    ids, images, labels = engine.photographs()
+    _, images, labels = engine.photographs()
     victims = {victim: engine.logits_of(engine.network(victim), compiled) for victim in engine.VICTIMS}
     surrogate = linbp.Surrogate(engine.network(name)).to(device)
     for number in passes:
@@ -116,17 +116,7 @@ def compute(
                     add_line(RESULTS, {**entry, **found, "from": engine.RESULTS.name})
                     continue
                 begin = time.time()
-                twins = linbp.craft(
-                    surrogate,
-                    images[rows],
-                    labels[rows],
-                    recipe,
-                    eps=eps,
-                    steps=engine.STEPS,
-                    step_size="1/255",
-                    ids=ids[rows],
-                    batch_size=engine.PASS,
-                )
+                twins = engine.craft(surrogate, rows, recipe, eps, steps=engine.STEPS)
                 pixels = (twins * 255).round().to(torch.uint8)
                 add_line(
                     RESULTS,

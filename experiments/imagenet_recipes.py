@@ -119,7 +119,7 @@ def compute(name: str, passes: range, budgets: list[str], device: str, compiled:
     """Fill in the missing lines, pass by pass."""
     done = {(line["surrogate"], line["budget"], line["recipe"], line["pass"]) for line in read_lines(RESULTS)}
     before = measured_before()
-    ids, images, labels = engine.photographs()
+    _, images, labels = engine.photographs()
     victims = {victim: engine.logits_of(engine.network(victim), compiled) for victim in engine.VICTIMS}
     surrogate = linbp.Surrogate(engine.network(name)).to(device)
     pool = linbp.Pool(images, labels)
@@ -144,17 +144,7 @@ def compute(name: str, passes: range, budgets: list[str], device: str, compiled:
                     continue
                 mixing = any(part.needs_pool for stage in recipe.stages for part in stage.transforms)
                 begin = time.time()
-                twins = linbp.craft(
-                    surrogate,
-                    images[rows],
-                    labels[rows],
-                    recipe,
-                    eps=EPS,
-                    ids=ids[rows],
-                    batch_size=engine.PASS,
-                    pool=pool if mixing else None,
-                    **chosen,
-                )
+                twins = engine.craft(surrogate, rows, recipe, EPS, pool=pool if mixing else None, **chosen)
                 add_line(
                     RESULTS,
                     {

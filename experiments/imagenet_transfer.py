@@ -96,6 +96,14 @@ def photographs() -> tuple[list[str], torch.Tensor, torch.Tensor]:
     return [record.image_id for record in records], images, torch.tensor([record.label for record in records])
 
 
+def craft(surrogate: linbp.Surrogate, rows: slice, recipe: Any, eps: Any, **settings: Any) -> torch.Tensor:
+    """The twins of some photographs, in [0, 1]."""
+    ids, images, labels = photographs()
+    return linbp.craft(
+        surrogate, images[rows], labels[rows], recipe, eps=eps, ids=ids[rows], batch_size=PASS, **settings
+    )
+
+
 def key(line: dict[str, Any]) -> tuple[Any, ...]:
     """What one line of the results is the result of."""
     return line["surrogate"], line["recipe"], line["eps"], line["pass"]
@@ -127,7 +135,7 @@ def answers(victims: dict[str, Callable[[torch.Tensor], torch.Tensor]], twins: t
 def compute(passes: range, device: str, compiled: bool) -> None:
     """Fill in the missing lines, pass by pass."""
     done = {key(line) for line in read_lines(RESULTS)}
-    ids, images, labels = photographs()
+    _, images, labels = photographs()
     victims = {name: logits_of(network(name), compiled) for name in VICTIMS}
     surrogates = {name: linbp.Surrogate(network(name)).to(device) for name in SURROGATES}
     facts = {"device": device, "torch": torch.__version__, "linbp": linbp.__version__, "compiled": compiled}
@@ -147,16 +155,7 @@ def compute(passes: range, device: str, compiled: bool) -> None:
                     if key(entry) in done:
                         continue
                     begin = time.time()
-                    twins = linbp.craft(
-                        surrogate,
-                        images[rows],
-                        labels[rows],
-                        recipe,
-                        eps=eps,
-                        steps=STEPS,
-                        ids=ids[rows],
-                        batch_size=24,
-                    )
+                    twins = craft(surrogate, rows, recipe, eps, steps=STEPS)
                     add_line(
                         RESULTS,
                         {
