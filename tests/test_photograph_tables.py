@@ -129,12 +129,22 @@ def test_contenders_are_compared_on_photographs_that_did_not_help_to_pick_them(
             lines.append(line(draw, names, 0.4, surrogate=surrogate, recipe=recipe, eps=eps, **{"pass": number}))
         for recipe in contenders.WITH_LINBP[surrogate]:
             lines.append(line(draw, names, 0.7, surrogate=surrogate, recipe=recipe, eps=eps, **{"pass": number}))
+    later = list(lines)
+    lines.append(clean(draw, names, 0))
+    picking = (*contenders.WITHOUT_LINBP[surrogate], *contenders.WITH_LINBP[surrogate])
+    for radius in ("16/255", "8/255"):
+        lines += [line(draw, names, 0.0, surrogate=surrogate, recipe=r, eps=radius, **{"pass": 0}) for r in picking]
     tables.write(lines, contenders.WITH_LINBP, contenders.WITHOUT_LINBP, contenders.FIRST)
     text = page.read_text()
     ours, others = contenders.WITH_LINBP[surrogate], contenders.WITHOUT_LINBP[surrogate]
     assert f"corrected for the {len(ours) * len(others)} comparisons" in text
     row = next(row for row in text.splitlines() if row.startswith(f"| SqueezeNet 1.1 | 16/255 | `{ours[0]}` |"))
     victims = [name for name in names if name != surrogate]
-    means = [np.mean([shares(lines, name, victim).mean() for victim in victims]) for name in (ours[0], others[0])]
+    means = [np.mean([shares(later, name, victim).mean() for victim in victims]) for name in (ours[0], others[0])]
     assert f"| `{others[0]}` | {100 * (means[0] - means[1]):+.0f} <small>" in row
     assert "EdgeTPU, eps" not in text
+    heads = [row for row in text.splitlines() if "SqueezeNet 1.1, eps" in row]
+    assert heads == [
+        f"### SqueezeNet 1.1, eps 16/255, {2 * PHOTOGRAPHS} photographs",
+        f"#### SqueezeNet 1.1, eps 8/255, {PHOTOGRAPHS} photographs",
+    ]
