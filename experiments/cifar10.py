@@ -12,9 +12,10 @@ where it was; every line of the results file is one attack on 250 images.
 
 The networks are those that ship with linbp, or with `--zoo DIR` those that `linbp zoo train --all --out DIR` made; the
 first start binds the results file to them, so that networks which come later do not change its images. For the question
-whether training matters, `DIR` may hold two variants, moved there from another --out: `resnet18-short`, a ResNet-18 of
-few epochs (`linbp zoo train resnet18 --epochs 5`), and `vgg19_bn-early`, a source that fits its training images less
-closely (`linbp zoo train vgg19_bn --epochs 40 --unshifted 0`). LinS keeps its networks in `--work`.
+whether training matters, `DIR` may hold variants, moved there from another --out: `resnet18-short`, a ResNet-18 of few
+epochs (`linbp zoo train resnet18 --epochs 5`), `vgg19_bn-early`, a source that fits its training images less closely
+(`linbp zoo train vgg19_bn --epochs 40 --unshifted 0`), and `resnet50-close`, a ResNet-50 that fits them more closely
+(`linbp zoo train resnet50 --width 0.25 --epochs 64`). LinS keeps its networks in `--work`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import math
-import re
 import sys
 import time
 from fractions import Fraction
@@ -30,22 +30,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cifar10_jobs import BASIC, BOTTLENECK, EARLY, PARTS, RADIUS, SHORT, SITES, SOURCE, Job
+from cifar10_jobs import BASIC, BOTTLENECK, CLOSE, EARLY, PARTS, RADIUS, SHORT, SITES, SOURCE, Job
 from cifar10_networks import COUNT, asked, is_victim, linearised, networks, select, sha256_of
 from moved_on import moved_on
 from result_lines import add_line, read_lines
+from sharing import is_mine, share_of
 
 import linbp
 from linbp.errors import ModelError, StoreError
+from linbp.provenance import device_name
 from linbp.zoo import Cifar10, load_cifar10
 
 RESULTS = Path(__file__).parent / "results" / "cifar10.jsonl"
 WORK = Path(__file__).parent.parent / "cifar10-work"
-SURROGATES = (SOURCE, EARLY, BASIC, BOTTLENECK, SHORT)
+SURROGATES = (SOURCE, EARLY, BASIC, BOTTLENECK, CLOSE, SHORT)
 PIECE = 250
 """Images of one line."""
-BATCH = 32
-"""Images at a time; nothing depends on it."""
 PROXIES = ("mobilenet_v2",)
 """Whom start=auto asks. In the part about positions it is no victim."""
 
@@ -96,9 +96,11 @@ def run(jobs: list[Job], share: tuple[int, int], data: Cifar10, models: dict[str
     refused: set[Job] = set()
     number_of_pieces = min(options.pieces, (len(rows) + PIECE - 1) // PIECE)
     pieces = [(piece, job) for piece in range(number_of_pieces) for job in jobs]
+    places = list(dict.fromkeys((job.surrogate, job.removed) for job in jobs if job.removed is not None))
     for number, (piece, job) in enumerate(pieces):
-        # Everything on networks of LinS goes to the first process: only one can tune them.
-        if (0 if job.removed is not None else number % share[1]) != share[0] - 1 or job in refused:
+        # Each network of LinS goes to one process with all that attacks it: only one can tune it.
+        turn = number if job.removed is None else places.index((job.surrogate, job.removed))
+        if not is_mine(turn, share) or job in refused:
             continue
         line = {**job.fields(), "piece": piece}
         if key(line) in done:
@@ -124,7 +126,7 @@ def run(jobs: list[Job], share: tuple[int, int], data: Cifar10, models: dict[str
                 steps=None if recipe.single_step else job.steps,
                 step_size=None if recipe.single_step else job.step_size,
                 ids=[f"{row:05}" for row in rows[mine].tolist()],
-                batch_size=BATCH,
+                batch_size=options.batch,
             )
             if job.filled:
                 twins = moved_on(twins, images[mine], math.floor(255 * Fraction(job.eps)))
@@ -143,7 +145,7 @@ def run(jobs: list[Job], share: tuple[int, int], data: Cifar10, models: dict[str
             "levels": round(float((pixels.int() - images[mine].int()).abs().float().mean()), 3),
             "sha256": hashlib.sha256(pixels.numpy().tobytes()).hexdigest(),
             "gradients": recipe.gradients(job.steps),
-            "device": str(surrogate.device),
+            "device": device_name(surrogate.device),
         }
         add_line(RESULTS, {**line, **about, **facts, **found, "seconds": round(time.time() - begin, 1)})
         print(f"{line}: {time.time() - begin:.0f} s", flush=True)
@@ -180,14 +182,6 @@ def choose(data: Cifar10, models: dict[str, linbp.Model]) -> None:
             add_line(RESULTS, {"surrogate": surrogate, "choice": choice.to_dict()})
 
 
-def share_of(text: str) -> tuple[int, int]:
-    """The number of this process and how many there are."""
-    found = re.fullmatch(r"(\d+)/(\d+)", text)
-    if not found or not 1 <= int(found[1]) <= int(found[2]):
-        raise argparse.ArgumentTypeError(f"{text!r} is no share; write 1/2 and 2/2 for two processes")
-    return int(found[1]), int(found[2])
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", action="append", choices=list(PARTS), help="default: all")
@@ -199,6 +193,7 @@ def main() -> int:
     parser.add_argument("--share", type=share_of, default=(1, 1), help="which of how many processes this is: 1/2")
     parser.add_argument("--pieces", type=int, default=COUNT // PIECE, help="only the first ones, of 250 images each")
     parser.add_argument("--no-lins", action="store_true", help="leave out what needs networks that LinS must tune")
+    parser.add_argument("--batch", type=int, default=32, help="images at a time; on a GPU, 250 are faster")
     parser.add_argument("--device", default="cpu", help="where everything runs")
     parser.add_argument("--tables", action="store_true", help="write tables and pictures only")
     options = parser.parse_args()

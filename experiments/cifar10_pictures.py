@@ -13,6 +13,7 @@ import numpy as np
 from cifar10_jobs import (
     BASIC,
     BOTTLENECK,
+    CLOSE,
     EARLY,
     OWN_SITE,
     PARTS,
@@ -39,6 +40,7 @@ NAMES = {
     EARLY: "VGG-19-BN, early",
     BASIC: "ResNet-18",
     BOTTLENECK: "ResNet-50",
+    CLOSE: "ResNet-50, close fit",
     SHORT: "ResNet-18, short training",
 }
 Found = dict[str, Outcomes]

@@ -35,7 +35,7 @@ def random_patterns(images: torch.Tensor) -> dict[str, torch.Tensor]:
 def main() -> None:
     ids, images, labels = engine.photographs()
     ids, images, labels = ids[: engine.PASS], images[: engine.PASS], labels[: engine.PASS]
-    networks = {name: engine.logits_of(engine.network(name), False) for name in engine.VICTIMS}
+    networks = engine.victims_on("cpu", False)
     surrogate = linbp.Surrogate(engine.network(NAME))
     clean = images.float() / 255
     right = {name: torch.tensor(found) == labels for name, found in engine.predictions(networks, clean).items()}

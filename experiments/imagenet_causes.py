@@ -182,7 +182,7 @@ def compute(name: str, passes: range, questions: list[str], compiled: bool) -> N
     """Fill in the missing lines, pass by pass."""
     done = {(line["surrogate"], line["question"], line["recipe"], line["pass"]) for line in read_lines(RESULTS)}
     _, images, labels = engine.photographs()
-    victims = {victim: engine.logits_of(engine.network(victim), compiled) for victim in engine.VICTIMS}
+    victims = engine.victims_on("cpu", compiled)
     model = engine.network(name)
     surrogate = linbp.Surrogate(model)
     if (name, None, "median input of a ReLU", 0) not in done:

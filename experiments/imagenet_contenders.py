@@ -25,6 +25,7 @@ import torch
 from result_lines import add_line, read_lines
 
 import linbp
+from linbp.provenance import device_name
 
 RESULTS = Path(__file__).parent / "results" / "imagenet_contenders.jsonl"
 MIXED = "di(scale=8/7) + mi"
@@ -91,46 +92,47 @@ FIRST = 1
 
 
 def compute(
-    name: str, recipes: Sequence[str], radii: Sequence[str], passes: range, device: str, compiled: bool
+    name: str,
+    recipes: Sequence[str],
+    radii: Sequence[str],
+    groups: Sequence[Sequence[int]],
+    device: str,
+    compiled: bool,
 ) -> None:
-    """Fill in the missing lines, pass by pass."""
+    """Fill in the missing lines, one group of passes after the other."""
     done = {engine.key(line) for line in read_lines(RESULTS)}
     before = {engine.key(line): line for line in read_lines(engine.RESULTS)}
     _, images, labels = engine.photographs()
-    victims = {victim: engine.logits_of(engine.network(victim), compiled) for victim in engine.VICTIMS}
+    victims = engine.victims_on(device, compiled)
     surrogate = linbp.Surrogate(engine.network(name)).to(device)
-    for number in passes:
-        rows = slice(number * engine.PASS, (number + 1) * engine.PASS)
-        entry = {"surrogate": None, "recipe": "clean", "eps": None, "pass": number}
-        if engine.key(entry) not in done:
-            known = before.get(engine.key(entry))
-            clean = known["predictions"] if known else engine.predictions(victims, images[rows].float() / 255)
-            add_line(RESULTS, {**entry, "labels": labels[rows].tolist(), "predictions": clean})
+    facts = {"device": device_name(torch.device(device)), "torch": torch.__version__, "linbp": linbp.__version__}
+    for group in groups:
+        for number in group:
+            entry = {"surrogate": None, "recipe": "clean", "eps": None, "pass": number}
+            if engine.key(entry) not in done:
+                rows, known = slice(number * engine.PASS, (number + 1) * engine.PASS), before.get(engine.key(entry))
+                clean = known["predictions"] if known else engine.predictions(victims, images[rows].float() / 255)
+                add_line(RESULTS, {**entry, "labels": labels[rows].tolist(), "predictions": clean})
         for eps in radii:
             for recipe in recipes:
-                entry = {"surrogate": name, "recipe": recipe, "eps": eps, "pass": number}
-                if engine.key(entry) in done:
-                    continue
-                if known := before.get(engine.key(entry)):
+                lines = {number: {"surrogate": name, "recipe": recipe, "eps": eps, "pass": number} for number in group}
+                lines = {number: line for number, line in lines.items() if engine.key(line) not in done}
+                for number in [number for number, line in lines.items() if engine.key(line) in before]:
+                    known = before[engine.key(lines[number])]
                     found = {key: known[key] for key in ("predictions", "sha256", "seconds")}
-                    add_line(RESULTS, {**entry, **found, "from": engine.RESULTS.name})
+                    add_line(RESULTS, {**lines.pop(number), **found, "from": engine.RESULTS.name})
+                if not lines:
                     continue
                 begin = time.time()
-                twins = engine.craft(surrogate, rows, recipe, eps, steps=engine.STEPS)
-                pixels = (twins * 255).round().to(torch.uint8)
-                add_line(
-                    RESULTS,
-                    {
-                        **entry,
-                        "mean_levels": round(float((pixels.int() - images[rows].int()).abs().float().mean()), 3),
-                        **engine.answers(victims, twins),
-                        "seconds": round(time.time() - begin, 1),
-                        "device": device,
-                        "torch": torch.__version__,
-                        "linbp": linbp.__version__,
-                    },
-                )
-                print(f"pass {number}, {name}, {eps}, {recipe}: {time.time() - begin:.0f} s", flush=True)
+                made = engine.craft_passes(surrogate, [*lines], recipe, eps, steps=engine.STEPS)
+                answers = {number: engine.answers(victims, made[number]) for number in lines}
+                seconds = round((time.time() - begin) / len(lines), 1)
+                for number, line in lines.items():
+                    clean = images[number * engine.PASS : (number + 1) * engine.PASS]
+                    moved = ((made[number] * 255).round().int() - clean.int()).abs()
+                    levels = {"mean_levels": round(float(moved.float().mean()), 3)}
+                    add_line(RESULTS, {**line, **levels, **answers[number], "seconds": seconds, **facts})
+                print(f"passes {[*lines]}, {name}, {eps}, {recipe}: {time.time() - begin:.0f} s", flush=True)
 
 
 def main() -> None:
@@ -140,7 +142,8 @@ def main() -> None:
     parser.add_argument("--surrogate", action="append", choices=list(WITH_LINBP), help="default: all")
     parser.add_argument("--eps", action="append", choices=engine.RADII, help="default: both")
     parser.add_argument("--passes", type=int, default=12, help="how many times 24 photographs, after the first 24")
-    parser.add_argument("--device", default="cpu", help="where the surrogates run")
+    parser.add_argument("--together", type=int, default=1, help="how many passes to compute in one batch")
+    parser.add_argument("--device", default="cpu", help="where the networks run")
     parser.add_argument("--compile", action="store_true", help="compile the victims: half their time; needs a compiler")
     options = parser.parse_args()
     if not options.tables:
@@ -149,7 +152,8 @@ def main() -> None:
             passes = range(FIRST, FIRST + options.passes)
             if options.pick:
                 recipes, radii, passes = dict.fromkeys((*recipes, *CANDIDATES[name])), ("8/255",), range(FIRST)
-            compute(name, recipes, radii, passes, options.device, options.compile)
+            groups = engine.together(passes, options.together)
+            compute(name, recipes, radii, groups, options.device, options.compile)
     from imagenet_contenders_tables import write
 
     write(read_lines(RESULTS), WITH_LINBP, WITHOUT_LINBP, FIRST)

@@ -4,7 +4,8 @@ The surrogates, photographs, victims and passes are those of `imagenet_transfer.
 goes on where it was; every line of the results file is one attack on one pass.
 
     python experiments/imagenet_recipes.py                                   # computes what is missing, then the tables
-    python experiments/imagenet_recipes.py --surrogate squeezenet1_1 --passes 2 --device cuda
+    python experiments/imagenet_recipes.py --surrogate squeezenet1_1 --passes 2
+    python experiments/imagenet_recipes.py --device cuda --together 2 --share 1/6   # another five take 2/6 to 6/6
     python experiments/imagenet_recipes.py --tables                          # writes the tables from what there is
 """
 
@@ -12,14 +13,18 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import imagenet_transfer as engine
+import torch
 from result_lines import add_line, read_lines
+from sharing import is_mine, share_of
 
 import linbp
 from linbp.attack import Recipe, parse_radius
+from linbp.provenance import device_name
 
 RESULTS = Path(__file__).parent / "results" / "imagenet_recipes.jsonl"
 EPS = "16/255"
@@ -115,46 +120,68 @@ def measured_before() -> dict[tuple[Any, ...], dict[str, Any]]:
     }
 
 
-def compute(name: str, passes: range, budgets: list[str], device: str, compiled: bool) -> None:
-    """Fill in the missing lines, pass by pass."""
+Task = tuple[Sequence[int], str, str, str]
+"""Passes that are computed together, surrogate, budget, recipe."""
+
+
+def tasks(names: Sequence[str], passes: Sequence[int], budgets: Sequence[str], count: int) -> list[Task]:
+    """All attacks on the first passes, the dearest ones first, then on the next: a table is of what all have done."""
+    found: list[Task] = []
+    for group in engine.together(passes, count):
+        mine = [(group, name, budget, text) for name in names for budget in budgets for text in recipes(name)]
+        found += sorted(mine, key=lambda task: -cost(Recipe.parse(task[3]), task[2])["gradients"])
+    return found
+
+
+def cost(recipe: Recipe, budget: str) -> dict[str, int]:
+    """Steps, and gradients an image."""
+    steps = settings(recipe, budget)["steps"] or 1
+    return {"steps": steps, "gradients": recipe.gradients(steps)}
+
+
+def compute(todo: Sequence[Task], share: tuple[int, int], device: str, compiled: bool) -> None:
+    """Fill in the lines that are missing of this process's tasks."""
     done = {(line["surrogate"], line["budget"], line["recipe"], line["pass"]) for line in read_lines(RESULTS)}
     before = measured_before()
     _, images, labels = engine.photographs()
-    victims = {victim: engine.logits_of(engine.network(victim), compiled) for victim in engine.VICTIMS}
-    surrogate = linbp.Surrogate(engine.network(name)).to(device)
+    victims = engine.victims_on(device, compiled)
+    names = dict.fromkeys(name for _, name, _, _ in todo)
+    surrogates = {name: linbp.Surrogate(engine.network(name)).to(device) for name in names}
     pool = linbp.Pool(images, labels)
-    for number in passes:
-        rows = slice(number * engine.PASS, (number + 1) * engine.PASS)
+    facts = {"device": device_name(torch.device(device)), "torch": torch.__version__, "linbp": linbp.__version__}
+    for number in dict.fromkeys(number for group, _, _, _ in todo for number in group) if share[0] == 1 else ():
         if (None, None, "clean", number) not in done:
+            rows = slice(number * engine.PASS, (number + 1) * engine.PASS)
             known = before.get((None, "clean", number))
             clean = known["predictions"] if known else engine.predictions(victims, images[rows].float() / 255)
             line = {"surrogate": None, "budget": None, "recipe": "clean", "pass": number}
             add_line(RESULTS, {**line, "labels": labels[rows].tolist(), "predictions": clean})
-        for budget in budgets:
-            for text in recipes(name):
-                if (name, budget, text, number) in done:
-                    continue
-                recipe = Recipe.parse(text)
-                chosen = settings(recipe, budget)
-                cost = {"steps": chosen["steps"] or 1, "gradients": recipe.gradients(chosen["steps"] or 1)}
-                line = {"surrogate": name, "budget": budget, "recipe": text, "pass": number, **cost}
-                known = before.get((name, text, number))
-                if budget == "steps" and known and not recipe.single_step:
-                    add_line(RESULTS, {**line, **{key: known[key] for key in ("predictions", "sha256", "seconds")}})
-                    continue
-                mixing = any(part.needs_pool for stage in recipe.stages for part in stage.transforms)
-                begin = time.time()
-                twins = engine.craft(surrogate, rows, recipe, EPS, pool=pool if mixing else None, **chosen)
-                add_line(
-                    RESULTS,
-                    {
-                        **line,
-                        **engine.answers(victims, twins),
-                        "seconds": round(time.time() - begin, 1),
-                        "device": device,
-                    },
-                )
-                print(f"pass {number}, {name}, equal {budget}, {text}: {time.time() - begin:.0f} s", flush=True)
+    for turn, (group, name, budget, text) in enumerate(todo):
+        missing = [number for number in group if (name, budget, text, number) not in done]
+        if not is_mine(turn, share) or not missing:
+            continue
+        recipe = Recipe.parse(text)
+        lines = {
+            number: {"surrogate": name, "budget": budget, "recipe": text, "pass": number, **cost(recipe, budget)}
+            for number in missing
+        }
+        if budget == "steps" and not recipe.single_step:
+            for number in [number for number in missing if (name, text, number) in before]:
+                known = before[name, text, number]
+                same = {key: known[key] for key in ("predictions", "sha256", "seconds")}
+                add_line(RESULTS, {**lines.pop(number), **same})
+        if not lines:
+            continue
+        mixing = any(part.needs_pool for stage in recipe.stages for part in stage.transforms)
+        begin = time.time()
+        twins = engine.craft_passes(
+            surrogates[name], [*lines], recipe, EPS, pool=pool if mixing else None, **settings(recipe, budget)
+        )
+        found = {number: engine.answers(victims, twins[number]) for number in lines}
+        seconds = round((time.time() - begin) / len(lines), 1)
+        for number, line in lines.items():
+            add_line(RESULTS, {**line, **found[number], "seconds": seconds, **facts})
+        print(f"passes {[*lines]}, {name}, equal {budget}, {text}: {time.time() - begin:.0f} s", flush=True)
 
 
 def main() -> None:
@@ -163,15 +190,19 @@ def main() -> None:
     parser.add_argument("--surrogate", action="append", choices=list(PLACES), help="default: all")
     parser.add_argument("--budget", action="append", choices=list(BUDGETS), help="default: both")
     parser.add_argument("--passes", type=int, default=13, help="how many times 24 photographs")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--together", type=int, default=1, help="how many passes to compute in one batch")
+    parser.add_argument("--share", type=share_of, default=(1, 1), help="which of how many processes this is: 1/2")
+    parser.add_argument("--device", default="cpu", help="where the networks run")
     parser.add_argument("--compile", action="store_true", help="compile the victims: half their time; needs a compiler")
     options = parser.parse_args()
     if not options.tables:
-        for name in options.surrogate or PLACES:
-            compute(name, range(options.passes), options.budget or list(BUDGETS), options.device, options.compile)
-    from imagenet_recipes_tables import write
+        names, budgets = options.surrogate or list(PLACES), options.budget or list(BUDGETS)
+        todo = tasks(names, range(options.passes), budgets, options.together)
+        compute(todo, options.share, options.device, options.compile)
+    if options.share[0] == 1:
+        from imagenet_recipes_tables import write
 
-    write(read_lines(RESULTS))
+        write(read_lines(RESULTS))
 
 
 if __name__ == "__main__":

@@ -18,17 +18,19 @@ import functools
 import hashlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from result_lines import add_line, read_lines
+from sharing import is_mine, share_of
 
 import linbp
 from linbp.image_list import list_images
 from linbp.images import read_image
+from linbp.provenance import device_name
 
 HERE = Path(__file__).parent
 SHARED = HERE.parent.parent / "shared"
@@ -96,12 +98,29 @@ def photographs() -> tuple[list[str], torch.Tensor, torch.Tensor]:
     return [record.image_id for record in records], images, torch.tensor([record.label for record in records])
 
 
-def craft(surrogate: linbp.Surrogate, rows: slice, recipe: Any, eps: Any, **settings: Any) -> torch.Tensor:
+def craft(
+    surrogate: linbp.Surrogate, rows: slice, recipe: Any, eps: Any, batch_size: int = PASS, **settings: Any
+) -> torch.Tensor:
     """The twins of some photographs, in [0, 1]."""
     ids, images, labels = photographs()
     return linbp.craft(
-        surrogate, images[rows], labels[rows], recipe, eps=eps, ids=ids[rows], batch_size=PASS, **settings
+        surrogate, images[rows], labels[rows], recipe, eps=eps, ids=ids[rows], batch_size=batch_size, **settings
     )
+
+
+def craft_passes(
+    surrogate: linbp.Surrogate, passes: Sequence[int], recipe: Any, eps: Any, **settings: Any
+) -> dict[int, torch.Tensor]:
+    """The twins of several passes, made in one batch, which they do not depend on: what lies between is made too."""
+    first, count = min(passes), max(passes) + 1 - min(passes)
+    rows = slice(first * PASS, (first + count) * PASS)
+    parts = craft(surrogate, rows, recipe, eps, batch_size=count * PASS, **settings).split(PASS)
+    return {number: parts[number - first] for number in passes}
+
+
+def together(passes: Sequence[int], count: int) -> list[Sequence[int]]:
+    """Passes in groups of so many that follow each other."""
+    return [passes[begin : begin + count] for begin in range(0, len(passes), count)]
 
 
 def key(line: dict[str, Any]) -> tuple[Any, ...]:
@@ -109,36 +128,51 @@ def key(line: dict[str, Any]) -> tuple[Any, ...]:
     return line["surrogate"], line["recipe"], line["eps"], line["pass"]
 
 
-def logits_of(victim: Any, compiled: bool) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The victim's logits of images in [0, 1], in the memory format that CPUs are fastest at."""
+Logits = Callable[[torch.Tensor], torch.Tensor]
+
+
+def logits_of(victim: Any, compiled: bool, device: str = "cpu") -> Logits:
+    """The victim's logits of images in [0, 1], in the memory format that convolutions are fastest in."""
     if isinstance(getattr(victim, "module", None), torch.nn.Module):
+        victim.to(device)
         victim.module.to(memory_format=torch.channels_last)
         if compiled:
             return torch.compile(victim.logits, options={"freezing": True})
     return victim.logits  # an ONNX file: the ONNX runtime has its own ways
 
 
+def victims_on(device: str, compiled: bool) -> dict[str, Logits]:
+    """All victims' logits, by name."""
+    return {name: logits_of(network(name), compiled, device) for name in VICTIMS}
+
+
 @torch.no_grad()
-def predictions(victims: dict[str, Any], images: torch.Tensor) -> dict[str, list[int]]:
+def predictions(victims: dict[str, Logits], images: torch.Tensor) -> dict[str, list[int]]:
     """The victims' classes of images in [0, 1]."""
     return {
-        name: [int(c) for part in images.split(24) for c in logits(part).argmax(1)] for name, logits in victims.items()
+        name: [c for part in images.split(PASS) for c in logits(part).argmax(1).tolist()]
+        for name, logits in victims.items()
     }
 
 
-def answers(victims: dict[str, Callable[[torch.Tensor], torch.Tensor]], twins: torch.Tensor) -> dict[str, Any]:
+def answers(victims: dict[str, Logits], twins: torch.Tensor) -> dict[str, Any]:
     """What a line says of twins in [0, 1]: the victims' classes, and the hash of the pixels."""
     pixels = (twins * 255).round().to(torch.uint8).numpy()
     return {"predictions": predictions(victims, twins), "sha256": hashlib.sha256(pixels.tobytes()).hexdigest()}
 
 
-def compute(passes: range, device: str, compiled: bool) -> None:
+def compute(passes: Sequence[int], device: str, compiled: bool) -> None:
     """Fill in the missing lines, pass by pass."""
     done = {key(line) for line in read_lines(RESULTS)}
     _, images, labels = photographs()
-    victims = {name: logits_of(network(name), compiled) for name in VICTIMS}
+    victims = victims_on(device, compiled)
     surrogates = {name: linbp.Surrogate(network(name)).to(device) for name in SURROGATES}
-    facts = {"device": device, "torch": torch.__version__, "linbp": linbp.__version__, "compiled": compiled}
+    facts = {
+        "device": device_name(torch.device(device)),
+        "torch": torch.__version__,
+        "linbp": linbp.__version__,
+        "compiled": compiled,
+    }
     for name, surrogate in surrogates.items():
         print(name, surrogate.notes, flush=True)
     for number in passes:
@@ -172,13 +206,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", action="store_true", help="write the tables only")
     parser.add_argument("--passes", type=int, default=13, help="how many times 24 photographs")
-    parser.add_argument("--share", default="1/1", help="which of how many processes that divide the passes this is")
-    parser.add_argument("--device", default="cpu", help="where the surrogates run")
+    parser.add_argument("--share", type=share_of, default=(1, 1), help="which of how many processes this is: 1/2")
+    parser.add_argument("--device", default="cpu", help="where the networks run")
     parser.add_argument("--compile", action="store_true", help="compile the victims: half their time; needs a compiler")
     options = parser.parse_args()
     if not options.tables:
-        mine, processes = (int(part) for part in options.share.split("/"))
-        compute(range(mine - 1, options.passes, processes), options.device, options.compile)
+        passes = [number for number in range(options.passes) if is_mine(number, options.share)]
+        compute(passes, options.device, options.compile)
     from imagenet_tables import write
 
     write(read_lines(RESULTS))

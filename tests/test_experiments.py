@@ -169,8 +169,8 @@ def test_every_recipe_runs_and_the_results_belong_to_their_networks(
     monkeypatch.setattr(main, "select", select)
     every = [job for part in jobs.PARTS.values() for job in part() if job.removed is None and job.eps == "0.05"]
     shortened = [dataclasses.replace(job, steps=min(job.steps, 2)) for job in every]
-    chosen = [job for job in dict.fromkeys(shortened) if job.surrogate != jobs.SHORT]
-    options = argparse.Namespace(device="cpu", work=tmp_path / "work", pieces=4)
+    chosen = [job for job in dict.fromkeys(shortened) if job.surrogate in models]
+    options = argparse.Namespace(device="cpu", batch=32, work=tmp_path / "work", pieces=4)
     assert main.run(chosen, (1, 2), data, models, options)
     assert main.run(chosen, (2, 2), data, models, options)
     lines = [line for line in script("result_lines").read_lines(main.RESULTS) if "piece" in line]
