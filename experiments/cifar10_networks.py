@@ -23,7 +23,15 @@ from linbp.zoo import Cifar10
 COUNT = 1000
 """Test images."""
 PROXY_IMAGES = 24
-TUNING = Tuning(epochs=5, batch_size=128, learning_rate=0.05, label_smoothing=0.1, clip=1.0, augment=("flip", "crop"))
+TUNING = Tuning(
+    epochs=5,
+    batch_size=128,
+    learning_rate=0.05,
+    label_smoothing=0.1,
+    clip=1.0,
+    augment=("flip", "crop"),
+    mixed_precision=True,
+)
 
 
 def networks(zoo: Path | None, wanted: Sequence[str], device: str) -> dict[str, linbp.Model]:
