@@ -14,8 +14,8 @@ The networks are those that ship with linbp, or with `--zoo DIR` those that `lin
 first start binds the results file to them, so that networks which come later do not change its images. For the question
 whether training matters, `DIR` may hold variants, moved there from another --out: `resnet18-short`, a ResNet-18 of few
 epochs (`linbp zoo train resnet18 --epochs 5`), `vgg19_bn-early`, a source that fits its training images less closely
-(`linbp zoo train vgg19_bn --epochs 40 --unshifted 0`), and `resnet50-close`, a ResNet-50 that fits them more closely
-(`linbp zoo train resnet50 --width 0.25 --epochs 64`). LinS keeps its networks in `--work`.
+(`linbp zoo train vgg19_bn --epochs 40 --unshifted 0`), and `resnet50-smooth`, a ResNet-50 with smoothed labels
+(`linbp zoo train resnet50 --label-smoothing 0.1`). LinS keeps its networks in `--work`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cifar10_jobs import BASIC, BOTTLENECK, CLOSE, EARLY, PARTS, RADIUS, SHORT, SITES, SOURCE, Job
+from cifar10_jobs import BASIC, BOTTLENECK, EARLY, PARTS, RADIUS, SHORT, SITES, SMOOTH, SOURCE, Job
 from cifar10_networks import COUNT, asked, is_victim, linearised, networks, select, sha256_of
 from moved_on import moved_on
 from result_lines import add_line, read_lines
@@ -43,7 +43,7 @@ from linbp.zoo import Cifar10, load_cifar10
 
 RESULTS = Path(__file__).parent / "results" / "cifar10.jsonl"
 WORK = Path(__file__).parent.parent / "cifar10-work"
-SURROGATES = (SOURCE, EARLY, BASIC, BOTTLENECK, CLOSE, SHORT)
+SURROGATES = (SOURCE, EARLY, BASIC, BOTTLENECK, SMOOTH, SHORT)
 PIECE = 250
 """Images of one line."""
 PROXIES = ("mobilenet_v2",)

@@ -9,21 +9,21 @@ from typing import Any
 SOURCE, BASIC, BOTTLENECK = "vgg19_bn", "resnet18", "resnet50"
 SHORT = "resnet18-short"
 """A ResNet-18 that was trained for a few epochs only, where there is one: is it the training?"""
-CLOSE = "resnet50-close"
-"""A ResNet-50 that fits its training images closely, where there is one: is it the blocks or the training?"""
+SMOOTH = "resnet50-smooth"
+"""A ResNet-50 that was trained with label smoothing, as ResNet-18 was, where there is one: is it the blocks?"""
 EARLY = "vgg19_bn-early"
 """The paper's source as it is before it fits the training images closely, where there is one."""
 RADII = ("0.1", "0.05", "0.03")
 RADIUS = "0.05"
 """Of the parts that look at one radius only."""
-ATTACKED = {SOURCE: RADII, EARLY: RADII[-1:], BASIC: RADII, BOTTLENECK: RADII, CLOSE: RADII}
+ATTACKED = {SOURCE: RADII, EARLY: RADII[-1:], BASIC: RADII, BOTTLENECK: RADII, SMOOTH: (RADIUS,)}
 """The surrogates that every attack is run on, and at which radii."""
 PLACES = {
     SOURCE: "features.23",
     EARLY: "features.23",
     BASIC: "layer3.0",
     BOTTLENECK: "layer3.1",
-    CLOSE: "layer3.1",
+    SMOOTH: "layer3.1",
 }
 """Where LinBP begins outside of the part that varies it: the paper's positions on VGG-19-BN and ResNet-50, and about as
 deep on ResNet-18."""
@@ -32,19 +32,14 @@ READ = {
     EARLY: "features.23",
     BASIC: "layer2.1",
     BOTTLENECK: "layer2.3",
-    CLOSE: "layer2.3",
+    SMOOTH: "layer2.3",
 }
 """What ILA reads: the paper's nodes, and the last block in front of the position."""
 SITES = {SOURCE: tuple(range(16)), BASIC: (0, 1, 3, 5, 7, 9, 11, 13, 15)}
 """Positions that differ: activations after a sum stay as they are, so that a position there means the next block's."""
 DEPTHS = {BASIC: (3, 7, 11, 13), BOTTLENECK: (10, 19, 28, 40)}
 """Sites at the beginning of blocks, at about a fifth, two, three and four fifths of the network."""
-RESIDUAL = {
-    BASIC: DEPTHS[BASIC],
-    SHORT: DEPTHS[BASIC],
-    BOTTLENECK: DEPTHS[BOTTLENECK],
-    CLOSE: DEPTHS[BOTTLENECK],
-}
+RESIDUAL = {BASIC: DEPTHS[BASIC], SHORT: DEPTHS[BASIC], BOTTLENECK: DEPTHS[BOTTLENECK]}
 """The depths of each residual surrogate."""
 WAYS = {"branch": "", "site": ", rebalance=site", "none": ", rebalance=none", "branch, gamma=0.5": ", gamma=0.5"}
 """Ways of rebalancing, and how the recipe says so; `branch` is what it does where nothing is said."""

@@ -13,7 +13,6 @@ import numpy as np
 from cifar10_jobs import (
     BASIC,
     BOTTLENECK,
-    CLOSE,
     EARLY,
     OWN_SITE,
     PARTS,
@@ -22,6 +21,7 @@ from cifar10_jobs import (
     RESIDUAL,
     SHORT,
     SITES,
+    SMOOTH,
     SOURCE,
     WAYS,
     Job,
@@ -40,7 +40,7 @@ NAMES = {
     EARLY: "VGG-19-BN, early",
     BASIC: "ResNet-18",
     BOTTLENECK: "ResNet-50",
-    CLOSE: "ResNet-50, close fit",
+    SMOOTH: "ResNet-50, smoothed labels",
     SHORT: "ResNet-18, short training",
 }
 Found = dict[str, Outcomes]
