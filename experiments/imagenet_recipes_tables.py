@@ -14,8 +14,19 @@ TITLES = {
 }
 FEWEST = 10
 """Recipes: a table with fewer compares nothing."""
-COMPARED = (("fgsm", "ifgsm"),)
-"""Pairs that the text compares, beside the leaders."""
+COMPARED = (
+    ("linbp(start=20) + di(scale=8/7) + mi", "mdi2fgsm"),
+    ("linbp(start=28) + di(scale=8/7) + mi", "mdi2fgsm"),
+    ("admix-mifgsm", "mdi2fgsm"),
+    ("conbp(start=3)", "ifgsm"),
+    ("conbp(start=20)", "ifgsm"),
+    ("bpa(start=3)", "ifgsm"),
+    ("bpa(start=20)", "ifgsm"),
+    ("fdafgsm", "ifgsm"),
+    ("logit", "ifgsm"),
+    ("fgsm", "ifgsm"),
+)
+"""Pairs that the text compares, beside the leaders; those of which both were run on a surrogate."""
 EPS = "16/255"
 Lines = list[dict[str, Any]]
 
