@@ -1,0 +1,177 @@
+"""The scripts that attack photographs, on small networks: what is divided, and what is not done again."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from importlib import import_module as script
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import linbp
+from linbp.attack import Recipe
+
+PHOTOGRAPHS = 9
+PASS = 2
+SIDE = 12
+NAMES = ("squeezenet1_1", "mobilenet_edgetpu")
+RECIPES = ["fgsm", "pgd", "linbp(start=1)", "admix-mifgsm"]
+pytestmark = pytest.mark.usefixtures("scripts")
+
+
+def network(name: str) -> linbp.Model:
+    """A small network of its own for each name."""
+    torch.manual_seed(len(name))
+    module = nn.Sequential(
+        nn.Conv2d(3, 6, 3),
+        nn.ReLU(),
+        nn.Conv2d(6, 6, 3),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(6, 5),
+    )
+    return linbp.Model(module.eval(), input_size=(3, SIDE, SIDE), name=name)
+
+
+def photographs() -> tuple[list[str], torch.Tensor, torch.Tensor]:
+    draw = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (PHOTOGRAPHS, 3, SIDE, SIDE), dtype=torch.uint8, generator=draw)
+    return [f"photograph {k}" for k in range(PHOTOGRAPHS)], images, torch.arange(PHOTOGRAPHS) % 5
+
+
+@pytest.fixture
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script that the others take networks, photographs and passes from, with small ones."""
+    found = script("imagenet_transfer")
+    changes = {"network": network, "photographs": photographs, "VICTIMS": NAMES, "PASS": PASS, "STEPS": 2}
+    for name, value in {**changes, "RESULTS": tmp_path / "transfer.jsonl"}.items():
+        monkeypatch.setattr(found, name, value)
+    return found
+
+
+@pytest.fixture
+def recipes(engine: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    found = script("imagenet_recipes")
+    changes = {"recipes": lambda name: RECIPES, "GRADIENTS": 32, "STEPS": 2, "RESULTS": tmp_path / "recipes.jsonl"}
+    for name, value in changes.items():
+        monkeypatch.setattr(found, name, value)
+    return found
+
+
+def lines_of(module: ModuleType) -> list[dict[str, Any]]:
+    return script("result_lines").read_lines(module.RESULTS)
+
+
+def told(lines: Sequence[dict[str, Any]], *names: str) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+    """What each attack on each pass gave; an attack that was run twice fails."""
+    found = {tuple(line.get(name) for name in names): (line["predictions"], line.get("sha256")) for line in lines}
+    assert len(found) == len(lines)
+    return found
+
+
+@pytest.mark.parametrize(("text", "expected"), [("1/1", (1, 1)), ("2/12", (2, 12))])
+def test_a_share_is_read(text: str, expected: tuple[int, int]) -> None:
+    assert script("sharing").share_of(text) == expected
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "1", "1/0", "-1/2", "one/two"])
+def test_what_is_no_share_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="is no share; write 1/2 and 2/2"):
+        script("sharing").share_of(text)
+
+
+def test_every_piece_belongs_to_one_process() -> None:
+    is_mine = script("sharing").is_mine
+    for count in (1, 2, 5):
+        for number in range(12):
+            assert sum(is_mine(number, (process, count)) for process in range(1, count + 1)) == 1
+
+
+def test_dear_attacks_come_first_in_their_group(recipes: ModuleType) -> None:
+    todo = recipes.tasks(NAMES, range(5), recipes.BUDGETS, 2)
+    assert [list(group) for group in dict.fromkeys(tuple(group) for group, *_ in todo)] == [[0, 1], [2, 3], [4]]
+    every = {(name, budget, text) for name in NAMES for budget in recipes.BUDGETS for text in RECIPES}
+    for first in range(0, len(todo), len(every)):
+        part = todo[first : first + len(every)]
+        assert len({tuple(group) for group, *_ in part}) == 1
+        assert {(name, budget, text) for _, name, budget, text in part} == every
+        costs = [recipes.cost(Recipe.parse(text), budget)["gradients"] for _, _, budget, text in part]
+        assert costs == sorted(costs, reverse=True)
+        assert costs[0] > costs[-1]
+
+
+def test_neither_groups_nor_processes_change_what_is_found(
+    recipes: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes = range(5)  # the last one has a single photograph
+    recipes.compute(recipes.tasks(NAMES, passes, recipes.BUDGETS, 1), (1, 1), "cpu", False)
+    names = ("surrogate", "budget", "recipe", "pass")
+    alone = told(lines_of(recipes), *names)
+    assert len(alone) == len(passes) + len(passes) * len(NAMES) * len(recipes.BUDGETS) * len(RECIPES)
+    assert {len(predictions["squeezenet1_1"]) for predictions, _ in alone.values()} == {1, PASS}
+    first = linbp.craft(
+        network(NAMES[0]),
+        photographs()[1][2:4],
+        photographs()[2][2:4],
+        "pgd",
+        eps="16/255",
+        steps=2,
+        step_size="1/255",
+        ids=photographs()[0][2:4],
+    )
+    known = script("imagenet_transfer").answers(script("imagenet_transfer").victims_on("cpu", False), first)
+    assert alone[NAMES[0], "steps", "pgd", 1] == (known["predictions"], known["sha256"])
+
+    monkeypatch.setattr(recipes, "RESULTS", tmp_path / "divided.jsonl")
+    todo = recipes.tasks(NAMES, passes, recipes.BUDGETS, 3)
+    for process in (2, 1, 3):
+        recipes.compute(todo, (process, 3), "cpu", False)
+    assert told(lines_of(recipes), *names) == alone
+    before = recipes.RESULTS.read_bytes()
+    recipes.compute(recipes.tasks(NAMES, passes, recipes.BUDGETS, 2), (1, 1), "cpu", False)
+    assert recipes.RESULTS.read_bytes() == before
+
+
+def test_what_is_known_is_not_attacked_again(recipes: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attacks at equal steps that the first table has, and passes in the middle of a group."""
+    engine = script("imagenet_transfer")
+    add_line = script("result_lines").add_line
+    had = {"surrogate": NAMES[0], "recipe": "pgd", "eps": "16/255", "pass": 1, "predictions": {}, "sha256": "known"}
+    add_line(engine.RESULTS, {**had, "seconds": 1.5})
+    asked: list[tuple[str, list[int]]] = []
+    craft: Callable[..., dict[int, torch.Tensor]] = engine.craft_passes
+
+    def counted(surrogate: Any, passes: Sequence[int], recipe: Recipe, *rest: Any, **settings: Any) -> Any:
+        asked.append((str(recipe), list(passes)))
+        return craft(surrogate, passes, recipe, *rest, **settings)
+
+    monkeypatch.setattr(engine, "craft_passes", counted)
+    monkeypatch.setattr(recipes, "recipes", lambda name: ["pgd"])
+    recipes.compute(recipes.tasks(NAMES[:1], range(3), ["steps"], 3), (1, 1), "cpu", False)
+    assert asked == [(str(Recipe.parse("pgd")), [0, 2])]
+    made = {line["pass"]: line for line in lines_of(recipes) if line["surrogate"]}
+    assert made[1]["sha256"] == "known"
+    assert {len(line["predictions"]["squeezenet1_1"]) for number, line in made.items() if number != 1} == {PASS}
+
+
+def test_contenders_in_groups_are_those_of_single_passes(
+    engine: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contenders = script("imagenet_contenders")
+    found = []
+    for count in (1, 3):
+        monkeypatch.setattr(contenders, "RESULTS", tmp_path / f"{count} together.jsonl")
+        groups = engine.together(range(1, 5), count)
+        contenders.compute(NAMES[0], ["ifgsm", "linbp(start=1) + mi"], engine.RADII, groups, "cpu", False)
+        lines = lines_of(contenders)
+        found.append(told(lines, "surrogate", "recipe", "eps", "pass"))
+        steps = {line["mean_levels"] for line in lines if line["surrogate"]}
+        assert all(0 < levels <= 2 for levels in steps)
+    assert found[0] == found[1]
+    assert len(found[0]) == 4 + 4 * 2 * 2
