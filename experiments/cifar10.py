@@ -15,7 +15,7 @@ first start binds the results file to them, so that networks which come later do
 whether training matters, `DIR` may hold variants, moved there from another --out: `resnet18-short`, a ResNet-18 of few
 epochs (`linbp zoo train resnet18 --epochs 5`), `vgg19_bn-early`, a source that fits its training images less closely
 (`linbp zoo train vgg19_bn --epochs 40 --unshifted 0`), and `resnet50-smooth`, a ResNet-50 with smoothed labels
-(`linbp zoo train resnet50 --label-smoothing 0.1`). LinS keeps its networks in `--work`.
+(`linbp zoo train resnet50 --label-smoothing 0.1`), all with `--preset cpu`. LinS keeps its networks in `--work`.
 """
 
 from __future__ import annotations

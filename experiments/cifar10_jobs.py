@@ -10,7 +10,7 @@ SOURCE, BASIC, BOTTLENECK = "vgg19_bn", "resnet18", "resnet50"
 SHORT = "resnet18-short"
 """A ResNet-18 that was trained for a few epochs only, where there is one: is it the training?"""
 SMOOTH = "resnet50-smooth"
-"""A ResNet-50 that was trained with label smoothing, as ResNet-18 was, where there is one: is it the blocks?"""
+"""A ResNet-50 trained with label smoothing and else as it ships, where there is one: is it the blocks?"""
 EARLY = "vgg19_bn-early"
 """The paper's source as it is before it fits the training images closely, where there is one."""
 RADII = ("0.1", "0.05", "0.03")

@@ -169,7 +169,7 @@ def compute(todo: Sequence[Task], share: tuple[int, int], device: str, compiled:
             for number in [number for number in missing if (name, text, number) in before]:
                 known = before[name, text, number]
                 same = {key: known[key] for key in ("predictions", "sha256", "seconds")}
-                add_line(RESULTS, {**lines.pop(number), **same})
+                add_line(RESULTS, {**lines.pop(number), **same, "from": engine.RESULTS.name})
         if not lines:
             continue
         mixing = any(part.needs_pool for stage in recipe.stages for part in stage.transforms)

@@ -111,7 +111,7 @@ def craft(
 def craft_passes(
     surrogate: linbp.Surrogate, passes: Sequence[int], recipe: Any, eps: Any, **settings: Any
 ) -> dict[int, torch.Tensor]:
-    """The twins of several passes, made in one batch, which they do not depend on: what lies between is made too."""
+    """The twins of several passes, made in one batch, which they do not depend on (on a GPU but for the last bits)."""
     first, count = min(passes), max(passes) + 1 - min(passes)
     rows = slice(first * PASS, (first + count) * PASS)
     parts = craft(surrogate, rows, recipe, eps, batch_size=count * PASS, **settings).split(PASS)
@@ -213,9 +213,10 @@ def main() -> None:
     if not options.tables:
         passes = [number for number in range(options.passes) if is_mine(number, options.share)]
         compute(passes, options.device, options.compile)
-    from imagenet_tables import write
+    if options.share[0] == 1:
+        from imagenet_tables import write
 
-    write(read_lines(RESULTS))
+        write(read_lines(RESULTS))
 
 
 if __name__ == "__main__":
