@@ -34,6 +34,20 @@ def run_facts(device: str | torch.device, command: str) -> dict[str, Any]:
         "device": device_name(torch.device(device)),
         "machine": f"{platform.system()} {platform.machine()}",
         "torch_threads": torch.get_num_threads(),
+        **_float32_precision(torch.device(device)),
+    }
+
+
+def _float32_precision(device: torch.device) -> dict[str, str]:
+    """On a GPU, what torch computes float32 convolutions and matrix products in: `tf32`, or `ieee`, which is float32.
+
+    `none` is torch's word for a setting that nobody made, which is `ieee`.
+    """
+    if device.type != "cuda":
+        return {}
+    return {
+        "float32_convolutions": torch.backends.cudnn.conv.fp32_precision,  # type: ignore[attr-defined]
+        "float32_products": torch.backends.cuda.matmul.fp32_precision,
     }
 
 
