@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from cifar10_jobs import SOURCE
+from result_lines import wait_for
 from torch.nn import functional
 
 import linbp
@@ -105,16 +106,18 @@ def select(models: dict[str, linbp.Model], data: Cifar10) -> dict[str, Any]:
 
 
 def training_files(data: Cifar10, folder: Path) -> tuple[ImageRecord, ...]:
-    """The training images as PNGs with a list, as `linbp linearize` takes them."""
-    if not (folder / "images.csv").is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        text = io.StringIO()
-        lines = csv.writer(text, lineterminator="\n")
-        lines.writerow(["image_id", "file", "label"])
-        for number, (pixels, label) in enumerate(zip(data.train_images, data.train_labels.tolist(), strict=True)):
-            write_png(folder / f"{number:05}.png", pixels.numpy())
-            lines.writerow([f"{number:05}", f"{number:05}.png", label])
-        write_atomically(folder / "images.csv", text.getvalue().encode())
+    """The training images as PNGs with a list, as `linbp linearize` takes them; the first process makes them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("a") as lock:
+        wait_for(lock.fileno())
+        if not (folder / "images.csv").is_file():
+            text = io.StringIO()
+            lines = csv.writer(text, lineterminator="\n")
+            lines.writerow(["image_id", "file", "label"])
+            for number, (pixels, label) in enumerate(zip(data.train_images, data.train_labels.tolist(), strict=True)):
+                write_png(folder / f"{number:05}.png", pixels.numpy())
+                lines.writerow([f"{number:05}", f"{number:05}.png", label])
+            write_atomically(folder / "images.csv", text.getvalue().encode())
     return list_images(folder)
 
 

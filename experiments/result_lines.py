@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-__all__ = ["add_line", "read_lines"]
+__all__ = ["add_line", "read_lines", "wait_for"]
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -26,7 +26,7 @@ def add_line(path: Path, line: dict[str, Any]) -> None:
     path.parent.mkdir(exist_ok=True)
     text = json.dumps(line, separators=(",", ":")) + "\n"
     with path.open("a+b", buffering=0) as file:
-        _wait_for(file.fileno())  # until the file is closed
+        wait_for(file.fileno())
         size = file.seek(0, os.SEEK_END)
         if size:
             file.seek(size - 1)
@@ -36,8 +36,8 @@ def add_line(path: Path, line: dict[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
-def _wait_for(number: int) -> None:
-    """Wait until no other process adds a line; without effect where files cannot be locked."""
+def wait_for(number: int) -> None:
+    """Wait until no other process holds an open file, and hold it until it is closed; no effect without such locks."""
     try:
         import fcntl
     except ImportError:  # Windows has none

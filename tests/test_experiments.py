@@ -7,6 +7,8 @@ import dataclasses
 import json
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module as script
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +21,7 @@ import torch
 
 import linbp
 from linbp.errors import LinbpError, ModelError, StoreError
+from linbp.images import read_image
 from linbp.models.checkpoint import file_sha256
 from linbp.models.cifar10 import build
 from linbp.zoo import PRESETS, Cifar10
@@ -254,3 +257,26 @@ def test_several_processes_add_whole_lines(tmp_path: Path, scripts: Path) -> Non
     assert [process.wait(timeout=120) for process in running] == [0, 0]
     found = script("result_lines").read_lines(path)
     assert sorted((line["of"], line["n"]) for line in found) == [(name, n) for name in "ab" for n in range(50)]
+
+
+def test_training_files_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two that ask at once, each with a lock of its own as two processes have."""
+    networks = script("cifar10_networks")
+    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (30, 32, 32, 3), dtype=np.uint8))
+    data = Cifar10(images, torch.arange(30) % 10, images[:0], torch.zeros(0, dtype=torch.int64))
+    written: list[Path] = []
+    write = networks.write_png
+
+    def slowly(path: Path, pixels: np.ndarray[Any, Any]) -> None:
+        written.append(path)
+        write(path, pixels)
+        threading.Event().wait(0.001)
+
+    monkeypatch.setattr(networks, "write_png", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda folder: networks.training_files(data, folder), [tmp_path / "training"] * 2))
+    assert found[0] == found[1]
+    assert [record.label for record in found[0]] == data.train_labels.tolist()
+    assert len(written) == len(set(written)) == 30
+    for record, pixels in zip(found[0], images, strict=True):
+        assert np.array_equal(read_image(record.path), pixels.numpy())
