@@ -31,7 +31,17 @@ from typing import Any
 
 import torch
 from cifar10_jobs import BASIC, BOTTLENECK, EARLY, PARTS, RADIUS, SHORT, SITES, SMOOTH, SOURCE, Job
-from cifar10_networks import COUNT, asked, is_victim, linearised, networks, select, sha256_of
+from cifar10_networks import (
+    COUNT,
+    LABEL_SMOOTHING,
+    asked,
+    is_victim,
+    linearised,
+    networks,
+    own_smoothing,
+    select,
+    sha256_of,
+)
 from moved_on import moved_on
 from result_lines import add_line, read_lines
 from sharing import is_mine, share_of
@@ -48,6 +58,14 @@ PIECE = 250
 """Images of one line."""
 PROXIES = ("mobilenet_v2",)
 """Whom start=auto asks. In the part about positions it is no victim."""
+
+
+Place = tuple[str, int | None, bool]
+
+
+def place_of(job: Job) -> Place:
+    """The network that a job attacks: a surrogate, or what LinS made of it, and how."""
+    return job.surrogate, job.removed, job.smoothed
 
 
 def key(line: dict[str, Any]) -> tuple[Any, ...]:
@@ -90,22 +108,22 @@ def run(jobs: list[Job], share: tuple[int, int], data: Cifar10, models: dict[str
     images, labels = data.test_images[rows].permute(0, 3, 1, 2).contiguous(), data.test_labels[rows]
     lines = read_lines(RESULTS)
     done = {key(line) for line in lines if "piece" in line}
-    tuned = {(line["surrogate"], line["removed"]): line["lins"]["file_sha256"] for line in lines if "lins" in line}
+    tuned = {place_of(Job.of(line)): line["lins"]["file_sha256"] for line in lines if "lins" in line}
     facts = {"torch": torch.__version__, "linbp": linbp.__version__}
-    known: dict[tuple[str, int | None], tuple[linbp.Surrogate, linbp.Model, dict[str, Any]]] = {}
+    known: dict[Place, tuple[linbp.Surrogate, linbp.Model, dict[str, Any]]] = {}
     refused: set[Job] = set()
     number_of_pieces = min(options.pieces, (len(rows) + PIECE - 1) // PIECE)
     pieces = [(piece, job) for piece in range(number_of_pieces) for job in jobs]
-    places = list(dict.fromkeys((job.surrogate, job.removed) for job in jobs if job.removed is not None))
+    places = list(dict.fromkeys(place_of(job) for job in jobs if job.removed is not None))
     for number, (piece, job) in enumerate(pieces):
         # Each network of LinS goes to one process with all that attacks it: only one can tune it.
-        turn = number if job.removed is None else places.index((job.surrogate, job.removed))
+        turn = number if job.removed is None else places.index(place_of(job))
         if not is_mine(turn, share) or job in refused:
             continue
         line = {**job.fields(), "piece": piece}
         if key(line) in done:
             continue
-        mine, begin, place = slice(piece * PIECE, (piece + 1) * PIECE), time.time(), (job.surrogate, job.removed)
+        mine, begin, place = slice(piece * PIECE, (piece + 1) * PIECE), time.time(), place_of(job)
         recipe = linbp.Recipe.parse(job.recipe)
         try:
             if place not in known:
@@ -159,7 +177,8 @@ def prepared(
     model = models[job.surrogate]
     about: dict[str, Any] = {"surrogate_sha256": sha256_of(model)}
     if job.removed is not None:
-        model, about["lins"] = linearised(model, job.removed, data, options.work, options.device)
+        smoothing = LABEL_SMOOTHING if job.smoothed else own_smoothing(model)
+        model, about["lins"] = linearised(model, job.removed, smoothing, data, options.work, options.device)
     return linbp.Surrogate(model).to(options.device), model, about
 
 

@@ -45,6 +45,8 @@ WAYS = {"branch": "", "site": ", rebalance=site", "none": ", rebalance=none", "b
 """Ways of rebalancing, and how the recipe says so; `branch` is what it does where nothing is said."""
 LINEARISED = {SOURCE: (3, 5, 7, 9, 11, 13), BASIC: (5, 7, 9, 11, 13, 15)}
 """From which sites on LinS removes activations."""
+SMOOTHED = {SOURCE: (3, 5, 7, 9)}
+"""From which sites on LinS does it with smoothed labels too, on a network that was trained without."""
 SINGLE = {SOURCE: (3, 7, 11), BASIC: (5, 9, 13)}
 """Where LinBP begins in a single step."""
 HALVES = {site: (site // 2) | 1 for sites in LINEARISED.values() for site in sites}
@@ -68,6 +70,7 @@ class Job:
         removed: the site from which on LinS removed the surrogate's activations and tuned the rest; None: it did not.
         filled: whether every pixel that moved is then moved on to the radius, in its direction.
         leaps: whether every step is twice the radius long, as in what the released code calls fgsm.
+        smoothed: whether LinS tuned with smoothed labels where the surrogate was trained without.
     """
 
     surrogate: str
@@ -77,6 +80,7 @@ class Job:
     removed: int | None = None
     filled: bool = False
     leaps: bool = False
+    smoothed: bool = False
 
     @property
     def step_size(self) -> str:
@@ -95,6 +99,7 @@ class Job:
             "removed": self.removed,
             "filled": self.filled,
             "leaps": self.leaps,
+            "smoothed": self.smoothed,
         }
 
     @classmethod
@@ -104,6 +109,7 @@ class Job:
             **{name: line[name] for name in ("surrogate", "recipe", "eps", "steps", "removed")},
             filled=line.get("filled", False),
             leaps=line.get("leaps", False),
+            smoothed=line.get("smoothed", False),
         )
 
 
@@ -189,7 +195,7 @@ def gradients() -> list[Job]:
 
 
 def linear() -> list[Job]:
-    """LinS against LinBP from the same site, and LinBP from earlier sites of the network that LinS made."""
+    """LinS against LinBP from the same site, LinBP on what LinS made, and LinS with smoothed labels."""
     jobs = []
     for surrogate in (SOURCE, BASIC):
         jobs.append(Job(surrogate, "ifgsm", RADIUS, 50))
@@ -200,6 +206,8 @@ def linear() -> list[Job]:
             jobs.append(Job(surrogate, half, RADIUS, 50))
             if HALVES[site] < site:
                 jobs.append(Job(surrogate, half, RADIUS, 50, removed=site))
+        for site in SMOOTHED.get(surrogate, ()):
+            jobs.append(Job(surrogate, "ifgsm", RADIUS, 50, removed=site, smoothed=True))
     return jobs
 
 
@@ -247,7 +255,7 @@ def single_steps() -> list[Pair]:
 
 
 def linear_forms() -> list[Pair]:
-    """LinBP against LinS at the same site, and LinBP on LinS's network against LinS alone and LinBP alone."""
+    """LinBP against LinS at the same site, LinBP on LinS's network against either alone, and LinS by its labels."""
     pairs = []
     for surrogate, sites in LINEARISED.items():
         for site in sites:
@@ -257,6 +265,8 @@ def linear_forms() -> list[Pair]:
                 half = from_site(surrogate, HALVES[site])
                 both = Job(surrogate, half, RADIUS, 50, removed=site)
                 pairs += [(both, tuned), (both, Job(surrogate, half, RADIUS, 50))]
+            if site in SMOOTHED.get(surrogate, ()):
+                pairs.append((tuned, replace(tuned, smoothed=True)))
     return pairs
 
 

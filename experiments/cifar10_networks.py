@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,12 @@ from linbp.zoo import Cifar10
 COUNT = 1000
 """Test images."""
 PROXY_IMAGES = 24
+LABEL_SMOOTHING = 0.1
+"""Of LinS where it smooths labels."""
 TUNING = Tuning(
     epochs=5,
     batch_size=128,
     learning_rate=0.05,
-    label_smoothing=0.1,
     clip=1.0,
     augment=("flip", "crop"),
     mixed_precision=True,
@@ -121,8 +123,13 @@ def training_files(data: Cifar10, folder: Path) -> tuple[ImageRecord, ...]:
     return list_images(folder)
 
 
+def own_smoothing(model: linbp.Model) -> float:
+    """The label smoothing that a network of the zoo was trained with."""
+    return float(read_card(Path(model.source["spec"].removeprefix("cifar10:")))["settings"]["label_smoothing"])
+
+
 def linearised(
-    model: linbp.Model, site: int, data: Cifar10, work: Path, device: str
+    model: linbp.Model, site: int, smoothing: float, data: Cifar10, work: Path, device: str
 ) -> tuple[linbp.Model, dict[str, Any]]:
     """What LinS makes of a model: activations from a site on removed, the rest tuned; and how good that is.
 
@@ -132,8 +139,8 @@ def linearised(
         model,
         site,
         training_files(data, work / "training"),
-        work / f"{model.name.rpartition(':')[2].replace('/', '-')}-{site}",
-        tuning=TUNING,
+        work / f"{model.name.rpartition(':')[2].replace('/', '-')}-{site}-{smoothing:g}",
+        tuning=replace(TUNING, label_smoothing=smoothing),
         device=device,
         trust_labels=True,
         checkpoint_every=200,

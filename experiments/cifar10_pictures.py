@@ -219,7 +219,10 @@ def linear(found: Found) -> Any:
     figure, plots = side_by_side(found)
     for axis, _, outcomes in plots:
         lins = [job for job in outcomes.jobs if job.removed is not None]
-        curve(axis, outcomes, [(job.removed, job) for job in lins if job.recipe == "ifgsm"], "LinS from k", 0)
+        alone = [job for job in lins if job.recipe == "ifgsm"]
+        curve(axis, outcomes, [(job.removed, job) for job in alone if not job.smoothed], "LinS from k", 0)
+        smoothed = [(job.removed, job) for job in alone if job.smoothed]
+        curve(axis, outcomes, smoothed, "LinS from k, smoothed labels", 3)
         both = [(job.removed, job) for job in lins if job.recipe != "ifgsm"]
         curve(axis, outcomes, both, "LinS from k, LinBP from k / 2", 1)
         sites = {job.removed for job in lins}

@@ -27,9 +27,14 @@ PROXIES = {"position": ("mobilenet_v2",)}
 """Networks that are no victims in a part: start=auto asked them."""
 
 
+def lins_of(job: Job) -> str:
+    """The network of LinS that a job attacks."""
+    return f"LinS from {job.removed}" + (", smoothed labels" if job.smoothed else "")
+
+
 def words(job: Job) -> str:
     """A job as the tables call it."""
-    linear = "" if job.removed is None else f" on LinS from {job.removed}"
+    linear = "" if job.removed is None else f" on {lins_of(job)}"
     steps = f", {job.steps} leaps of two radii" if job.leaps else ""
     return f"`{job.recipe}`{linear}{steps}" + (", moved on to the radius" if job.filled else "")
 
@@ -49,9 +54,7 @@ def table(outcomes: Outcomes, jobs: list[Job]) -> list[str]:
         cells = [words(job) if levels or job.leaps else f"`{job.recipe}`"]
         if removed:
             lins = outcomes.line[job].get("lins")
-            cells += (
-                ["kept", ""] if lins is None else [f"LinS from {job.removed}", f"{100 * lins['right'] / lins['n']:.1f}"]
-            )
+            cells += ["kept", ""] if lins is None else [lins_of(job), f"{100 * lins['right'] / lins['n']:.1f}"]
         cells.append(str(outcomes.line[job]["gradients"]))
         if levels:
             cells.append(f"{outcomes.levels[job]:.1f}")
