@@ -33,7 +33,6 @@ import torch
 from cifar10_jobs import BASIC, BOTTLENECK, EARLY, PARTS, RADIUS, SHORT, SITES, SMOOTH, SOURCE, Job
 from cifar10_networks import (
     COUNT,
-    LABEL_SMOOTHING,
     asked,
     is_victim,
     linearised,
@@ -60,12 +59,12 @@ PROXIES = ("mobilenet_v2",)
 """Whom start=auto asks. In the part about positions it is no victim."""
 
 
-Place = tuple[str, int | None, bool]
+Place = tuple[str, int | None, float | None]
 
 
 def place_of(job: Job) -> Place:
     """The network that a job attacks: a surrogate, or what LinS made of it, and how."""
-    return job.surrogate, job.removed, job.smoothed
+    return job.surrogate, job.removed, job.smoothing
 
 
 def key(line: dict[str, Any]) -> tuple[Any, ...]:
@@ -177,7 +176,7 @@ def prepared(
     model = models[job.surrogate]
     about: dict[str, Any] = {"surrogate_sha256": sha256_of(model)}
     if job.removed is not None:
-        smoothing = LABEL_SMOOTHING if job.smoothed else own_smoothing(model)
+        smoothing = own_smoothing(model) if job.smoothing is None else job.smoothing
         model, about["lins"] = linearised(model, job.removed, smoothing, data, options.work, options.device)
     return linbp.Surrogate(model).to(options.device), model, about
 

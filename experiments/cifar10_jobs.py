@@ -45,8 +45,8 @@ WAYS = {"branch": "", "site": ", rebalance=site", "none": ", rebalance=none", "b
 """Ways of rebalancing, and how the recipe says so; `branch` is what it does where nothing is said."""
 LINEARISED = {SOURCE: (3, 5, 7, 9, 11, 13), BASIC: (5, 7, 9, 11, 13, 15)}
 """From which sites on LinS removes activations."""
-SMOOTHED = {SOURCE: (3, 5, 7, 9)}
-"""From which sites on LinS does it with smoothed labels too, on a network that was trained without."""
+OTHERWISE = {SOURCE: (0.1, (3, 5, 7, 9)), BASIC: (0.0, (5, 9, 13))}
+"""A label smoothing that the surrogate was not trained with, and the sites from which on LinS takes that one too."""
 SINGLE = {SOURCE: (3, 7, 11), BASIC: (5, 9, 13)}
 """Where LinBP begins in a single step."""
 HALVES = {site: (site // 2) | 1 for sites in LINEARISED.values() for site in sites}
@@ -70,7 +70,7 @@ class Job:
         removed: the site from which on LinS removed the surrogate's activations and tuned the rest; None: it did not.
         filled: whether every pixel that moved is then moved on to the radius, in its direction.
         leaps: whether every step is twice the radius long, as in what the released code calls fgsm.
-        smoothed: whether LinS tuned with smoothed labels where the surrogate was trained without.
+        smoothing: of the labels that LinS tuned with, where it is not that of the surrogate's training; None: it is.
     """
 
     surrogate: str
@@ -80,7 +80,7 @@ class Job:
     removed: int | None = None
     filled: bool = False
     leaps: bool = False
-    smoothed: bool = False
+    smoothing: float | None = None
 
     @property
     def step_size(self) -> str:
@@ -99,7 +99,7 @@ class Job:
             "removed": self.removed,
             "filled": self.filled,
             "leaps": self.leaps,
-            "smoothed": self.smoothed,
+            "smoothing": self.smoothing,
         }
 
     @classmethod
@@ -109,7 +109,7 @@ class Job:
             **{name: line[name] for name in ("surrogate", "recipe", "eps", "steps", "removed")},
             filled=line.get("filled", False),
             leaps=line.get("leaps", False),
-            smoothed=line.get("smoothed", False),
+            smoothing=line.get("smoothing"),
         )
 
 
@@ -195,7 +195,7 @@ def gradients() -> list[Job]:
 
 
 def linear() -> list[Job]:
-    """LinS against LinBP from the same site, LinBP on what LinS made, and LinS with smoothed labels."""
+    """LinS against LinBP from the same site, LinBP on what LinS made, and LinS with other labels."""
     jobs = []
     for surrogate in (SOURCE, BASIC):
         jobs.append(Job(surrogate, "ifgsm", RADIUS, 50))
@@ -206,8 +206,8 @@ def linear() -> list[Job]:
             jobs.append(Job(surrogate, half, RADIUS, 50))
             if HALVES[site] < site:
                 jobs.append(Job(surrogate, half, RADIUS, 50, removed=site))
-        for site in SMOOTHED.get(surrogate, ()):
-            jobs.append(Job(surrogate, "ifgsm", RADIUS, 50, removed=site, smoothed=True))
+        smoothing, sites = OTHERWISE[surrogate]
+        jobs += [Job(surrogate, "ifgsm", RADIUS, 50, removed=site, smoothing=smoothing) for site in sites]
     return jobs
 
 
@@ -265,8 +265,9 @@ def linear_forms() -> list[Pair]:
                 half = from_site(surrogate, HALVES[site])
                 both = Job(surrogate, half, RADIUS, 50, removed=site)
                 pairs += [(both, tuned), (both, Job(surrogate, half, RADIUS, 50))]
-            if site in SMOOTHED.get(surrogate, ()):
-                pairs.append((tuned, replace(tuned, smoothed=True)))
+            smoothing, otherwise = OTHERWISE[surrogate]
+            if site in otherwise:
+                pairs.append((tuned, replace(tuned, smoothing=smoothing)))
     return pairs
 
 

@@ -25,8 +25,6 @@ from linbp.zoo import Cifar10
 COUNT = 1000
 """Test images."""
 PROXY_IMAGES = 24
-LABEL_SMOOTHING = 0.1
-"""Of LinS where it smooths labels."""
 TUNING = Tuning(
     epochs=5,
     batch_size=128,

@@ -14,6 +14,7 @@ from cifar10_jobs import (
     BASIC,
     BOTTLENECK,
     EARLY,
+    OTHERWISE,
     OWN_SITE,
     PARTS,
     PLACES,
@@ -217,12 +218,13 @@ def rebalancing(found: Found) -> Any:
 def linear(found: Found) -> Any:
     """LinS and LinBP at the same sites, and LinBP on networks of LinS."""
     figure, plots = side_by_side(found)
-    for axis, _, outcomes in plots:
+    for axis, surrogate, outcomes in plots:
         lins = [job for job in outcomes.jobs if job.removed is not None]
         alone = [job for job in lins if job.recipe == "ifgsm"]
-        curve(axis, outcomes, [(job.removed, job) for job in alone if not job.smoothed], "LinS from k", 0)
-        smoothed = [(job.removed, job) for job in alone if job.smoothed]
-        curve(axis, outcomes, smoothed, "LinS from k, smoothed labels", 3)
+        for number, smoothing in ((0, None), (3, OTHERWISE[surrogate][0])):
+            label = "LinS from k" + ("" if smoothing is None else f", smoothing {smoothing:g}")
+            mine = [(job.removed, job) for job in alone if job.smoothing == smoothing]
+            curve(axis, outcomes, mine, label, number)
         both = [(job.removed, job) for job in lins if job.recipe != "ifgsm"]
         curve(axis, outcomes, both, "LinS from k, LinBP from k / 2", 1)
         sites = {job.removed for job in lins}

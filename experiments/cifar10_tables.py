@@ -29,7 +29,7 @@ PROXIES = {"position": ("mobilenet_v2",)}
 
 def lins_of(job: Job) -> str:
     """The network of LinS that a job attacks."""
-    return f"LinS from {job.removed}" + (", smoothed labels" if job.smoothed else "")
+    return f"LinS from {job.removed}" + ("" if job.smoothing is None else f", smoothing {job.smoothing:g}")
 
 
 def words(job: Job) -> str:
