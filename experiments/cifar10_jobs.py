@@ -45,7 +45,7 @@ WAYS = {"branch": "", "site": ", rebalance=site", "none": ", rebalance=none", "b
 """Ways of rebalancing, and how the recipe says so; `branch` is what it does where nothing is said."""
 LINEARISED = {SOURCE: (3, 5, 7, 9, 11, 13), BASIC: (5, 7, 9, 11, 13, 15)}
 """From which sites on LinS removes activations."""
-OTHERWISE = {SOURCE: (0.1, (3, 5, 7, 9)), BASIC: (0.0, (5, 9, 13))}
+OTHERWISE = {SOURCE: (0.1, (3, 5, 7, 9)), BASIC: (0.0, (9,))}
 """A label smoothing that the surrogate was not trained with, and the sites from which on LinS takes that one too."""
 SINGLE = {SOURCE: (3, 7, 11), BASIC: (5, 9, 13)}
 """Where LinBP begins in a single step."""
