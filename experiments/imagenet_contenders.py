@@ -21,11 +21,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import imagenet_transfer as engine
-import torch
 from result_lines import add_line, read_lines
 
 import linbp
-from linbp.provenance import device_name
 
 RESULTS = Path(__file__).parent / "results" / "imagenet_contenders.jsonl"
 MIXED = "di(scale=8/7) + mi"
@@ -105,7 +103,7 @@ def compute(
     _, images, labels = engine.photographs()
     victims = engine.victims_on(device, compiled)
     surrogate = linbp.Surrogate(engine.network(name)).to(device)
-    facts = {"device": device_name(torch.device(device)), "torch": torch.__version__, "linbp": linbp.__version__}
+    facts = engine.made_with(device)
     for group in groups:
         for number in group:
             entry = {"surrogate": None, "recipe": "clean", "eps": None, "pass": number}

@@ -18,13 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import imagenet_transfer as engine
-import torch
 from result_lines import add_line, read_lines
 from sharing import is_mine, share_of
 
 import linbp
 from linbp.attack import Recipe, parse_radius
-from linbp.provenance import device_name
 
 RESULTS = Path(__file__).parent / "results" / "imagenet_recipes.jsonl"
 EPS = "16/255"
@@ -148,7 +146,7 @@ def compute(todo: Sequence[Task], share: tuple[int, int], device: str, compiled:
     names = dict.fromkeys(name for _, name, _, _ in todo)
     surrogates = {name: linbp.Surrogate(engine.network(name)).to(device) for name in names}
     pool = linbp.Pool(images, labels)
-    facts = {"device": device_name(torch.device(device)), "torch": torch.__version__, "linbp": linbp.__version__}
+    facts = engine.made_with(device)
     for number in dict.fromkeys(number for group, _, _, _ in todo for number in group) if share[0] == 1 else ():
         if (None, None, "clean", number) not in done:
             rows = slice(number * engine.PASS, (number + 1) * engine.PASS)

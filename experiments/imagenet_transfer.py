@@ -99,23 +99,27 @@ def photographs() -> tuple[list[str], torch.Tensor, torch.Tensor]:
 
 
 def craft(
-    surrogate: linbp.Surrogate, rows: slice, recipe: Any, eps: Any, batch_size: int = PASS, **settings: Any
+    surrogate: linbp.Surrogate, rows: slice | list[int], recipe: Any, eps: Any, batch_size: int = PASS, **settings: Any
 ) -> torch.Tensor:
     """The twins of some photographs, in [0, 1]."""
     ids, images, labels = photographs()
+    names = [ids[row] for row in torch.arange(len(ids))[rows].tolist()]
     return linbp.craft(
-        surrogate, images[rows], labels[rows], recipe, eps=eps, ids=ids[rows], batch_size=batch_size, **settings
+        surrogate, images[rows], labels[rows], recipe, eps=eps, ids=names, batch_size=batch_size, **settings
     )
 
 
 def craft_passes(
     surrogate: linbp.Surrogate, passes: Sequence[int], recipe: Any, eps: Any, **settings: Any
 ) -> dict[int, torch.Tensor]:
-    """The twins of several passes, made in one batch, which they do not depend on (on a GPU but for the last bits)."""
-    first, count = min(passes), max(passes) + 1 - min(passes)
-    rows = slice(first * PASS, (first + count) * PASS)
-    parts = craft(surrogate, rows, recipe, eps, batch_size=count * PASS, **settings).split(PASS)
-    return {number: parts[number - first] for number in passes}
+    """The twins of several passes, made in one batch, which they do not depend on (on a GPU but for the last bits).
+
+    The passes ascend: the last one of all may be smaller.
+    """
+    ids, _, _ = photographs()
+    rows = [row for number in passes for row in range(len(ids))[number * PASS : (number + 1) * PASS]]
+    twins = craft(surrogate, rows, recipe, eps, batch_size=len(rows), **settings)
+    return dict(zip(passes, twins.split(PASS), strict=True))
 
 
 def together(passes: Sequence[int], count: int) -> list[Sequence[int]]:
@@ -126,6 +130,11 @@ def together(passes: Sequence[int], count: int) -> list[Sequence[int]]:
 def key(line: dict[str, Any]) -> tuple[Any, ...]:
     """What one line of the results is the result of."""
     return line["surrogate"], line["recipe"], line["eps"], line["pass"]
+
+
+def made_with(device: str) -> dict[str, str]:
+    """What a line says of the device and the versions that it was made with."""
+    return {"device": device_name(torch.device(device)), "torch": torch.__version__, "linbp": linbp.__version__}
 
 
 Logits = Callable[[torch.Tensor], torch.Tensor]
@@ -167,12 +176,7 @@ def compute(passes: Sequence[int], device: str, compiled: bool) -> None:
     _, images, labels = photographs()
     victims = victims_on(device, compiled)
     surrogates = {name: linbp.Surrogate(network(name)).to(device) for name in SURROGATES}
-    facts = {
-        "device": device_name(torch.device(device)),
-        "torch": torch.__version__,
-        "linbp": linbp.__version__,
-        "compiled": compiled,
-    }
+    facts = {**made_with(device), "compiled": compiled}
     for name, surrogate in surrogates.items():
         print(name, surrogate.notes, flush=True)
     for number in passes:
