@@ -154,6 +154,7 @@ def zoo(tmp_path: Path) -> Path:
         weights = {key: value.clone() for key, value in build(name, 0.0625).state_dict().items()}
         safetensors.torch.save_file(weights, path)
         card = {"architecture": name, "width": 0.0625, "data": "CIFAR-10", "file_sha256": file_sha256(path)}
+        card["settings"] = {"label_smoothing": 0.0 if name == "vgg19_bn" else 0.1}
         path.with_suffix(".json").write_text(json.dumps(card))
     return tmp_path / "zoo"
 
@@ -191,6 +192,49 @@ def test_every_recipe_runs_and_the_results_belong_to_their_networks(
     models["plain"].source["file_sha256"] = "another"
     with pytest.raises(StoreError, match="was made with another plain"):
         main.run(chosen, (1, 1), data, models, options)
+
+
+def test_each_network_of_lins_is_tuned_by_one_process_with_the_labels_of_its_job(
+    zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main, networks, jobs = script("cifar10"), script("cifar10_networks"), script("cifar10_jobs")
+    monkeypatch.setattr(main, "RESULTS", tmp_path / "cifar10.jsonl")
+    models = networks.networks(zoo, (), "cpu")
+    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8))
+    data = Cifar10(images[:0], torch.zeros(0, dtype=torch.int64), images, torch.arange(6))
+    monkeypatch.setattr(main, "select", lambda found, data: made_up(found, data, networks))
+    tuned: list[tuple[str, int, float]] = []
+
+    def linearised(model: linbp.Model, site: int, smoothing: float, *rest: Any) -> tuple[linbp.Model, dict[str, Any]]:
+        name = next(name for name, other in models.items() if other is model)
+        tuned.append((name, site, smoothing))
+        return model, {"right": 1, "n": 2, "file_sha256": f"{name} {site} {smoothing}"}
+
+    monkeypatch.setattr(main, "linearised", linearised)
+    chosen = [dataclasses.replace(job, recipe="ifgsm", steps=1) for job in jobs.linear() if job.removed is not None]
+    chosen = list(dict.fromkeys(chosen))
+    options = argparse.Namespace(device="cpu", batch=32, work=tmp_path / "work", pieces=4)
+    by_process = []
+    for process in (1, 2, 3):
+        assert main.run(chosen, (process, 3), data, models, options)
+        by_process.append(len(tuned))
+    expected = {
+        (
+            job.surrogate,
+            job.removed,
+            (0.0 if job.surrogate == "vgg19_bn" else 0.1) if job.smoothing is None else job.smoothing,
+        )
+        for job in chosen
+    }
+    assert len(tuned) == len(set(tuned))
+    assert set(tuned) == expected
+    assert 0 < by_process[0] < by_process[1] < by_process[2]
+    lines = [line for line in script("result_lines").read_lines(main.RESULTS) if "piece" in line]
+    assert {main.key(line) for line in lines} == {(job, 0) for job in chosen}
+    for line in lines:
+        _, site, smoothing = line["lins"]["file_sha256"].split()
+        assert int(site) == line["removed"]
+        assert line["smoothing"] in (None, float(smoothing))
 
 
 def made_up(models: dict[str, linbp.Model], data: Cifar10, networks: ModuleType) -> dict[str, Any]:
