@@ -211,8 +211,9 @@ def test_each_network_of_lins_is_tuned_by_one_process_with_the_labels_of_its_job
         return model, {"right": 1, "n": 2, "file_sha256": f"{name} {site} {smoothing}"}
 
     monkeypatch.setattr(main, "linearised", linearised)
-    chosen = [dataclasses.replace(job, recipe="ifgsm", steps=1) for job in jobs.linear() if job.removed is not None]
-    chosen = list(dict.fromkeys(chosen))
+    removed = [job for job in jobs.linear() if job.removed is not None]
+    chosen = [dataclasses.replace(job, recipe=recipe, steps=1) for job in removed for recipe in ("ifgsm", "fgsm")]
+    chosen = list(dict.fromkeys(chosen))  # two attacks on each network
     options = argparse.Namespace(device="cpu", batch=32, work=tmp_path / "work", pieces=4)
     by_process = []
     for process in (1, 2, 3):
