@@ -5,6 +5,7 @@ goes on where it was; every line of the results file is one attack on one pass.
 
     python experiments/imagenet_recipes.py                                   # computes what is missing, then the tables
     python experiments/imagenet_recipes.py --surrogate squeezenet1_1 --passes 2
+    python experiments/imagenet_recipes.py --at-most 100                            # leaves the dearest recipes out
     python experiments/imagenet_recipes.py --device cuda --together 2 --share 1/6   # another five take 2/6 to 6/6
     python experiments/imagenet_recipes.py --tables                          # writes the tables from what there is
 """
@@ -12,11 +13,13 @@ goes on where it was; every line of the results file is one attack on one pass.
 from __future__ import annotations
 
 import argparse
+import functools
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import imagenet_contenders as contenders
 import imagenet_transfer as engine
 from result_lines import add_line, read_lines
 from sharing import is_mine, share_of
@@ -109,25 +112,45 @@ def settings(recipe: Recipe, budget: str) -> dict[str, Any]:
     return {"steps": steps, "step_size": max(1 / 255, parse_radius(EPS) / steps)}
 
 
+def schedule(text: str, budget: str) -> tuple[int, float]:
+    """Steps and step size of a recipe under a budget; 0 for those that have none: two budgets may give the same."""
+    found = settings(Recipe.parse(text), budget)
+    return found["steps"] or 0, float(parse_radius(found["step_size"])) if found["steps"] else 0.0
+
+
 def measured_before() -> dict[tuple[Any, ...], dict[str, Any]]:
-    """What `imagenet_transfer.py` has measured of the same recipes at the same steps."""
-    return {
-        (line["surrogate"], line["recipe"], line["pass"]): line
-        for line in read_lines(engine.RESULTS)
-        if line["eps"] in (EPS, None)
-    }
+    """What is known of the same recipe, steps and step size: by the other scripts, or under the other budget."""
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    run_of = functools.cache(schedule)
+    for path in (engine.RESULTS, contenders.RESULTS, RESULTS):
+        for line in read_lines(path):
+            if line.get("eps", EPS) not in (EPS, None):
+                continue
+            name, text = line["surrogate"], line["recipe"]
+            run = run_of(text, line.get("budget", "steps")) if name else None
+            same = {key: line[key] for key in COPIED if key in line}
+            found.setdefault((name, text, run, line["pass"]), {**same, "from": line.get("from", path.name)})
+    return found
 
 
+COPIED = ("predictions", "sha256", "seconds", "device", "torch", "linbp")
 Task = tuple[Sequence[int], str, str, str]
 """Passes that are computed together, surrogate, budget, recipe."""
 
 
-def tasks(names: Sequence[str], passes: Sequence[int], budgets: Sequence[str], count: int) -> list[Task]:
-    """All attacks on the first passes, the dearest ones first, then on the next: a table is of what all have done."""
+def tasks(
+    names: Sequence[str], passes: Sequence[int], budgets: Sequence[str], count: int, most: float = float("inf")
+) -> list[Task]:
+    """All attacks on the first passes, the dearest ones first, then on the next: a table is of what all have done.
+
+    But for those that take more gradients an image than `most`.
+    """
     found: list[Task] = []
     for group in engine.together(passes, count):
         mine = [(group, name, budget, text) for name in names for budget in budgets for text in recipes(name)]
-        found += sorted(mine, key=lambda task: -cost(Recipe.parse(task[3]), task[2])["gradients"])
+        costs = [cost(Recipe.parse(text), budget)["gradients"] for _, _, budget, text in mine]
+        order = sorted(range(len(mine)), key=lambda number: -costs[number])
+        found += [mine[number] for number in order if costs[number] <= most]
     return found
 
 
@@ -150,7 +173,7 @@ def compute(todo: Sequence[Task], share: tuple[int, int], device: str, compiled:
     for number in dict.fromkeys(number for group, _, _, _ in todo for number in group) if share[0] == 1 else ():
         if (None, None, "clean", number) not in done:
             rows = slice(number * engine.PASS, (number + 1) * engine.PASS)
-            known = before.get((None, "clean", number))
+            known = before.get((None, "clean", None, number))
             clean = known["predictions"] if known else engine.predictions(victims, images[rows].float() / 255)
             line = {"surrogate": None, "budget": None, "recipe": "clean", "pass": number}
             add_line(RESULTS, {**line, "labels": labels[rows].tolist(), "predictions": clean})
@@ -163,11 +186,9 @@ def compute(todo: Sequence[Task], share: tuple[int, int], device: str, compiled:
             number: {"surrogate": name, "budget": budget, "recipe": text, "pass": number, **cost(recipe, budget)}
             for number in missing
         }
-        if budget == "steps" and not recipe.single_step:
-            for number in [number for number in missing if (name, text, number) in before]:
-                known = before[name, text, number]
-                same = {key: known[key] for key in ("predictions", "sha256", "seconds")}
-                add_line(RESULTS, {**lines.pop(number), **same, "from": engine.RESULTS.name})
+        run = schedule(text, budget)
+        for number in [number for number in missing if (name, text, run, number) in before]:
+            add_line(RESULTS, {**lines.pop(number), **before[name, text, run, number]})
         if not lines:
             continue
         mixing = any(part.needs_pool for stage in recipe.stages for part in stage.transforms)
@@ -190,12 +211,13 @@ def main() -> None:
     parser.add_argument("--passes", type=int, default=13, help="how many times 24 photographs")
     parser.add_argument("--together", type=int, default=1, help="how many passes to compute in one batch")
     parser.add_argument("--share", type=share_of, default=(1, 1), help="which of how many processes this is: 1/2")
+    parser.add_argument("--at-most", type=int, default=10**9, help="leave out recipes of more gradients an image")
     parser.add_argument("--device", default="cpu", help="where the networks run")
     parser.add_argument("--compile", action="store_true", help="compile the victims: half their time; needs a compiler")
     options = parser.parse_args()
     if not options.tables:
         names, budgets = options.surrogate or list(PLACES), options.budget or list(BUDGETS)
-        todo = tasks(names, range(options.passes), budgets, options.together)
+        todo = tasks(names, range(options.passes), budgets, options.together, options.at_most)
         compute(todo, options.share, options.device, options.compile)
     if options.share[0] == 1:
         from imagenet_recipes_tables import write

@@ -58,6 +58,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 @pytest.fixture
 def recipes(engine: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     found = script("imagenet_recipes")
+    monkeypatch.setattr(script("imagenet_contenders"), "RESULTS", tmp_path / "contenders.jsonl")
     changes = {"recipes": lambda name: RECIPES, "GRADIENTS": 32, "STEPS": 2, "RESULTS": tmp_path / "recipes.jsonl"}
     for name, value in changes.items():
         monkeypatch.setattr(found, name, value)
@@ -138,26 +139,69 @@ def test_neither_groups_nor_processes_change_what_is_found(
     assert recipes.RESULTS.read_bytes() == before
 
 
-def test_what_is_known_is_not_attacked_again(recipes: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Attacks at equal steps that the first table has, and passes in the middle of a group."""
-    engine = script("imagenet_transfer")
-    add_line = script("result_lines").add_line
-    had = {"surrogate": NAMES[0], "recipe": "pgd", "eps": "16/255", "pass": 1, "predictions": {}, "sha256": "known"}
-    add_line(engine.RESULTS, {**had, "seconds": 1.5})
-    asked: list[tuple[str, list[int]]] = []
+@pytest.fixture
+def asked(engine: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[int]]]:
+    """Recipes and passes that were attacked, as they are."""
+    found: list[tuple[str, list[int]]] = []
     craft: Callable[..., dict[int, torch.Tensor]] = engine.craft_passes
 
     def counted(surrogate: Any, passes: Sequence[int], recipe: Recipe, *rest: Any, **settings: Any) -> Any:
-        asked.append((str(recipe), list(passes)))
+        found.append((str(recipe), list(passes)))
         return craft(surrogate, passes, recipe, *rest, **settings)
 
     monkeypatch.setattr(engine, "craft_passes", counted)
+    return found
+
+
+def test_what_is_known_is_not_attacked_again(
+    recipes: ModuleType, asked: list[tuple[str, list[int]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attacks at equal steps that the other scripts have made, at this radius; passes in the middle of a group."""
+    add_line = script("result_lines").add_line
+    had = {"surrogate": NAMES[0], "recipe": "pgd", "predictions": {}, "device": "one of theirs", "seconds": 1.5}
+    add_line(script("imagenet_transfer").RESULTS, {**had, "eps": "16/255", "pass": 1, "sha256": "first"})
+    add_line(script("imagenet_transfer").RESULTS, {**had, "eps": "8/255", "pass": 2, "sha256": "smaller"})
+    add_line(script("imagenet_contenders").RESULTS, {**had, "eps": "16/255", "pass": 3, "sha256": "third"})
     monkeypatch.setattr(recipes, "recipes", lambda name: ["pgd"])
-    recipes.compute(recipes.tasks(NAMES[:1], range(3), ["steps"], 3), (1, 1), "cpu", False)
+    recipes.compute(recipes.tasks(NAMES[:1], range(4), ["steps"], 4), (1, 1), "cpu", False)
     assert asked == [(str(Recipe.parse("pgd")), [0, 2])]
     made = {line["pass"]: line for line in lines_of(recipes) if line["surrogate"]}
-    assert made[1]["sha256"] == "known"
-    assert {len(line["predictions"]["squeezenet1_1"]) for number, line in made.items() if number != 1} == {PASS}
+    assert {number: made[number]["from"] for number in (1, 3)} == {1: "transfer.jsonl", 3: "contenders.jsonl"}
+    assert (made[1]["sha256"], made[3]["sha256"]) == ("first", "third")
+    assert made[1]["device"] == made[3]["device"] == "one of theirs"
+    assert {len(made[number]["predictions"]["squeezenet1_1"]) for number in (0, 2)} == {PASS}
+
+
+def test_two_budgets_that_come_to_the_same_are_attacked_once(
+    recipes: ModuleType, asked: list[tuple[str, list[int]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twenty gradients in twenty steps: SI at equal gradients is SI at equal steps, I-FGSM is not."""
+    monkeypatch.setattr(recipes, "recipes", lambda name: ["fgsm", "sifgsm", "ifgsm"])
+    monkeypatch.setattr(recipes, "GRADIENTS", 100)
+    monkeypatch.setattr(recipes, "STEPS", 20)
+    for budget in recipes.BUDGETS:
+        recipes.compute(recipes.tasks(NAMES[:1], range(1), [budget], 1), (1, 1), "cpu", False)
+    assert sorted(text for text, _ in asked) == sorted(
+        str(Recipe.parse(text)) for text in ("fgsm", "sifgsm", "ifgsm", "ifgsm")
+    )
+    found = {(line["budget"], line["recipe"]): line for line in lines_of(recipes) if line["surrogate"]}
+    for text in ("fgsm", "sifgsm"):
+        assert found["steps", text]["sha256"] == found["gradients", text]["sha256"]
+        assert found["steps", text]["from"] == "recipes.jsonl"
+    assert found["steps", "ifgsm"]["sha256"] != found["gradients", "ifgsm"]["sha256"]
+    surrogate = linbp.Surrogate(network(NAMES[0]))
+    again = script("imagenet_transfer").craft_passes(
+        surrogate, [0], Recipe.parse("sifgsm"), "16/255", steps=20, step_size="1/255"
+    )
+    twins = script("imagenet_transfer").answers(script("imagenet_transfer").victims_on("cpu", False), again[0])
+    assert twins["sha256"] == found["steps", "sifgsm"]["sha256"]
+
+
+def test_the_dearest_recipes_can_be_left_out(recipes: ModuleType) -> None:
+    whole = recipes.tasks(NAMES, range(2), ["steps"], 1)
+    part = recipes.tasks(NAMES, range(2), ["steps"], 1, most=4)
+    assert {text for *_, text in whole} - {text for *_, text in part} == {"admix-mifgsm"}
+    assert part == [task for task in whole if task[3] != "admix-mifgsm"]
 
 
 def test_contenders_in_groups_are_those_of_single_passes(

@@ -90,6 +90,49 @@ def test_recipes_are_sorted_by_their_mean_and_complete(tmp_path: Path, monkeypat
     assert ["| `fgsm`", "`ifgsm`"] in compared
 
 
+def test_the_dearest_recipes_have_a_table_of_the_photographs_that_they_were_run_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables, draw = script("imagenet_recipes_tables"), np.random.default_rng(4)
+    page = tmp_path / "results.md"
+    monkeypatch.setattr(tables, "PAGE", page)
+    names, surrogate = list(tables.SHORT), "squeezenet1_1"
+    cheap = ["fgsm", "ifgsm", "mdi2fgsm", "tapfgsm", "linbp(start=3)", *(f"linbp(start={k}) + mi" for k in range(7))]
+    shares_wrong = {recipe: (index + 1) / 14 for index, recipe in enumerate(cheap)} | {"pgn-mifgsm": 0.5}
+    lines = [clean(draw, names, number) for number in range(3)]
+    for number in range(3):
+        for recipe, wrong in shares_wrong.items():
+            fields = {"surrogate": surrogate, "budget": "steps", "recipe": recipe, "pass": number}
+            lines.append({**line(draw, names, wrong, **fields), "gradients": 800 if recipe == "pgn-mifgsm" else 20})
+
+    def parts(of: list[dict[str, Any]]) -> dict[str, list[str]]:
+        page.write_text("<!-- recipes: begin --><!-- recipes: end -->")
+        tables.write(of)
+        rows = [part.splitlines() for part in page.read_text().split("### ")[1:]]
+        return {
+            head: [row.split("`")[1] for row in rest if row.startswith("| `") and row.count(" | ") > 8]
+            for head, *rest in rows
+        }
+
+    title = "SqueezeNet 1.1, eps 16/255, 20 steps of 1/255"
+    (whole,) = parts(lines).items()
+    assert whole[0] == f"{title}, {3 * PHOTOGRAPHS} photographs"
+    assert set(whole[1]) == set(shares_wrong)
+    fewer = [line for line in lines if line["recipe"] != "pgn-mifgsm" or line["pass"] == 0]
+    first, second = parts(fewer).items()
+    assert first[0] == f"{title}, all but the dearest, {3 * PHOTOGRAPHS} photographs"
+    assert set(first[1]) == set(cheap)
+    assert second[0] == f"{title}, the dearest and what leads, {PHOTOGRAPHS} photographs"
+    there = [line for line in fewer if line["pass"] == 0]
+    victims = [name for name in names if name != surrogate]
+    means = {recipe: np.mean([shares(there, recipe, victim).mean() for victim in victims]) for recipe in cheap}
+    best = {
+        kind: max((recipe for recipe in cheap if ("linbp" in recipe) is kind), key=lambda recipe: means[recipe])
+        for kind in (True, False)
+    }
+    assert set(second[1]) == {"pgn-mifgsm", "mdi2fgsm", "ifgsm", *best.values()}
+
+
 def test_an_attack_that_two_processes_ran_counts_once() -> None:
     tables, draw = script("imagenet_tables"), np.random.default_rng(3)
     names = list(tables.SHORT)
