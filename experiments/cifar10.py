@@ -1,9 +1,10 @@
 """The paper's experiments on CIFAR-10, on networks of this project's zoo.
 
-Six parts: `transfer` (every attack at three radii), `distance` (how far twins go, and where), `rebalancing` (what the
-ratio and gamma buy on residual nets), `position` (success against LinBP's and LinS's position), `gradients` (success
-against the gradients spent) and `linear` (LinS against LinBP, and both). Interrupted and started again, it goes on
-where it was; every line of the results file is one attack on 250 images.
+Seven parts: `transfer` (every attack at three radii), `distance` (how far twins go, and where), `rebalancing` (what the
+ratio and gamma buy on residual nets), `skips` (what SGM's decay does beside identities and projections), `position`
+(success against LinBP's and LinS's position), `gradients` (success against the gradients spent) and `linear` (LinS
+against LinBP, and both). Interrupted and started again, it goes on where it was; every line of the results file is one
+attack on 250 images.
 
     python experiments/cifar10.py --data cifar10                  # computes what is missing, then writes the tables
     python experiments/cifar10.py --data cifar10 --share 1/2      # every second piece; another takes 2/2
@@ -41,6 +42,7 @@ from cifar10_networks import (
     select,
     sha256_of,
 )
+from cifar10_spread import spread
 from moved_on import moved_on
 from result_lines import add_line, read_lines
 from sharing import is_mine, share_of
@@ -59,12 +61,12 @@ PROXIES = ("mobilenet_v2",)
 """Whom start=auto asks. In the part about positions it is no victim."""
 
 
-Place = tuple[str, int | None, float | None]
+Place = tuple[str, int | None, float | None, bool]
 
 
 def place_of(job: Job) -> Place:
-    """The network that a job attacks: a surrogate, or what LinS made of it, and how."""
-    return job.surrogate, job.removed, job.smoothing
+    """The network that a job attacks: a surrogate, or what LinS or the spreading of gradients made of it, and how."""
+    return job.surrogate, job.removed, job.smoothing, job.spread
 
 
 def key(line: dict[str, Any]) -> tuple[Any, ...]:
@@ -178,7 +180,7 @@ def prepared(
     if job.removed is not None:
         smoothing = own_smoothing(model) if job.smoothing is None else job.smoothing
         model, about["lins"] = linearised(model, job.removed, smoothing, data, options.work, options.device)
-    return linbp.Surrogate(model).to(options.device), model, about
+    return linbp.Surrogate(spread(model) if job.spread else model).to(options.device), model, about
 
 
 def choose(data: Cifar10, models: dict[str, linbp.Model]) -> None:

@@ -1,4 +1,4 @@
-"""Which attacks the CIFAR-10 experiments run: six parts, each a list of jobs; a job of two parts is run once."""
+"""Which attacks the CIFAR-10 experiments run: seven parts, each a list of jobs; a job of two parts is run once."""
 
 from __future__ import annotations
 
@@ -41,6 +41,8 @@ DEPTHS = {BASIC: (3, 7, 11, 13), BOTTLENECK: (10, 19, 28, 40)}
 """Sites at the beginning of blocks, at about a fifth, two, three and four fifths of the network."""
 RESIDUAL = {BASIC: DEPTHS[BASIC], SHORT: DEPTHS[BASIC], BOTTLENECK: DEPTHS[BOTTLENECK]}
 """The depths of each residual surrogate."""
+SKIPPED = (BASIC, BOTTLENECK)
+"""Surrogates that SGM is run on as its authors' code has it, and that its decay is examined on."""
 WAYS = {"branch": "", "site": ", rebalance=site", "none": ", rebalance=none", "branch, gamma=0.5": ", gamma=0.5"}
 """Ways of rebalancing, and how the recipe says so; `branch` is what it does where nothing is said."""
 LINEARISED = {SOURCE: (3, 5, 7, 9, 11, 13), BASIC: (5, 7, 9, 11, 13, 15)}
@@ -71,6 +73,7 @@ class Job:
         filled: whether every pixel that moved is then moved on to the radius, in its direction.
         leaps: whether every step is twice the radius long, as in what the released code calls fgsm.
         smoothing: of the labels that LinS tuned with, where it is not that of the surrogate's training; None: it is.
+        spread: whether projections with a stride spread their gradient over the places that they do not take.
     """
 
     surrogate: str
@@ -81,6 +84,7 @@ class Job:
     filled: bool = False
     leaps: bool = False
     smoothing: float | None = None
+    spread: bool = False
 
     @property
     def step_size(self) -> str:
@@ -100,6 +104,7 @@ class Job:
             "filled": self.filled,
             "leaps": self.leaps,
             "smoothing": self.smoothing,
+            "spread": self.spread,
         }
 
     @classmethod
@@ -110,6 +115,7 @@ class Job:
             filled=line.get("filled", False),
             leaps=line.get("leaps", False),
             smoothing=line.get("smoothing"),
+            spread=line.get("spread", False),
         )
 
 
@@ -131,6 +137,7 @@ def rivals(surrogate: str) -> tuple[str, ...]:
     """What the paper says LinBP's mean lies above, and SGM, which needs sums."""
     ila = f"ifgsm >> ila(at={READ[surrogate]})"
     sgm = () if surrogate in (SOURCE, EARLY) else ("sgm(gamma=0.5)", "sgm(gamma=0.2)")
+    sgm += ("sgm(gamma=0.2, skips=identity)",) if surrogate in SKIPPED else ()
     return ("ifgsm", "mifgsm", "tapfgsm", "nrdmfgsm", "fdafgsm", ila, *sgm)
 
 
@@ -162,6 +169,18 @@ def rebalancing() -> list[Job]:
         recipes = ["ifgsm", "sgm(gamma=0.5)", "sgm(gamma=0.2)"]
         recipes += [from_site(surrogate, start, options) for start in depths for options in WAYS.values()]
         jobs += [Job(surrogate, recipe, RADIUS, 50) for recipe in recipes]
+    return jobs
+
+
+def skips() -> list[Job]:
+    """What SGM's decay does beside identities and projections, and what the projections' coarse gradient does."""
+    recipes = ["ifgsm", *(f"sgm(gamma={gamma}{rest})" for gamma in (0.5, 0.2) for rest in ("", ", skips=identity"))]
+    recipes.append("sgm(gamma=0.2, skips=projection)")
+    smooth = [recipe for recipe in recipes if "identity" not in recipe and "0.5" not in recipe]
+    jobs = []
+    for surrogate in SKIPPED:
+        jobs += [Job(surrogate, recipe, RADIUS, 50) for recipe in recipes]
+        jobs += [Job(surrogate, recipe, RADIUS, 50, spread=True) for recipe in smooth]
     return jobs
 
 
@@ -240,6 +259,19 @@ def ratio_and_gamma() -> list[Pair]:
     return pairs
 
 
+def kinds_of_skips() -> list[Pair]:
+    """SGM beside either kind of skip against I-FGSM and against both, and with smooth projections against without."""
+    pairs = []
+    for surrogate in SKIPPED:
+        of = {(job.recipe, job.spread): job for job in skips() if job.surrogate == surrogate}
+        both, plain = of["sgm(gamma=0.2)", False], of["ifgsm", False]
+        identity, projection = (of[f"sgm(gamma=0.2, skips={kind})", False] for kind in ("identity", "projection"))
+        pairs += [(both, plain), (identity, plain), (projection, plain), (identity, both)]
+        pairs += [(of[recipe, True], of[recipe, False]) for recipe, spread in of if spread]
+        pairs.append((of["sgm(gamma=0.2)", True], identity))
+    return pairs
+
+
 def single_steps() -> list[Pair]:
     """LinBP against FGSM, in a single step and in leaps to and fro."""
     pairs = []
@@ -275,6 +307,7 @@ PARTS = {
     "transfer": transfer,
     "distance": distance,
     "rebalancing": rebalancing,
+    "skips": skips,
     "position": position,
     "gradients": gradients,
     "linear": linear,
@@ -285,6 +318,7 @@ COMPARED = {
     "transfer": better_than_rivals,
     "distance": at_the_radius,
     "rebalancing": ratio_and_gamma,
+    "skips": kinds_of_skips,
     "gradients": single_steps,
     "linear": linear_forms,
 }

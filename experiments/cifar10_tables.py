@@ -17,10 +17,13 @@ HEADS = {
     "transfer": "Every attack at three radii",
     "distance": "How far twins go, and where",
     "rebalancing": "What the ratio and gamma buy on residual nets",
+    "skips": "What SGM's decay does beside projections",
     "position": "Success against the position",
     "gradients": "Success against the gradients spent",
     "linear": "LinS against LinBP, and both",
 }
+BARE = ("skips",)
+"""Parts without a picture."""
 NAMED = 3
 """Jobs that have not been run and are named."""
 PROXIES = {"position": ("mobilenet_v2",)}
@@ -36,7 +39,8 @@ def words(job: Job) -> str:
     """A job as the tables call it."""
     linear = "" if job.removed is None else f" on {lins_of(job)}"
     steps = f", {job.steps} leaps of two radii" if job.leaps else ""
-    return f"`{job.recipe}`{linear}{steps}" + (", moved on to the radius" if job.filled else "")
+    ends = (", moved on to the radius" if job.filled else "") + (", projections spread" if job.spread else "")
+    return f"`{job.recipe}`{linear}{steps}{ends}"
 
 
 def table(outcomes: Outcomes, jobs: list[Job]) -> list[str]:
@@ -51,7 +55,7 @@ def table(outcomes: Outcomes, jobs: list[Job]) -> list[str]:
     text = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
     for job in jobs:
         low, high = outcomes.interval(job)
-        cells = [words(job) if levels or job.leaps else f"`{job.recipe}`"]
+        cells = [words(job) if levels or job.leaps or job.spread else f"`{job.recipe}`"]
         if removed:
             lins = outcomes.line[job].get("lins")
             cells += ["kept", ""] if lins is None else [lins_of(job), f"{100 * lins['right'] / lins['n']:.1f}"]
@@ -147,6 +151,6 @@ def write(lines: list[dict[str, Any]]) -> None:
     for part in PARTS:
         text = listed(lines, part)
         if text:
-            page = put(page, part, text, HEADS[part], True)
+            page = put(page, part, text, HEADS[part], part not in BARE)
     write_atomically(PAGE, page.encode())
     draw(lines, PROXIES)

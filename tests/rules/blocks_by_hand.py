@@ -39,7 +39,8 @@ class Settings:
         linear: numbers of the sites whose derivative is left out.
         rebalance: `branch`, `site` or None.
         gamma: multiplies branches with linear sites.
-        sgm: multiplies every branch.
+        sgm: multiplies every branch,
+        beside: or those beside an `identity` or a `projection` only.
         leak: how far linear sites are from ordinary (0) to linear (1).
         smooth: numbers of the sites whose kinks are smooth.
         smooth_by: `silu`, or softplus with this slope.
@@ -51,6 +52,7 @@ class Settings:
     rebalance: str | None = None
     gamma: float = 1.0
     sgm: float = 1.0
+    beside: str | None = None
     leak: float = 1.0
     smooth: frozenset[int] = frozenset()
     smooth_by: str | float = "silu"
@@ -313,7 +315,8 @@ class Residual(Layer):
             if settings.rebalance == "branch":
                 through = scaled_to(through, self.branch.back(gradient, None))
             through = settings.gamma * through
-        return around + settings.sgm * through
+        kind = "identity" if self.skip is None else "projection"
+        return around + (settings.sgm if settings.beside in (None, kind) else 1.0) * through
 
     def activations(self) -> Iterator[Activation]:
         yield from self.branch.activations()

@@ -101,6 +101,20 @@ def test_sgm_alone(name: str, gamma: float) -> None:
     assert error(surrogate.with_rule(SGM(gamma=gamma)).gradient(images, labels), expected) < TOLERANCE
 
 
+@pytest.mark.parametrize("skips", ["identity", "projection"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_sgm_beside_one_kind_of_skip(name: str, skips: str) -> None:
+    surrogate, network = captured(name)
+    images, labels = batch()
+    linear_sites(network, 0)
+    if not any(junction.skip_is_identity is (skips == "identity") for junction in surrogate.junctions):
+        with pytest.raises(RuleError, match=f"no residual sum whose skip is (the|a) {skips}"):
+            surrogate.with_rule(SGM(skips=skips))
+        return
+    _, expected = gradient_by_hand(network, images, labels, Settings(sgm=0.2, beside=skips))
+    assert error(surrogate.with_rule(SGM(skips=skips)).gradient(images, labels), expected) < TOLERANCE
+
+
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(
     name=st.sampled_from(sorted(NETWORKS)),

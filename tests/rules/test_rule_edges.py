@@ -241,6 +241,11 @@ def test_a_gamma_that_sgm_cannot_have_is_refused(gamma: float) -> None:
         SGM(gamma=gamma)
 
 
+def test_a_kind_of_skip_that_there_is_not_is_refused() -> None:
+    with pytest.raises(RecipeError, match="all, identity, projection"):
+        SGM(skips="projections")  # type: ignore[arg-type]
+
+
 class Summed(nn.Module):
     """A branch that begins with a sum over places: its gradient is one number spread out without memory of its own."""
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from linbp.errors import RecipeError, RuleError
 from linbp.graph import Plan, Structure
-from linbp.parts import number, part
+from linbp.parts import number, one_of, part
 
 __all__ = ["SGM"]
+
+
+KINDS = {"identity": "the identity", "projection": "a projection"}
+"""Of skips, and in words."""
 
 
 @part("rule", "sgm")
@@ -21,24 +27,37 @@ class SGM:
 
     Args:
         gamma: in [0, 1); 1 would be the ordinary gradient.
+        skips: whose branches count, by what is beside them: `all` is the formula; `identity` leaves out those beside a
+            projection, as the authors' code does, which leaves out the first block of every stage of a ResNet;
+            `projection` is the rest. What is beside has the say where gamma is small, and a projection with a stride
+            passes a coarse gradient (`docs/cifar10.md`).
 
     Raises:
-        RuleError: gamma is outside, or the network has no residual sum.
+        RecipeError: a parameter is out of range.
+        RuleError: the network has no residual sum with such a skip.
     """
 
     gamma: float = 0.2
+    skips: Literal["all", "identity", "projection"] = "all"
 
     def __post_init__(self) -> None:
         number(self, "gamma", least=0.0, most=1.0)
+        one_of(self, "skips", ("all", *KINDS))
         if self.gamma == 1:
             raise RecipeError("sgm(gamma=1) would have no effect.", "Give a gamma below 1, or leave sgm out.")
 
     def plan(self, structure: Structure) -> Plan:
-        """A factor on the branch of every junction."""
-        branches = [junction.index for junction in structure.junctions if junction.branch]
+        """A factor on the branch of every junction, or of those with the skip asked for."""
+        every = [junction for junction in structure.junctions if junction.branch]
+        branches = [
+            junction.index
+            for junction in every
+            if self.skips == "all" or (self.skips == "identity") is junction.skip_is_identity
+        ]
         if not branches:
+            beside = f" whose skip is {KINDS[self.skips]}" if every else ""
             raise RuleError(
-                "sgm would have no effect: the network has no residual sum.",
+                f"sgm would have no effect: the network has no residual sum{beside}.",
                 "Leave sgm out; `linbp inspect` lists the junctions.",
             )
         return Plan(

@@ -1,0 +1,65 @@
+"""Residual networks whose projections spread their gradient, against sums written out."""
+
+from __future__ import annotations
+
+from importlib import import_module as script
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torchvision.models.resnet import BasicBlock
+
+import linbp
+from linbp.errors import ModelError
+
+pytestmark = pytest.mark.usefixtures("scripts")
+SIZE = 8
+
+
+def network() -> linbp.Model:
+    """One block beside a projection with a stride, one beside the identity."""
+    torch.manual_seed(3)
+    projection = nn.Sequential(nn.Conv2d(4, 6, 1, stride=2, bias=False), nn.BatchNorm2d(6))
+    blocks = BasicBlock(4, 6, stride=2, downsample=projection), BasicBlock(6, 6)
+    module = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), *blocks, nn.Flatten(), nn.Linear(6 * 16, 5))
+    return linbp.Model(module.double().eval(), input_size=(3, SIZE, SIZE))
+
+
+def test_the_gradient_is_spread_and_the_value_is_not() -> None:
+    value = torch.rand(2, 3, 5, 6, dtype=torch.float64, requires_grad=True)
+    result = script("cifar10_spread").Spread()(value)
+    assert torch.equal(result, value)
+    arriving = torch.rand_like(value)
+    (found,) = torch.autograd.grad(result, value, arriving)
+    expected = torch.zeros_like(value)
+    weights = {-1: 0.5, 0: 1.0, 1: 0.5}
+    for row in range(5):
+        for column in range(6):
+            for down, across in ((down, across) for down in weights for across in weights):
+                if 0 <= row + down < 5 and 0 <= column + across < 6:
+                    share = weights[down] * weights[across]
+                    expected[:, :, row, column] += share * arriving[:, :, row + down, column + across]
+    assert torch.allclose(found, expected, rtol=1e-12)
+
+
+def test_a_surrogate_has_the_logits_the_junctions_and_another_gradient() -> None:
+    model = network()
+    changed = script("cifar10_spread").spread(model)
+    images = torch.rand(2, 3, SIZE, SIZE, dtype=torch.float64)
+    labels = torch.tensor([0, 4])
+    before, after = (linbp.Surrogate(one, cache=False) for one in (model, changed))
+    assert torch.allclose(after.logits(images), before.logits(images), rtol=1e-12)
+    assert [one.skip_is_identity for one in after.junctions] == [False, True]
+    leaf = images.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(nn.functional.cross_entropy(changed(leaf), labels, reduction="sum"), leaf)
+    assert torch.allclose(after.gradient(images, labels), expected, rtol=1e-9, atol=1e-12)
+    assert not torch.allclose(before.gradient(images, labels), expected, rtol=1e-2)
+    halved: list[Any] = [one.with_rule(linbp.SGM(gamma=0.5, skips="projection")) for one in (before, after)]
+    assert halved[0].plan.factors == halved[1].plan.factors == {0: 0.5}
+
+
+def test_a_network_without_such_a_projection_is_refused() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 5))
+    with pytest.raises(ModelError, match="no projection with a stride"):
+        script("cifar10_spread").spread(linbp.Model(module, input_size=(3, SIZE, SIZE)))
