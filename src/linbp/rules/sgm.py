@@ -28,9 +28,8 @@ class SGM:
     Args:
         gamma: in [0, 1); 1 would be the ordinary gradient.
         skips: whose branches count, by what is beside them: `all` is the formula; `identity` leaves out those beside a
-            projection, as the authors' code does, which leaves out the first block of every stage of a ResNet;
-            `projection` is the rest. What is beside has the say where gamma is small, and a projection with a stride
-            passes a coarse gradient (`docs/cifar10.md`).
+            projection, as code in use does (`docs/elsewhere.md`); `projection` is those alone. A projection with a
+            stride passes a coarse gradient, and with a small gamma little else is left (`docs/cifar10.md`).
 
     Raises:
         RecipeError: a parameter is out of range.
