@@ -15,15 +15,15 @@ __all__ = ["spread"]
 
 
 class Spread(nn.Module):
-    """The identity, whose gradient is spread over neighbours: (1, 2, 1) / 2 along rows and columns.
+    """The identity, whose gradient is spread over neighbours: (1, 2, 1) / 4 along rows and columns.
 
     A projection with stride two takes every second row and column, so that its gradient is zero at three of four
-    places; behind this it is bilinear between those it takes.
+    places; behind this it is bilinear between those it takes, and its sum is the same.
     """
 
     def forward(self, value: torch.Tensor) -> torch.Tensor:
         line = value.new_tensor([1.0, 2.0, 1.0])
-        kernel = (line[:, None] * line / 4).expand(value.shape[1], 1, 3, 3)
+        kernel = (line[:, None] * line / 16).expand(value.shape[1], 1, 3, 3)
         smooth = functional.conv2d(value, kernel, padding=1, groups=value.shape[1])
         # Not a sum: the rules would take that for a residual one.
         return torch.addcmul(value.detach(), smooth - smooth.detach(), torch.ones_like(value))
