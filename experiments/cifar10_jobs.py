@@ -267,6 +267,7 @@ def kinds_of_skips() -> list[Pair]:
         both, plain = of["sgm(gamma=0.2)", False], of["ifgsm", False]
         identity, projection = (of[f"sgm(gamma=0.2, skips={kind})", False] for kind in ("identity", "projection"))
         pairs += [(both, plain), (identity, plain), (projection, plain), (identity, both)]
+        pairs.append((of["sgm(gamma=0.5, skips=identity)", False], plain))
         pairs += [(of[recipe, True], of[recipe, False]) for recipe, spread in of if spread]
         pairs.append((of["sgm(gamma=0.2)", True], identity))
     return pairs
