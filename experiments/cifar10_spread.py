@@ -24,7 +24,8 @@ class Spread(nn.Module):
     def forward(self, value: torch.Tensor) -> torch.Tensor:
         line = value.new_tensor([1.0, 2.0, 1.0])
         kernel = (line[:, None] * line / 16).expand(value.shape[1], 1, 3, 3)
-        smooth = functional.conv2d(value, kernel, padding=1, groups=value.shape[1])
+        framed = functional.pad(value, (1, 1, 1, 1), mode="replicate")  # gives back what would fall over the edge
+        smooth = functional.conv2d(framed, kernel, groups=value.shape[1])
         # Not a sum: the rules would take that for a residual one.
         return torch.addcmul(value.detach(), smooth - smooth.detach(), torch.ones_like(value))
 
@@ -33,13 +34,13 @@ def spread(model: linbp.Model) -> linbp.Model:
     """A copy of a network of torchvision's blocks in which every projection with a stride spreads its gradient.
 
     Raises:
-        ModelError: there is no such projection.
+        ModelError: no block has such a projection, under torchvision's name for it.
     """
     found = copy.deepcopy(model).eval()
     projections = [getattr(module, "downsample", None) for module in found.module.modules()]
     strided = [one for one in projections if one is not None and one[0].stride != (1, 1)]
     if not strided:
-        raise ModelError(f"{model.name} has no projection with a stride.", "Take a ResNet of torchvision's blocks.")
+        raise ModelError(f"{model.name} has no downsample with a stride.", "Take a ResNet of torchvision's blocks.")
     for one in strided:
         one.insert(0, Spread())
     return found

@@ -49,17 +49,17 @@ def tables(lines: Lines, surrogate: str, budget: str) -> list[str]:
         return {line["pass"] for line in clean if all((name, line["pass"]) in of for name in names)}
 
     cheap, every = [name for name in recipes if costs[name] <= DEAR], passes(recipes)
-    if len(recipes) < FEWEST or not every:
+    if len(recipes) < FEWEST or not passes(cheap):
         return []
     title = f"{SHORT[surrogate]}, eps {EPS}, {TITLES[budget]}"
     if passes(cheap) == every:
         return table([*mine, *clean], surrogate, every, recipes, title)
-    leaders = leading([*mine, *clean], surrogate, every, cheap)
-    dearest = [name for name in recipes if name in leaders or costs[name] > DEAR]
-    return [
-        *table([*mine, *clean], surrogate, passes(cheap), cheap, f"{title}, all but the dearest"),
-        *table([*mine, *clean], surrogate, every, dearest, f"{title}, the dearest and what leads"),
-    ]
+    text = table([*mine, *clean], surrogate, passes(cheap), cheap, f"{title}, all but the dearest")
+    if every:
+        leaders = leading([*mine, *clean], surrogate, every, cheap)
+        dearest = [name for name in recipes if name in leaders or costs[name] > DEAR]
+        text += table([*mine, *clean], surrogate, every, dearest, f"{title}, the dearest and what leads")
+    return text
 
 
 def leading(lines: Lines, surrogate: str, passes: set[int], recipes: list[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import json
 import subprocess
 import sys
@@ -239,6 +240,38 @@ def test_each_network_of_lins_is_tuned_by_one_process_with_the_labels_of_its_job
         _, site, smoothing = line["lins"]["file_sha256"].split()
         assert int(site) == line["removed"]
         assert line["smoothing"] in (None, float(smoothing))
+
+
+def test_projections_are_spread_for_the_jobs_that_say_so(
+    zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main, networks, jobs = script("cifar10"), script("cifar10_networks"), script("cifar10_jobs")
+    monkeypatch.setattr(main, "RESULTS", tmp_path / "cifar10.jsonl")
+    models = networks.networks(zoo, (), "cpu")
+    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8))
+    data = Cifar10(images[:0], torch.zeros(0, dtype=torch.int64), images, torch.arange(6))
+    monkeypatch.setattr(main, "select", lambda found, data: made_up(found, data, networks))
+    chosen = [jobs.Job("resnet18", "ifgsm", "0.05", 3, spread=spread) for spread in (False, True)]
+    options = argparse.Namespace(device="cpu", batch=32, work=tmp_path / "work", pieces=4)
+    assert main.run(chosen, (1, 1), data, models, options)
+    lines = [line for line in script("result_lines").read_lines(main.RESULTS) if "piece" in line]
+    model = models["resnet18"]
+    rows = torch.tensor([0, 3])
+    for line, network in zip(lines, (model, script("cifar10_spread").spread(model)), strict=True):
+        twins = linbp.craft(
+            linbp.Surrogate(network),
+            images[rows].permute(0, 3, 1, 2).contiguous(),
+            rows,
+            "ifgsm",
+            eps="0.05",
+            steps=3,
+            step_size=chosen[0].step_size,
+            ids=["00000", "00003"],
+        )
+        pixels = (twins * 255).round().to(torch.uint8)
+        assert line["sha256"] == hashlib.sha256(pixels.numpy().tobytes()).hexdigest()
+        assert line["predictions"]["itself"] == "".join(map(str, model.logits(twins).argmax(1).tolist()))
+    assert lines[0]["sha256"] != lines[1]["sha256"]
 
 
 def made_up(models: dict[str, linbp.Model], data: Cifar10, networks: ModuleType) -> dict[str, Any]:

@@ -18,11 +18,15 @@ SIZE = 8
 
 
 def network() -> linbp.Model:
-    """One block beside a projection with a stride, one beside the identity."""
+    """Blocks beside a projection with a stride, beside the identity, and beside a projection without a stride."""
     torch.manual_seed(3)
-    projection = nn.Sequential(nn.Conv2d(4, 6, 1, stride=2, bias=False), nn.BatchNorm2d(6))
-    blocks = BasicBlock(4, 6, stride=2, downsample=projection), BasicBlock(6, 6)
-    module = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), *blocks, nn.Flatten(), nn.Linear(6 * 16, 5))
+    strided, plain = (nn.Conv2d(4, 6, 1, stride=2, bias=False), nn.Conv2d(6, 5, 1, bias=False))
+    blocks = (
+        BasicBlock(4, 6, stride=2, downsample=nn.Sequential(strided, nn.BatchNorm2d(6))),
+        BasicBlock(6, 6),
+        BasicBlock(6, 5, downsample=nn.Sequential(plain, nn.BatchNorm2d(5))),
+    )
+    module = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), *blocks, nn.Flatten(), nn.Linear(5 * 16, 5))
     return linbp.Model(module.double().eval(), input_size=(3, SIZE, SIZE))
 
 
@@ -37,29 +41,31 @@ def test_the_gradient_is_spread_and_the_value_is_not() -> None:
     for row in range(5):
         for column in range(6):
             for down, across in ((down, across) for down in weights for across in weights):
-                if 0 <= row + down < 5 and 0 <= column + across < 6:
-                    share = weights[down] * weights[across]
-                    expected[:, :, row, column] += share * arriving[:, :, row + down, column + across]
+                below, beside = min(max(row + down, 0), 4), min(max(column + across, 0), 5)
+                expected[:, :, below, beside] += weights[down] * weights[across] * arriving[:, :, row, column]
     assert torch.allclose(found, expected, rtol=1e-12)
+    assert torch.allclose(found.sum((2, 3)), arriving.sum((2, 3)), rtol=1e-12)
 
 
 def test_a_surrogate_has_the_logits_the_junctions_and_another_gradient() -> None:
     model = network()
     changed = script("cifar10_spread").spread(model)
+    kinds = [type(one).__name__ for one in changed.modules()]
+    assert kinds.count("Spread") == 1
     images = torch.rand(2, 3, SIZE, SIZE, dtype=torch.float64)
     labels = torch.tensor([0, 4])
     before, after = (linbp.Surrogate(one, cache=False) for one in (model, changed))
     assert torch.allclose(after.logits(images), before.logits(images), rtol=1e-12)
-    assert [one.skip_is_identity for one in after.junctions] == [False, True]
+    assert [one.skip_is_identity for one in after.junctions] == [False, True, False]
     leaf = images.clone().requires_grad_()
     (expected,) = torch.autograd.grad(nn.functional.cross_entropy(changed(leaf), labels, reduction="sum"), leaf)
     assert torch.allclose(after.gradient(images, labels), expected, rtol=1e-9, atol=1e-12)
     assert not torch.allclose(before.gradient(images, labels), expected, rtol=1e-2)
     halved: list[Any] = [one.with_rule(linbp.SGM(gamma=0.5, skips="projection")) for one in (before, after)]
-    assert halved[0].plan.factors == halved[1].plan.factors == {0: 0.5}
+    assert halved[0].plan.factors == halved[1].plan.factors == {0: 0.5, 2: 0.5}
 
 
 def test_a_network_without_such_a_projection_is_refused() -> None:
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 5))
-    with pytest.raises(ModelError, match="no projection with a stride"):
+    with pytest.raises(ModelError, match="no downsample with a stride"):
         script("cifar10_spread").spread(linbp.Model(module, input_size=(3, SIZE, SIZE)))

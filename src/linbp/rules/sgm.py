@@ -11,7 +11,7 @@ from linbp.parts import number, one_of, part
 __all__ = ["SGM"]
 
 
-KINDS = {"identity": "the identity", "projection": "a projection"}
+KINDS = {"identity": "an identity", "projection": "a projection"}
 """Of skips, and in words."""
 
 
@@ -27,9 +27,10 @@ class SGM:
 
     Args:
         gamma: in [0, 1); 1 would be the ordinary gradient.
-        skips: whose branches count, by what is beside them: `all` is the formula; `identity` leaves out those beside a
-            projection, as code in use does (`docs/elsewhere.md`); `projection` is those alone. A projection with a
-            stride passes a coarse gradient, and with a small gamma little else is left (`docs/cifar10.md`).
+        skips: whose branches count, by what is beside them: `all` is the formula; `identity` takes those beside an
+            identity, as other frameworks do on ResNet-50 (`docs/elsewhere.md`); `projection` the others, beside which
+            the skip computes something, such as a convolution or a pooling. A projection with a stride passes a coarse
+            gradient, and with a small gamma little else is left (`docs/cifar10.md`).
 
     Raises:
         RecipeError: a parameter is out of range.
@@ -48,18 +49,20 @@ class SGM:
     def plan(self, structure: Structure) -> Plan:
         """A factor on the branch of every junction, or of those with the skip asked for."""
         every = [junction for junction in structure.junctions if junction.branch]
-        branches = [
-            junction.index
-            for junction in every
-            if self.skips == "all" or (self.skips == "identity") is junction.skip_is_identity
-        ]
-        if not branches:
-            beside = f" whose skip is {KINDS[self.skips]}" if every else ""
+        if not every:
             raise RuleError(
-                f"sgm would have no effect: the network has no residual sum{beside}.",
+                "sgm would have no effect: the network has no residual sum.",
                 "Leave sgm out; `linbp inspect` lists the junctions.",
             )
+        identity = self.skips == "identity"
+        chosen = [junction for junction in every if self.skips == "all" or junction.skip_is_identity is identity]
+        beside = "" if self.skips == "all" else f" beside {KINDS[self.skips]}"
+        if not chosen:
+            raise RuleError(
+                f"sgm(skips={self.skips}) would have no effect: the network has no branch{beside}.",
+                "Write sgm(skips=all); `linbp inspect` lists the junctions.",
+            )
         return Plan(
-            factors={index: float(self.gamma) for index in branches},
-            notes=(f"sgm: the gradient of {len(branches)} branches times {self.gamma:g}",),
+            factors={junction.index: float(self.gamma) for junction in chosen},
+            notes=(f"sgm: the gradient of {len(chosen)} branches{beside} times {self.gamma:g}",),
         )
