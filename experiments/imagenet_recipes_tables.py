@@ -16,9 +16,15 @@ DEAR = 100
 """Gradients an image: recipes that take more may have been run on fewer photographs."""
 FEWEST = 10
 """Recipes: a table with fewer compares nothing."""
+MIXED = "di(scale=8/7) + mi"
 COMPARED = (
-    ("linbp(start=20) + di(scale=8/7) + mi", "mdi2fgsm"),
-    ("linbp(start=28) + di(scale=8/7) + mi", "mdi2fgsm"),
+    (f"linbp(start=0, rebalance=none, leak=0.3) + {MIXED}", "mdi2fgsm"),
+    (f"linbp(start=0, rebalance=none, leak=0.3) + {MIXED}", f"conbp(start=3, slope=0.005) + {MIXED}"),
+    (f"linbp(start=0, rebalance=none, leak=0.1) + si + {MIXED}", f"si + {MIXED}"),
+    ("linbp(start=3)", "ifgsm"),
+    ("linbp(start=20)", "ifgsm"),
+    (f"linbp(start=20) + {MIXED}", "mdi2fgsm"),
+    (f"linbp(start=28) + {MIXED}", "mdi2fgsm"),
     ("admix-mifgsm", "mdi2fgsm"),
     ("conbp(start=3)", "ifgsm"),
     ("conbp(start=20)", "ifgsm"),
