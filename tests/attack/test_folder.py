@@ -22,6 +22,7 @@ from linbp.errors import BudgetError, ImageError, RecipeError, StoreError
 from linbp.folder_lock import locked
 from linbp.image_list import ImageRecord, list_images
 from linbp.images import Pixels, pixel_sha256, read_image, write_png
+from stopped_pools import Stopped
 
 COUNT = 7
 
@@ -57,6 +58,20 @@ SETTINGS: dict[str, Any] = {"recipe": "pgd + mi", "eps": 6 / 255, "steps": 4, "b
 
 def run(model: Model, images: tuple[ImageRecord, ...], folder: Path, **changes: Any) -> FolderReport:
     return craft_folder(model, images, folder, **{**SETTINGS, **changes})
+
+
+def test_ctrl_c_is_not_lost_while_threads_are_let_go(
+    model: Model, images: tuple[ImageRecord, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = Stopped(monkeypatch)
+    stopped.during(0)
+    run(model, images, tmp_path / "whole")
+    count = stopped.seen
+    assert count >= 2  # the files are read once before the job, and once in it
+    for number in range(1, count + 1):
+        stopped.during(number)
+        with pytest.raises(KeyboardInterrupt):
+            run(model, images, tmp_path / f"stopped at {number}")
 
 
 def contents(folder: Path) -> dict[str, bytes]:

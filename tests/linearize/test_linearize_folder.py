@@ -22,6 +22,7 @@ from linbp.images import write_png
 from linbp.linearize import LinearizeReport, Tuning, linearize, linearize_folder
 from linbp.linearize.store import JobFolder
 from linbp.models import weights_sha256
+from stopped_pools import Stopped
 
 TUNING = Tuning(epochs=2, batch_size=4, learning_rate=0.05, warm_up=0.2, augment=("flip", "crop"))
 """18 images: five steps an epoch, the last of two images; and two images held out."""
@@ -73,6 +74,20 @@ def killed_at(stage: str, step: int, time: int = 1) -> Any:
             raise Killed
 
     return tell
+
+
+def test_ctrl_c_is_not_lost_while_threads_are_let_go(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = Stopped(monkeypatch)
+    stopped.during(0)
+    job(photos, tmp_path / "whole")
+    count = stopped.seen
+    assert count > TUNING.epochs
+    for number in range(1, count + 1):
+        stopped.during(number)
+        with pytest.raises(KeyboardInterrupt):
+            job(photos, tmp_path / f"stopped at {number}")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

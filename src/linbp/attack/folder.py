@@ -286,3 +286,4 @@ def _work(
         yield from zip(*craft_batch(surrogate, settings, images, clean, pool, report), strict=True)
         done += len(batch) * settings.all_steps
         tell("crafting", done, total)
+    next(coming, None)  # it ends here: where it is collected instead, a Ctrl-C would be lost

@@ -156,6 +156,7 @@ def in_batches(
     for batch in batches:
         images = torch.stack([next(coming) for _ in batch])
         yield images, torch.tensor([samples.labels[row] for row in batch], device=device)
+    next(coming, None)  # it ends here: where it is collected instead, a Ctrl-C would be lost
 
 
 def augmented(
