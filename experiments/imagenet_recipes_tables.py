@@ -23,6 +23,8 @@ COMPARED = (
     (f"linbp(start=0, rebalance=none, leak=0.1) + si + {MIXED}", f"si + {MIXED}"),
     ("linbp(start=3)", "ifgsm"),
     ("linbp(start=20)", "ifgsm"),
+    (f"si + {MIXED}", "mdi2fgsm"),
+    (f"linbp(start=3) + {MIXED}", "mdi2fgsm"),
     (f"linbp(start=20) + {MIXED}", "mdi2fgsm"),
     (f"linbp(start=28) + {MIXED}", "mdi2fgsm"),
     ("admix-mifgsm", "mdi2fgsm"),
@@ -113,6 +115,9 @@ def tests(found: dict[str, Fooled], right: dict[str, np.ndarray], order: list[st
     pairs = [pair for pair in dict.fromkeys(pairs) if all(recipe in found for recipe in pair)]
     gains = [difference(gaps(found[one], found[other], right, surrogate)) for one, other in pairs]
     text = [
+        "Differences of the means over victims, paired by photograph; p of the permutation test, corrected by Holm's "
+        f"method for the {len(pairs)} comparisons of this table; McNemar's p is not corrected.",
+        "",
         "| recipe | against | difference | p | only the first, only the second | McNemar |",
         "|---|---|---:|---:|---:|---:|",
     ]
