@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from imagenet_contenders import MIXED
 from imagenet_tables import PAGE, SHORT, Fooled, cell, fooled, gaps, known, mcnemar, middle
 from pages import between, difference, holm
 
@@ -16,7 +17,6 @@ DEAR = 100
 """Gradients an image: recipes that take more may have been run on fewer photographs."""
 FEWEST = 10
 """Recipes: a table with fewer compares nothing."""
-MIXED = "di(scale=8/7) + mi"
 COMPARED = (
     (f"linbp(start=0, rebalance=none, leak=0.3) + {MIXED}", "mdi2fgsm"),
     (f"linbp(start=0, rebalance=none, leak=0.3) + {MIXED}", f"conbp(start=3, slope=0.005) + {MIXED}"),

@@ -201,12 +201,8 @@ def test_every_recipe_runs_and_the_results_belong_to_their_networks(
 def test_each_network_of_lins_is_tuned_by_one_process_with_the_labels_of_its_job(
     zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    main, networks, jobs = script("cifar10"), script("cifar10_networks"), script("cifar10_jobs")
-    monkeypatch.setattr(main, "RESULTS", tmp_path / "cifar10.jsonl")
-    models = networks.networks(zoo, (), "cpu")
-    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8))
-    data = Cifar10(images[:0], torch.zeros(0, dtype=torch.int64), images, torch.arange(6))
-    monkeypatch.setattr(main, "select", lambda found, data: made_up(found, data, networks))
+    main, jobs = script("cifar10"), script("cifar10_jobs")
+    models, data = few_images(zoo, tmp_path, monkeypatch)
     tuned: list[tuple[str, int, float]] = []
 
     def linearised(model: linbp.Model, site: int, smoothing: float, *rest: Any) -> tuple[linbp.Model, dict[str, Any]]:
@@ -245,12 +241,8 @@ def test_each_network_of_lins_is_tuned_by_one_process_with_the_labels_of_its_job
 def test_projections_are_spread_for_the_jobs_that_say_so(
     zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    main, networks, jobs = script("cifar10"), script("cifar10_networks"), script("cifar10_jobs")
-    monkeypatch.setattr(main, "RESULTS", tmp_path / "cifar10.jsonl")
-    models = networks.networks(zoo, (), "cpu")
-    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8))
-    data = Cifar10(images[:0], torch.zeros(0, dtype=torch.int64), images, torch.arange(6))
-    monkeypatch.setattr(main, "select", lambda found, data: made_up(found, data, networks))
+    main, jobs = script("cifar10"), script("cifar10_jobs")
+    models, data = few_images(zoo, tmp_path, monkeypatch)
     chosen = [jobs.Job("resnet18", "ifgsm", "0.05", 3, spread=spread) for spread in (False, True)]
     options = argparse.Namespace(device="cpu", batch=32, work=tmp_path / "work", pieces=4)
     assert main.run(chosen, (1, 1), data, models, options)
@@ -260,7 +252,7 @@ def test_projections_are_spread_for_the_jobs_that_say_so(
     for line, network in zip(lines, (model, script("cifar10_spread").spread(model)), strict=True):
         twins = linbp.craft(
             linbp.Surrogate(network),
-            images[rows].permute(0, 3, 1, 2).contiguous(),
+            data.test_images[rows].permute(0, 3, 1, 2).contiguous(),
             rows,
             "ifgsm",
             eps="0.05",
@@ -272,6 +264,16 @@ def test_projections_are_spread_for_the_jobs_that_say_so(
         assert line["sha256"] == hashlib.sha256(pixels.numpy().tobytes()).hexdigest()
         assert line["predictions"]["itself"] == "".join(map(str, model.logits(twins).argmax(1).tolist()))
     assert lines[0]["sha256"] != lines[1]["sha256"]
+
+
+def few_images(zoo: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, linbp.Model], Cifar10]:
+    """Networks and data for jobs on two images, whose results go into a folder of their own."""
+    main, networks = script("cifar10"), script("cifar10_networks")
+    monkeypatch.setattr(main, "RESULTS", folder / "cifar10.jsonl")
+    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8))
+    monkeypatch.setattr(main, "select", lambda found, data: made_up(found, data, networks))
+    data = Cifar10(images[:0], torch.zeros(0, dtype=torch.int64), images, torch.arange(6))
+    return networks.networks(zoo, (), "cpu"), data
 
 
 def made_up(models: dict[str, linbp.Model], data: Cifar10, networks: ModuleType) -> dict[str, Any]:

@@ -198,6 +198,23 @@ def test_two_budgets_that_come_to_the_same_are_attacked_once(
     assert twins["sha256"] == found["steps", "sifgsm"]["sha256"]
 
 
+@pytest.mark.parametrize("other", [{"step_size": "2/255"}, {"steps": 3}], ids=["step size", "steps"])
+def test_what_was_run_with_other_numbers_is_attacked(
+    recipes: ModuleType, asked: list[tuple[str, list[int]]], monkeypatch: pytest.MonkeyPatch, other: dict[str, Any]
+) -> None:
+    """The same recipe with as many steps of another size, and a line from when the script had other steps."""
+    monkeypatch.setattr(recipes, "recipes", lambda name: ["ifgsm"])
+    line = {"surrogate": NAMES[0], "budget": "gradients", "recipe": "ifgsm", "pass": 0, "steps": other.get("steps", 2)}
+    script("result_lines").add_line(recipes.RESULTS, {**line, "predictions": {}, "sha256": "other"})
+    known = {"steps": 2, "step_size": other.get("step_size", "1/255")}
+    settings = recipes.settings
+    monkeypatch.setattr(
+        recipes, "settings", lambda recipe, budget: known if budget == "gradients" else settings(recipe, budget)
+    )
+    recipes.compute(recipes.tasks(NAMES[:1], range(1), ["steps"], 1), (1, 1), "cpu", False)
+    assert [passes for _, passes in asked] == [[0]]
+
+
 def test_the_dearest_recipes_can_be_left_out(recipes: ModuleType) -> None:
     whole = recipes.tasks(NAMES, range(2), ["steps"], 1)
     part = recipes.tasks(NAMES, range(2), ["steps"], 1, most=4)
