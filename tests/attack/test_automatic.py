@@ -14,7 +14,7 @@ from torch.nn import functional
 
 import linbp
 from linbp.attack.folder import craft_folder
-from linbp.errors import RecipeError, RuleError, StoreError
+from linbp.errors import ImageError, RecipeError, RuleError, StoreError
 from linbp.image_list import list_images
 from linbp.images import read_image, write_png
 
@@ -166,3 +166,68 @@ def test_jobs_that_cannot_choose(photos: Path, tmp_path: Path) -> None:
         with pytest.raises(RecipeError, match=says):
             craft_folder(model, images, tmp_path / "none", recipe, eps=EPS, steps=STEPS, proxies=proxies)
         assert not (tmp_path / "none").exists()
+
+
+def test_labels_are_checked_before_proxies_are_asked(photos: Path, tmp_path: Path) -> None:
+    images, labels = images_and_labels(2)
+    for given in ({"labels": [0, CLASSES]}, {"labels": labels, "targets": [0, CLASSES]}):
+        with pytest.raises(ImageError, match=f"is {CLASSES}; the network's classes are 0 to {CLASSES - 1}"):
+            linbp.choose_start(
+                tiny(),
+                images,
+                recipe="linbp(start=auto)",
+                proxies=[proxy(0)],
+                eps=EPS,
+                **given,  # type: ignore[arg-type]
+            )
+    lines = photos.read_text().splitlines()
+    photos.write_text("\n".join([*lines[:-1], f"9.png,{CLASSES}"]) + "\n")
+    with pytest.raises(ImageError, match=f"label.*{CLASSES}"):
+        craft_folder(
+            tiny(), list_images(photos), tmp_path / "no", "linbp(start=auto)", eps=EPS, steps=STEPS, proxies=[proxy(0)]
+        )
+
+
+def test_a_refused_candidate_does_not_end_the_choice() -> None:
+    images, labels = images_and_labels(2)
+    surrogate, recipe = linbp.Surrogate(tiny()), "linbp(start={}) + tap(at=blocks.0.conv1)"
+    fits = []
+    for site in range(len(surrogate.sites)):
+        try:
+            linbp.craft(surrogate, images, labels, recipe.format(site), eps=EPS, steps=2)
+            fits.append(site)
+        except (RecipeError, RuleError):
+            continue
+    assert fits
+    assert fits[0] > 0, "the first candidate must be one that is refused"
+    choice = linbp.choose_start(
+        surrogate, images, labels, recipe.format("auto"), proxies=[proxy(0)], eps=EPS, steps=STEPS
+    )
+    assert [site for site, _ in choice.scores] == fits
+
+
+def test_a_job_chooses_in_l2_with_steps_that_reach_the_radius(photos: Path, tmp_path: Path) -> None:
+    report = craft_folder(
+        tiny(),
+        list_images(photos)[:3],
+        tmp_path / "twins",
+        "linbp(start=auto)",
+        eps=1.0,
+        steps=40,
+        norm="l2",
+        proxies=[proxy(0)],
+        trust_labels=True,
+    )
+    images, labels = images_and_labels(10)
+    choice = linbp.choose_start(
+        tiny(),
+        images[:3],
+        labels[:3],
+        "linbp(start=auto)",
+        proxies=[proxy(0)],
+        eps=1.0,
+        steps=40,
+        norm="l2",
+        ids=["0", "1", "2"],
+    )
+    assert report.manifest["choice"]["scores"] == pytest.approx({str(site): rise for site, rise in choice.scores})

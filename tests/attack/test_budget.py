@@ -198,3 +198,12 @@ def test_radii_that_no_image_can_obey() -> None:
         Budget(clean, [0.003], norm="linf", rounding="inward")
     with pytest.raises(BudgetError, match="linf or l2"):
         Budget(clean, [0.03], norm="l1", rounding="inward")  # type: ignore[arg-type]
+
+
+def test_half_a_level_is_the_least_that_nearest_can_use() -> None:
+    clean = torch.full((1, 3, 2, 2), 100 / 255, dtype=torch.float64)
+    budget = Budget(clean, [0.51 / 255], norm="linf", rounding="nearest")
+    far = budget.finish(budget.project(clean + 1))
+    assert torch.equal((far * 255).round(), torch.full_like(clean, 101))
+    with pytest.raises(BudgetError, match="half a level"):
+        Budget(clean, [0.49 / 255], norm="linf", rounding="nearest")

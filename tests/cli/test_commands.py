@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import inspect
+import itertools
 import json
 import os
 import sys
@@ -14,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import torch
 
 from linbp.cli.app import main
 from linbp.cli.output import progress_bars
@@ -598,3 +601,85 @@ def test_the_demonstration_ends_with_its_table(linbp: Run, monkeypatch: pytest.M
     answer = linbp("demo", "--out", "here")
     assert (answer.status, answer.out) == (130, "")
     assert "kept in here" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (changed(data=""), "--data is empty"),
+        (changed(out=""), "--out is empty"),
+        (("craft", "--recipe="), "--recipe is empty"),
+        (("evaluate", ""), "An argument is empty"),
+    ],
+)
+def test_an_unset_variable_of_the_shell_is_noticed(linbp: Run, arguments: tuple[str, ...], says: str) -> None:
+    before = sorted(Path().iterdir())
+    two_lines(linbp(*arguments), says, "variable")
+    assert sorted(Path().iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("word", "name"), [("momentum", "mi (momentum)"), ("diverse", "di (diverse inputs)"), ("variance", "vt (")]
+)
+def test_what_a_part_is_called_in_words_finds_it(linbp: Run, word: str, name: str) -> None:
+    two_lines(linbp("show", word), f"called {word!r}", "Did you mean", name)
+
+
+@pytest.mark.parametrize("columns", [80, 110])
+def test_show_fills_the_lines_of_a_terminal(linbp: Run, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    text = linbp("show", "linbp").out
+    formula = "u = W1' W2' W3' g,    v = W1' M1 W2' M2 W3' g,    alpha = |v| / |u|  (L2, one ratio an image),"
+    assert f"    {formula}\n" in text
+    prose = [line for line in text.splitlines() if "W1" not in line]
+    assert all(len(line) <= columns for line in prose)
+    start = text[text.index("    start: ") :].partition("    rebalance: ")[0].splitlines()
+    assert all(line.startswith("        ") for line in start[1:])
+    # Every line but the last is as full as the next word allows.
+    for line, following in itertools.pairwise(start):
+        assert len(line) + 1 + len(following.split()[0]) > columns
+
+
+def test_filling_keeps_every_word_and_list() -> None:
+    from linbp.attack import Recipe
+    from linbp.cli.paragraphs import filled
+    from linbp.image_list import list_images
+
+    for thing in (Recipe, Recipe.parse, list_images, main):
+        text = inspect.getdoc(thing) or ""
+        for width in (40, 72, 200):
+            assert filled(text, width).split() == text.split()
+    listed = filled(inspect.getdoc(list_images) or "", 200).splitlines()
+    assert sum(line.startswith("- ") for line in listed) == 4
+
+
+def test_a_victim_without_a_sidecar_is_noted(linbp: Run) -> None:
+    from torch import nn
+
+    module = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(12, 6)).eval()
+    batch = torch.export.Dim("batch", min=1, max=64)
+    program = torch.export.export(module, (torch.zeros(2, 3, 8, 8),), dynamic_shapes=({0: batch},))
+    torch.export.save(program, "plain.pt2")
+    assert linbp(*CRAFT).status == 0
+    answer = linbp("evaluate", "out", "--victim", "plain.pt2")
+    assert "Note: plain.pt2 gets RGB in [0, 1] as it is." in " ".join(answer.out.split()), answer
+    assert "plain.json" in answer.out
+    Path("plain.json").write_text('{"mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2]}')
+    assert "gets RGB" not in linbp("evaluate", "out", "--victim", "plain.pt2").out
+
+
+def test_inspect_writes_paths_as_the_grammar_reads_them(linbp: Run) -> None:
+    Path("nested.py").write_text(
+        "import linbp\nfrom torch import nn\n\ndef net():\n"
+        "    inner = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())\n"
+        "    outer = nn.Sequential(inner, nn.Flatten(), nn.Linear(144, 6))\n"
+        "    return linbp.Model(outer, input_size=(3, 8, 8))\n"
+    )
+    answer = linbp("inspect", "file:nested.py:net")
+    assert "a module path (linbp(start='0.1'))" in answer.out, answer
+    crafted = linbp(*changed(surrogate="file:nested.py:net", recipe="linbp(start='0.1')"))
+    assert crafted.status == 0, crafted.err
+
+
+def test_the_devices_that_there_are_are_named(linbp: Run) -> None:
+    two_lines(linbp(*changed(device="cuad")), "'cuad'", "have: cpu")

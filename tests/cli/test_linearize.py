@@ -178,6 +178,7 @@ def test_json_and_a_second_call(linbp: Run) -> None:
     [
         (["--start", "9"], "There is no site 9"),
         (["--start", "1.0"], "The fraction 1.0 is outside"),
+        (["--start", "'1.0'"], "runs no module called '1.0'"),
         (["--start", "blok"], "runs no module called 'blok'"),
         (["--start", "head"], "No site is executed at or after 'head'"),
         (["--sites", "outside"], "reaches no site"),

@@ -16,7 +16,7 @@ import pytest
 import linbp.cli
 from linbp.images import write_png
 
-COUNT = 12
+COUNT = 16
 
 # float32, as users run it: the twins of a rerun must be the same bits all the same.
 NETWORK = """
@@ -36,7 +36,7 @@ def net():
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The working directory: a network, and twelve images in `photos`."""
+    """The working directory: a network, and sixteen images in `photos`."""
     (tmp_path / "networks.py").write_text(NETWORK)
     (tmp_path / "photos").mkdir()
     lines = ["file,label"]
@@ -87,23 +87,24 @@ def test_killed_or_interrupted_jobs_go_on_to_the_same_bits(folder: Path) -> None
     kept = (folder / "out" / "records.jsonl").read_bytes().count(b"\n")
     assert 3 <= kept < COUNT
 
-    interrupted = start(arguments("out", steps), folder)
-    wait_for_twins(folder, kept + 2, interrupted)
-    interrupted.send_signal(signal.SIGINT)
-    out, err = interrupted.communicate()
-    assert interrupted.returncode == 130, err
-    assert out == ""
-    kept = (folder / "out" / "records.jsonl").read_bytes().count(b"\n")
-    assert err.splitlines() == [
-        f"Interrupted: {kept} of {COUNT} twins are finished and kept in out; the same command goes on from there."
-    ]
-    assert kept < COUNT
+    for name in (signal.SIGINT, signal.SIGTERM):  # the second is what schedulers send
+        interrupted = start(arguments("out", steps), folder)
+        wait_for_twins(folder, kept + 2, interrupted)
+        interrupted.send_signal(name)
+        out, err = interrupted.communicate()
+        assert interrupted.returncode == 130, err
+        assert out == ""
+        kept = (folder / "out" / "records.jsonl").read_bytes().count(b"\n")
+        assert err.splitlines() == [
+            f"Interrupted: {kept} of {COUNT} twins are finished and kept in out; the same command goes on from there."
+        ]
+        assert kept < COUNT
 
     last = start([*arguments("out", steps), "--json"], folder)
     out, err = last.communicate()
     assert (last.returncode, err) == (0, "")
     assert (json.loads(out)["made"], json.loads(out)["kept"]) == (COUNT - kept, kept)
-    assert len(json.loads(out)["manifest"]["runs"]) == 3
+    assert len(json.loads(out)["manifest"]["runs"]) == 4
 
     whole = start(arguments("whole", steps), folder)
     whole.communicate()
@@ -167,3 +168,34 @@ def test_ctrl_c_while_the_command_line_loads(
         linbp.cli.main()
     assert left.value.code == 130
     assert capsys.readouterr().err == "Interrupted: nothing was begun.\n"
+
+
+BRANCHING = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    input_size = (3, 8, 8)
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 5)
+
+    def forward(self, x):
+        y = self.layer(x.mean((2, 3)))
+        return y * 2 if y.sum() > 0 else y
+"""
+
+
+@pytest.mark.slow
+def test_a_network_that_cannot_be_captured_gives_two_lines(tmp_path: Path) -> None:
+    # Of a process of its own, since torch logs and prints past what a test of this process sees.
+    (tmp_path / "branching.py").write_text(BRANCHING)
+    process = start([sys.executable, "-m", "linbp.cli", "inspect", "file:branching.py:Net"], tmp_path)
+    out, err = process.communicate()
+    assert (process.returncode, out) == (2, "")
+    lines = err.splitlines()
+    assert len(lines) == 2, err
+    assert "cannot be captured" in lines[0]
+    assert "no branching on the values" in lines[1]

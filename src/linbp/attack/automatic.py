@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from linbp.attack.craft import craft
+from linbp.attack.craft import check_classes, craft
 from linbp.attack.pool import Pool
 from linbp.attack.recipe import Recipe
 from linbp.errors import RecipeError, RuleError
@@ -96,6 +96,7 @@ def choose_start(
 
     Raises:
         RecipeError: no rule waits for a start, several do, or there is no proxy.
+        ImageError: a label or target is no class of the surrogate's.
     """
     recipe = Recipe.parse(recipe) if isinstance(recipe, str) else recipe
     recipe.check_targets(settings.get("targets") is not None)
@@ -113,7 +114,9 @@ def choose_start(
     unit = torch.as_tensor(images)
     clean = unit.double() / 255 if unit.dtype == torch.uint8 else unit
     targets = settings.get("targets")
-    aim = torch.as_tensor(labels if targets is None else targets, dtype=torch.int64).cpu()
+    aim = check_classes(labels, len(clean), surrogate.classes, "label")
+    if targets is not None:
+        aim = check_classes(targets, len(clean), surrogate.classes, "target")
     before = [_losses(proxy, clean, aim) for proxy in proxies]
     sites = _spread(len(surrogate.sites), candidates)
     scores: list[tuple[int, float]] = []
@@ -122,9 +125,9 @@ def choose_start(
         trial = _starting(recipe, site)
         try:
             twins = craft(surrogate, images, labels, trial, eps=eps, steps=taken, seed=seed, pool=pool, **settings)
-        except (RecipeError, RuleError) as fault:  # nothing to act on from here on: the next candidates have less still
-            refused = fault
-            break
+        except (RecipeError, RuleError) as fault:  # nothing to act on from there on, or a map that the rule hides
+            refused = refused or fault
+            continue
         rises = [_losses(proxy, torch.as_tensor(twins), aim) - old for proxy, old in zip(proxies, before, strict=True)]
         mean = float(torch.stack(rises).mean())
         scores.append((site, mean if targets is None else -mean))

@@ -86,7 +86,12 @@ class Budget:
         if min(eps, default=1.0) * LEVELS < 1 and rounding == "inward":
             raise BudgetError(
                 f"eps is {min(eps):g}, less than one level of 8-bit images (1/255): no twin could differ.",
-                "Give at least 1/255, or rounding=nearest.",
+                "Give at least 1/255, or 0.5/255 with rounding=nearest.",
+            )
+        if norm == "linf" and rounding == "nearest" and min(eps, default=1.0) * LEVELS < 0.5:
+            raise BudgetError(
+                f"eps is {min(eps):g}, less than half a level of 8-bit images: every twin would be rounded back.",
+                "Give at least 0.5/255.",
             )
         self.clean, self.norm, self.rounding = clean, norm, rounding
         self.levels = (clean * LEVELS).round()
@@ -100,7 +105,7 @@ class Budget:
         self.eps = per_image.to(clean.dtype).view(shape)
 
     def project(self, images: torch.Tensor) -> torch.Tensor:
-        """The nearest images inside the ball and inside [0, 1]."""
+        """Images inside the ball and inside [0, 1]: the nearest ones in L-inf, in L2 scaled back and then clipped."""
         if self.norm == "linf":
             inside = torch.maximum(torch.minimum(images, self.clean + self.eps), self.clean - self.eps)
             return inside.clamp_(0, 1)
@@ -126,7 +131,10 @@ class Budget:
         return divided(gradient, absolute_mean(gradient) if self.norm == "linf" else euclidean(gradient))
 
     def sample(self, draws: Draws, purpose: str, radius: float) -> torch.Tensor:
-        """A change drawn uniformly from the ball of `radius` times eps, for each image of its own."""
+        """A change drawn uniformly from the ball of `radius` times eps, for each image of its own.
+
+        With the rounding `inward` eps is that of the whole levels, floor(255 eps) / 255, here as in the whole loop.
+        """
         if self.norm == "linf":
             return draws.uniform(purpose, self.clean, self.eps * radius)
         shape = tuple(self.clean.shape[1:])

@@ -11,6 +11,7 @@ import torch
 
 from linbp.attack.automatic import NO_PROXY, choose_start, is_automatic
 from linbp.attack.batch import Settings
+from linbp.attack.craft import default_step_size
 from linbp.attack.ensemble import Ensemble
 from linbp.attack.job_images import JobImages, Progress
 from linbp.attack.pool import Pool
@@ -19,7 +20,7 @@ from linbp.errors import RecipeError
 from linbp.graph import Surrogate
 from linbp.images import to_unit
 from linbp.labels import spread
-from linbp.models import Model, OnnxModel
+from linbp.models import Classifier, Model
 
 __all__ = ["captured_on", "choice_notes", "choose_for_job", "proxy_names"]
 
@@ -27,7 +28,7 @@ ASKED = 8
 """Images that the choice is made on: a handful, since every candidate is attacked on each."""
 
 
-def proxy_names(recipe: Recipe, proxies: Sequence[Model | OnnxModel]) -> tuple[str, ...]:
+def proxy_names(recipe: Recipe, proxies: Sequence[Classifier]) -> tuple[str, ...]:
     """The proxies by name and hash, for the settings of a job.
 
     Raises:
@@ -37,7 +38,8 @@ def proxy_names(recipe: Recipe, proxies: Sequence[Model | OnnxModel]) -> tuple[s
         raise RecipeError(f"{recipe} has nothing that a proxy would choose.", "Write start=auto, or leave --proxy out.")
     if is_automatic(recipe) and not proxies:
         raise RecipeError("start=auto asks a proxy, and there is none.", NO_PROXY)
-    return tuple(f"{proxy.identity()['name']} {proxy.identity()['weights_sha256'][:16]}" for proxy in proxies)
+    facts = [proxy.identity() for proxy in proxies]
+    return tuple(f"{one['name']} {(one.get('weights_sha256') or 'black box')[:16]}" for one in facts)
 
 
 def captured_on(model: Model | Surrogate | Ensemble, device: str | torch.device | None) -> Surrogate:
@@ -59,7 +61,7 @@ def choose_for_job(
     surrogate: Surrogate,
     settings: Settings,
     images: JobImages,
-    proxies: Sequence[Model | OnnxModel],
+    proxies: Sequence[Classifier],
     pool: Pool | None,
     tell: Progress,
 ) -> dict[str, Any]:
@@ -83,6 +85,9 @@ def choose_for_job(
         targets = settings.target_rule.targets(ids, labels.to(logits.device), logits, settings.seed)
     elif settings.targeted:
         targets = torch.tensor([record.target for record in records])
+    step = None if settings.recipe.single_step else settings.step_size
+    if settings.norm == "l2" and step == default_step_size("l2", [settings.eps], settings.steps)[0]:
+        step = None  # made for all steps: ten of them would end at a fraction of the radius
     tell("choosing the start", 0, 1)
     choice = choose_start(
         surrogate,
@@ -92,7 +97,7 @@ def choose_for_job(
         proxies=proxies,
         eps=settings.eps,
         steps=settings.steps,
-        step_size=None if settings.recipe.single_step else settings.step_size,
+        step_size=step,
         norm=settings.norm,
         rounding=settings.rounding,
         seed=settings.seed,

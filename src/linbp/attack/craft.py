@@ -22,7 +22,7 @@ from linbp.graph import Surrogate
 from linbp.models.model import Model
 from linbp.parts import grammar_name
 
-__all__ = ["check_pool", "craft", "default_step_size"]
+__all__ = ["check_channels", "check_classes", "check_pool", "craft", "default_step_size"]
 
 Images = TypeVar("Images", torch.Tensor, np.ndarray[Any, Any])
 IMAGE_RANK = 4
@@ -112,8 +112,9 @@ def craft(
     prepared = prepare(model, recipe, device)
     given = torch.as_tensor(np.ascontiguousarray(images) if isinstance(images, np.ndarray) else images)
     count = _check_images(given)
-    classes = _check_classes(labels, count, prepared.classes, "label")
-    goals = None if targets is None else _check_classes(targets, count, prepared.classes, "target")
+    check_channels(prepared, given.shape[1])
+    classes = check_classes(labels, count, prepared.classes, "label")
+    goals = None if targets is None else check_classes(targets, count, prepared.classes, "target")
     names = _check_ids(ids, count)
     radius = radii(eps, count)
     sizes = _sizes(step_size, norm, radius, steps)
@@ -201,7 +202,35 @@ def _check_images(images: torch.Tensor) -> int:
     return len(images)
 
 
-def _check_classes(classes: Any, count: int, number: int, what: str) -> torch.Tensor:
+def check_channels(prepared: Prepared, channels: int) -> None:
+    """Refuse images of another number of channels than a surrogate's.
+
+    Raises:
+        ImageError: they are.
+    """
+    for surrogate in prepared.surrogates:
+        wanted = surrogate.model.input_size[0]
+        if channels != wanted:
+            raise ImageError(
+                f"The images have {channels} channels, and {surrogate.model.name} takes {wanted}.",
+                "Wrap the network so that it takes RGB, (N, 3, H, W)."
+                if channels == 3
+                else f"Give images of shape (N, {wanted}, H, W).",
+            )
+
+
+def check_classes(classes: Any, count: int, number: int, what: str) -> torch.Tensor:
+    """Labels or targets as a tensor (N,) on the CPU.
+
+    Args:
+        classes: as given.
+        count: how many there must be.
+        number: of the network's classes.
+        what: `label` or `target`, for messages.
+
+    Raises:
+        ImageError: another number of them, or one that is no class.
+    """
     given = torch.as_tensor(classes).cpu()
     if given.shape != (count,) or given.is_floating_point():
         raise ImageError(

@@ -15,7 +15,7 @@ from linbp.attack.automatic import is_automatic
 from linbp.attack.batch import Labels, Settings, craft_batch
 from linbp.attack.budget import Norm, Rounding
 from linbp.attack.choose import captured_on, choice_notes, choose_for_job, proxy_names
-from linbp.attack.craft import check_pool
+from linbp.attack.craft import check_channels, check_pool
 from linbp.attack.ensemble import Ensemble
 from linbp.attack.job_images import JobImages, Progress, read_pool, scan, turned_note
 from linbp.attack.pool import Pool
@@ -30,7 +30,7 @@ from linbp.graph import Surrogate
 from linbp.image_list import ImageRecord, list_sha256
 from linbp.images import Pixels, pixel_sha256, size_batches, to_unit
 from linbp.labels import check_labels, check_not_shifted, spread
-from linbp.models import Model, OnnxModel
+from linbp.models import Classifier, Model
 from linbp.protocol import Protocol
 from linbp.protocols import find_protocol
 from linbp.provenance import run_facts
@@ -59,16 +59,19 @@ class FolderReport:
     def summary(self) -> dict[str, Any]:
         """What the records add up to: the surrogate's own predictions, and the twins' distances.
 
-        `surrogate_hit` (twins that it takes for their target) is None for an untargeted attack; `unchanged` counts
-        twins that are their clean images; `linf_max` is in levels, `l2_mean` on the scale of [0, 1].
+        `surrogate_hit` counts twins that it takes for their target, of the `aimed` images whose target is not their
+        label, and is None for an untargeted attack; `unchanged` counts twins that are their clean images; `linf_max` is
+        in levels, `l2_mean` on the scale of [0, 1].
         """
         right = [record for record in self.records if record["prediction_clean"] == record["label"]]
-        hit = sum(record["prediction_twin"] == record["target"] for record in self.records)
+        aimed = [record for record in self.records if record["target"] not in (None, record["label"])]
+        hit = sum(record["prediction_twin"] == record["target"] for record in aimed)
         return {
             "images": len(self.records),
             "surrogate_right_on_clean": len(right),
             "surrogate_fooled": sum(record["prediction_twin"] != record["label"] for record in right),
             "surrogate_hit": hit if self.manifest["settings"]["targeted"] else None,
+            "aimed": len(aimed),
             "linf_max": max(record["linf"] for record in self.records),
             "l2_mean": sum(record["l2"] for record in self.records) / len(self.records),
             "unchanged": sum(record["linf"] == 0 for record in self.records),
@@ -92,7 +95,7 @@ def craft_folder(
     labels: Labels = "given",
     trust_labels: bool = False,
     pool: Pool | Sequence[ImageRecord] | None = None,
-    proxies: Sequence[Model | OnnxModel] = (),
+    proxies: Sequence[Classifier] = (),
     batch_size: int = 16,
     device: str | torch.device | None = None,
     threads: int = 4,
@@ -159,15 +162,16 @@ def craft_folder(
     before = store.read_manifest()
     tell("capturing the surrogate", 0, 1)
     choice = None if before is None else before.get("choice")
+    suspicious = before is None and labels == "given" and not trust_labels
     if is_automatic(recipe) and choice is None:
         captured = captured_on(model, device)
+        _check_classes(prepare(captured, Recipe()), settings, read, suspicious)
         choice = choose_for_job(captured, settings, read, proxies, pool, tell)
-        model = captured
+        model, suspicious = captured, False
     surrogate = prepare(model, recipe if choice is None else Recipe.parse(choice["recipe"]), device)
     tell("capturing the surrogate", 1, 1)
-    _check_ranges(read, settings, surrogate)
-    if before is None and labels == "given" and not trust_labels:
-        _suspect(surrogate, read)
+    check_channels(surrogate, 3)
+    _check_classes(surrogate, settings, read, suspicious)
     with store.held():
         manifest = _agreed_manifest(store, settings, read, surrogate, protocol, choice)
         finished = store.finished(store.read_records())
@@ -201,7 +205,8 @@ def craft_folder(
     )
 
 
-def _check_ranges(read: JobImages, settings: Settings, surrogate: Prepared) -> None:
+def _check_classes(surrogate: Prepared, settings: Settings, read: JobImages, suspicious: bool) -> None:
+    """Refuse labels and targets that the surrogate does not know, or, where suspicious, that seem to be shifted."""
     name = surrogate.name
     if settings.labels == "given":
         labels = [image.label for image in read.records if image.label is not None]
@@ -215,6 +220,8 @@ def _check_ranges(read: JobImages, settings: Settings, surrogate: Prepared) -> N
                     f"The target of image {image.image_id!r} is its label, {image.label}: there is nothing to attack.",
                     "Give it another target, or leave the image out.",
                 )
+    if suspicious:
+        _suspect(surrogate, read)
 
 
 def _suspect(surrogate: Prepared, read: JobImages) -> None:
@@ -274,10 +281,11 @@ def _work(
     tell("crafting", done, total)
     coming = read.pixels(row for batch in batches for row in batch)
     for batch in batches:
-        clean = np.stack([next(coming) for _ in batch])
-        for row, pixels in zip(batch, clean, strict=True):
+        one_size = [next(coming) for _ in batch]
+        for row, pixels in zip(batch, one_size, strict=True):
             if pixel_sha256(pixels) != read.hashes[row]:
                 raise ImageError(f"Image {read.records[row].path} was changed during the job.", "Start the job again.")
+        clean = np.stack(one_size)
 
         def report(now: int, _: int, before: int = done) -> None:
             tell("crafting", before + now, total)

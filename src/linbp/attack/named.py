@@ -246,7 +246,7 @@ def fdafgsm(*, at: Paths | None = None, channels: Channels | None = None, radius
 
     Args:
         at: paths of the modules whose feature maps are turned over; by default the last one of every size.
-        channels: `first` or `last`; by default first in feature maps of four axes.
+        channels: `first` or `last`; by default as the part `fda` finds it.
         radius: of the ball to start in, in multiples of eps.
     """
     return (FDA(at=at, channels=channels), RandomStart(radius=radius))

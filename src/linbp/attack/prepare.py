@@ -108,16 +108,16 @@ def prepare(
     if isinstance(model, Prepared):
         if model.recipe != recipe:
             raise RecipeError(f"The surrogate was prepared for {model.recipe}, not for {recipe}.", "Prepare it anew.")
-        if device is not None and torch.device(device) != model.device:
+        if device is not None and not _same(device, model.device):
             raise RecipeError(f"The surrogate was prepared on {model.device}, not on {device}.", "Prepare it there.")
         return model
-    if device is not None and not isinstance(model, Model) and torch.device(device) != _device(model):
+    if device is not None and not isinstance(model, Model) and not _same(device, _device(model)):
         model = model.to(device)
     if isinstance(model, Ensemble):
         surrogates, fuse = model.surrogates, model.fuse
     else:
         surrogate = model if isinstance(model, Surrogate) else Surrogate(model)
-        if device is not None and torch.device(device) != surrogate.device:
+        if device is not None and not _same(device, surrogate.device):
             surrogate = surrogate.to(device)
         surrogates, fuse = (surrogate,), "losses"
         if surrogate.rules and any(stage.rules for stage in recipe.stages):
@@ -131,6 +131,12 @@ def prepare(
         )
     stages = tuple(_stage(stage, surrogates, fuse) for stage in recipe.stages)
     return Prepared(recipe=recipe, stages=stages, surrogates=surrogates, fuse=fuse)
+
+
+def _same(named: str | torch.device, device: torch.device) -> bool:
+    """Whether a device's name, such as cuda, means a device, such as cuda:0."""
+    wanted = torch.device(named)
+    return wanted.type == device.type and wanted.index in (None, device.index)
 
 
 def _device(model: Surrogate | Ensemble) -> torch.device:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from linbp.attack.batch import Labels, Settings
@@ -89,13 +90,15 @@ def settle(
 def reach_note(settings: Settings) -> list[str]:
     """A note if all steps of the last stage together stay inside the radius, which then never binds."""
     recipe, steps = settings.recipe, settings.recipe.own_steps(settings.steps)
-    far = steps * settings.step_size
-    if recipe.update.single_step or recipe.start is not None or far > settings.eps - 1e-9:
+    far, radius = steps * settings.step_size, settings.eps
+    if settings.norm == "linf" and settings.rounding == "inward":
+        radius = math.floor(255 * radius) / 255
+    if recipe.update.single_step or recipe.start is not None or far > radius - 1e-9:
         return []
     taken, lead = ("1 step", "leads") if steps == 1 else (f"{steps} steps", "lead")
     return [
         f"{taken} of {_in_levels(settings.step_size)} {lead} at most {_in_levels(far)} away from a clean image, and "
-        f"the radius is {_in_levels(settings.eps)}: take more steps (--steps) or longer ones (--step-size) to "
+        f"the radius is {_in_levels(radius)}: take more steps (--steps) or longer ones (--step-size) to "
         "use it up."
     ]
 

@@ -12,6 +12,7 @@ from typing import Any
 from linbp.errors import ImageError, StoreError
 from linbp.folder_lock import LOCK, locked
 from linbp.images import Pixels, pixel_sha256, read_image, store_error, write_atomically, write_png
+from linbp.json_text import json_bytes
 
 __all__ = ["MANIFEST", "RECORDS", "TwinFolder"]
 
@@ -29,9 +30,14 @@ class TwinFolder:
 
     Args:
         path: the folder.
+
+    Raises:
+        StoreError: its name is empty.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        if not os.fspath(path):
+            raise StoreError("The name of the folder of twins is empty.", "Name one, or write . for this one.")
         self.path = Path(path)
 
     def twin_path(self, image_id: str) -> Path:
@@ -63,8 +69,7 @@ class TwinFolder:
         Raises:
             StoreError: the disk is full, or the folder cannot be written.
         """
-        text = json.dumps({"format": FORMAT, **manifest}, indent=2, ensure_ascii=False)
-        write_atomically(self.path / MANIFEST, (text + "\n").encode())
+        write_atomically(self.path / MANIFEST, json_bytes({"format": FORMAT, **manifest}, indent=2))
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -145,7 +150,7 @@ class TwinFolder:
         Raises:
             StoreError: the disk is full, or the folder cannot be written.
         """
-        write_atomically(self.path / RECORDS, b"".join(_line(record) for record in records))
+        write_atomically(self.path / RECORDS, b"".join(json_bytes(record) for record in records))
 
     def add(self, twin: Pixels, record: Mapping[str, Any]) -> None:
         """Finish one image: its PNG, then its record.
@@ -156,12 +161,8 @@ class TwinFolder:
         write_png(self.twin_path(record["image_id"]), twin)
         try:
             with (self.path / RECORDS).open("ab") as file:
-                file.write(_line(record))
+                file.write(json_bytes(record))
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
             raise store_error(self.path / RECORDS, error) from error
-
-
-def _line(record: Mapping[str, Any]) -> bytes:
-    return (json.dumps(record, ensure_ascii=False) + "\n").encode()

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from linbp.models import Model, OnnxModel
+from linbp.models import BlackBox, Model, OnnxModel
 
 __all__ = ["Remembered"]
 
@@ -19,8 +19,8 @@ class Remembered:
         model: the network.
     """
 
-    def __init__(self, model: Model | OnnxModel) -> None:
-        self.model, self.name, self.dtype = model, model.name, model.dtype
+    def __init__(self, model: Model | OnnxModel | BlackBox) -> None:
+        self.model, self.name, self.dtype = model, model.name, getattr(model, "dtype", torch.float32)
         self._answers: dict[bytes, torch.Tensor] = {}
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -63,8 +64,23 @@ app.command()(demo)
 app.add_typer(zoo)
 
 
+def _empty(words: Sequence[str]) -> str | None:
+    """Which argument has no text: as a path it would be the current folder, as a position the whole network."""
+    before = ""
+    for word in words:
+        if word.startswith("--") and word.endswith("="):
+            return word[:-1]
+        if not word:
+            return before if before.startswith("-") else "An argument"
+        before = word
+    return None
+
+
 def main() -> None:
     """Entry point of the `linbp` command."""
+    if (empty := _empty(sys.argv[1:])) is not None:
+        print(f"Error: {empty} is empty.", "Hint: Is a variable of the shell not set?", sep="\n", file=sys.stderr)
+        sys.exit(2)
     try:
         sys.exit(app(standalone_mode=False) or 0)
     except UsageError as error:

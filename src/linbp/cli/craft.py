@@ -170,6 +170,7 @@ def craft(
         eps = "8/255"
     radius = None if eps is None else parse_radius(eps)
     step = None if step_size is None else parse_radius(step_size, "step-size")
+    where = usable_device(device)
     images = list_images(data, targets=targets, first_label=first_label)
     partners = None if pool is None else list_images(pool, first_label=first_label)
     with progress_bars(json) as tell:
@@ -193,7 +194,7 @@ def craft(
                 pool=partners,
                 proxies=[load_model(name) for name in proxies or ()],
                 batch_size=batch_size,
-                device=usable_device(device),
+                device=where,
                 threads=threads,
                 command=command_line(),
                 progress=tell,
@@ -256,11 +257,7 @@ def _print(report: FolderReport) -> None:
     console.print(
         f"The {attacked} itself knew {right} of the clean images and is fooled by the twins of {fooled} of them "
         f"({interval(rate(fooled, right))})"
-        + (
-            "."
-            if hit is None
-            else f", and takes {hit} twins for their target ({interval(rate(hit, facts['images']))})."
-        )
+        + ("." if hit is None else f", and takes {hit} twins for their target ({interval(rate(hit, facts['aimed']))}).")
     )
     if not right:
         console.print(

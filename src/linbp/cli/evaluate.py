@@ -170,6 +170,15 @@ def _print(result: FolderEvaluation) -> None:
             f"Note: {', '.join(both)} chose where the rule starts, so it is no network that nobody could look into.",
             markup=False,
         )
+    for evaluation in result.evaluations:
+        facts = evaluation.victim
+        exported = Path(evaluation.name).suffix in (".onnx", ".pt2") and "mean" in facts
+        if exported and not any(facts["mean"]) and all(value == 1 for value in facts["std"]):
+            console.print(
+                f"Note: {evaluation.name} gets RGB in [0, 1] as it is. If it was trained on normalised images, say so "
+                f"in {Path(evaluation.name).with_suffix('.json')} beside it (docs/victims.md).",
+                markup=False,
+            )
     console.print(
         "Over all images: 1 - accuracy; mean and largest L-inf in levels of 0 to 255; mean L2 with images in [0, 1]."
         + (" Hits are counted where the target is not the label." if targeted else ""),

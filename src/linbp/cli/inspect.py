@@ -136,6 +136,8 @@ def _look(surrogate: Surrogate, pixels: Any) -> dict[str, Any]:
 
 
 def _print(facts: dict[str, Any]) -> None:
+    from linbp.attack.grammar import write_value
+
     console, model = stdout(), facts["model"]
     console.print(
         f"{model['name']}: {facts['classes']} classes, input {' x '.join(map(str, model['input_size']))}, "
@@ -190,11 +192,10 @@ def _print(facts: dict[str, Any]) -> None:
         )
     if facts["sites"]:
         index = facts["sites"][len(facts["sites"]) // 2]["index"]
-        # A path that is a bare number would be read as an index.
-        path = next((one["module_path"] for one in facts["sites"][index:] if not one["module_path"].isdecimal()), "")
+        path = next((one["module_path"] for one in facts["sites"][index:] if one["module_path"]), "")
         console.print(
             f"Where LinBP can start: an index (linbp(start={index})), a fraction (linbp(start=0.5))"
-            + (f", a module path (linbp(start={path}))." if path else "."),
+            + (f", a module path (linbp(start={write_value(path)}))." if path else "."),
             markup=False,
         )
     if facts["published"]:

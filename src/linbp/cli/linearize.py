@@ -41,7 +41,10 @@ def linearize(
     start: Annotated[
         str,
         typer.Option(
-            "--start", metavar="K", help="Where removal begins: a site's index, a fraction, or a module path."
+            "--start",
+            metavar="K",
+            help="Where removal begins: a site's index, a fraction, or a module path "
+            "(in quotes of its own where it looks like a number).",
         ),
     ],
     data: Annotated[
@@ -145,7 +148,7 @@ def linearize(
         seed=seed,
     )
     position, chosen, images = _position(start), _sites(sites), list_images(data, first_label=first_label)
-    number = _number(validation)
+    number, where = _number(validation), usable_device(device)
     held = list_images(validation, first_label=first_label) if number is None else float(number)
     with _bars(json) as tell:
         tell("loading the network", 0, 1, "")
@@ -160,7 +163,7 @@ def linearize(
                 validation=held,
                 sites=chosen,
                 tuning=tuning,
-                device=usable_device(device),
+                device=where,
                 trust_labels=trust_labels,
                 checkpoint_every=checkpoint_every,
                 threads=threads,
@@ -186,7 +189,9 @@ def _number(text: str) -> int | float | None:
 
 
 def _position(text: str) -> int | float | str:
-    """`7` is an index, `0.5` a fraction, anything else a module path."""
+    """`7` is an index, `0.5` a fraction, anything else a module path, and `'0.1'` in quotes is one, too."""
+    if re.fullmatch(r"'.+'|\".+\"", text):
+        return text[1:-1]
     number = _number(text)
     return text if number is None else number
 

@@ -51,6 +51,14 @@ def load_surrogate(name: str) -> Model:
     return model
 
 
+def _devices() -> list[str]:
+    """The kinds of devices that networks can run on here."""
+    import torch
+
+    found = torch.accelerator.current_accelerator(check_available=True)
+    return ["cpu", *([] if found is None else [found.type])]
+
+
 def usable_device(name: str | None) -> str | None:
     """`name` if networks can run there.
 
@@ -66,6 +74,6 @@ def usable_device(name: str | None) -> str | None:
         except Exception as error:
             raise ModelError(
                 f"There is no device {name!r} here: {str(error).splitlines()[0]}",
-                "Use cpu, or one that this machine and this build of PyTorch have, such as cuda or mps.",
+                f"This machine and this build of PyTorch have: {', '.join(_devices())}.",
             ) from error
     return name

@@ -13,6 +13,7 @@ import typer
 from linbp.cli.guard import guard
 from linbp.cli.options import Debug, Json
 from linbp.cli.output import add_row, make_table, print_json, stdout
+from linbp.cli.paragraphs import filled
 from linbp.cli.show_protocol import show_protocol
 
 __all__ = ["show"]
@@ -61,7 +62,8 @@ def show(
                 f"Ask for one name at a time: {', '.join(f'linbp show {word}' for word in inside)}.",
             )
         raise RecipeError(
-            f"There is no recipe, part or protocol called {name!r}.", nearest_name(name, {*known, *PROTOCOLS})
+            f"There is no recipe, part or protocol called {name!r}.",
+            _meant(name) or nearest_name(name, {*known, *PROTOCOLS}),
         )
     found = [_describe(kind, name, names(kind)[name]) for kind in kinds() if name in names(kind)]
     if json:
@@ -73,6 +75,23 @@ def show(
     for entry in others:
         if entry not in same:
             _print(entry)
+
+
+def _meant(word: str) -> str | None:
+    """The hint for a word that stands in what parts are called when they are written out, such as momentum."""
+    from linbp.parts import kinds, names
+
+    pattern = re.compile(rf"\b{re.escape(word)}\b", re.IGNORECASE)
+    found = {
+        name: title
+        for kind in kinds()
+        if kind != "recipe"
+        for name, thing in names(kind).items()
+        if pattern.search(title := (inspect.getdoc(thing) or "").partition(":")[0].partition(".")[0])
+    }
+    if not found or len(word) < 3:
+        return None
+    return f"Did you mean {' or '.join(f'{name} ({title.lower()})' for name, title in found.items())}?"
 
 
 def _describe(kind: str, name: str, thing: Callable[..., Any]) -> dict[str, Any]:
@@ -114,7 +133,7 @@ def _print(entry: dict[str, Any]) -> None:
     console.print(f"[bold]{entry['kind']}[/bold]", end=" ")
     console.print(call, markup=False)
     console.print()
-    console.print(entry["doc"], markup=False)
+    console.print(filled(entry["doc"], console.width), markup=False, soft_wrap=True)
     console.print()
     if entry["parameters"]:
         table = make_table("parameter", "default", "type")

@@ -133,11 +133,14 @@ def train_networks(
     ] = "auto",
     label_smoothing: Annotated[
         float | None,
-        typer.Option("--label-smoothing", help="Share of the target spread over all classes; 0.1."),
+        typer.Option("--label-smoothing", help="Share of the target spread over all classes. Default: the preset's."),
     ] = None,
     unshifted: Annotated[
         float | None,
-        typer.Option("--unshifted", help="Share of the epochs, the last ones, in which images are not shifted; 0."),
+        typer.Option(
+            "--unshifted",
+            help="Share of the epochs, the last, without shifts of the images. Default: the preset's.",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of first weights, order, shifts and mirroring.")] = 0,
     train_images: Annotated[

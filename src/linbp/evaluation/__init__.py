@@ -2,14 +2,12 @@
 
 from linbp.evaluation.evaluate import Evaluation, evaluate
 from linbp.evaluation.folder import FolderEvaluation, evaluate_folder, write_csv
-from linbp.evaluation.predict import Classifier
 from linbp.evaluation.records import Record
 from linbp.evaluation.select import Select, Selection, select_every_victim
 from linbp.evaluation.statistics import Rate, Statistics, rate, summarise
 from linbp.evaluation.view import VictimInput
 
 __all__ = [
-    "Classifier",
     "Evaluation",
     "FolderEvaluation",
     "Rate",

@@ -11,7 +11,6 @@ import torch
 
 from linbp.errors import ImageError
 from linbp.evaluation.predict import (
-    Classifier,
     check_classes,
     check_victim_not_shifted,
     load_victim,
@@ -20,6 +19,7 @@ from linbp.evaluation.predict import (
 from linbp.evaluation.records import Record, make_records
 from linbp.evaluation.statistics import Statistics, summarise
 from linbp.images import Pixels, distances, to_uint8
+from linbp.models import Classifier
 
 __all__ = ["Evaluation", "evaluate"]
 

@@ -19,7 +19,6 @@ from linbp.attack.store import TwinFolder
 from linbp.errors import ImageError, ModelError, StoreError
 from linbp.evaluation.evaluate import Evaluation
 from linbp.evaluation.predict import (
-    Classifier,
     check_classes,
     check_victim_not_shifted,
     load_victim,
@@ -31,6 +30,7 @@ from linbp.evaluation.statistics import summarise
 from linbp.evaluation.view import Shown, VictimInput, choose_input, show_to
 from linbp.image_list import list_images
 from linbp.images import Pixels, distances, pixel_sha256, read_ahead, size_batches, write_file
+from linbp.models import Classifier
 from linbp.preprocess import Preparation
 from linbp.provenance import run_facts
 

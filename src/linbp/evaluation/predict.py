@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from linbp.errors import ImageError, ModelError
+from linbp.errors import ImageError, LinbpError, ModelError
 from linbp.images import Pixels, to_unit
 from linbp.labels import shift_of
-from linbp.models import load_model
+from linbp.models import Classifier, load_model
 
-__all__ = ["Classifier", "check_classes", "check_victim_not_shifted", "load_victim", "predict", "predict_batch"]
-
-
-class Classifier(Protocol):
-    """What a victim must be able to do: logits of RGB images in [0, 1], and say what it is."""
-
-    name: str
-
-    def logits(self, images: torch.Tensor) -> torch.Tensor:
-        """Finite logits (N, classes) of images (N, 3, H, W)."""
-        ...
-
-    def identity(self) -> dict[str, Any]:
-        """What results record of the network."""
-        ...
+__all__ = ["check_classes", "check_victim_not_shifted", "load_victim", "predict", "predict_batch"]
 
 
 def load_victim(victim: Classifier | str, device: str | torch.device | None = None) -> Classifier:
@@ -57,7 +42,20 @@ def predict_batch(
         ModelError: the network answers with something other than finite logits.
     """
     images = to_unit(pixels, getattr(model, "dtype", torch.float32))
-    logits = model.logits(images if show is None else show(images))
+    if show is not None:
+        images = show(images)
+    try:
+        logits = model.logits(images)
+    except (LinbpError, MemoryError, torch.OutOfMemoryError):
+        raise
+    # A network of the user's may raise anything; without its name nobody would know which of the victims it was.
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [""])[0]
+        raise ModelError(
+            f"{model.name} failed on {len(images)} images of {tuple(images.shape[1:])}: "
+            f"{type(error).__name__}: {reason}",
+            "Check that it takes images of this size, on this device; --debug shows where it failed.",
+        ) from error
     return logits.argmax(1).cpu().numpy().astype(np.int64), int(logits.shape[1])
 
 

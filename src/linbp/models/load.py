@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from linbp.errors import ModelError, nearest_name
+from linbp.models.black_box import BlackBox
 from linbp.models.model import Model
 from linbp.models.onnx import OnnxModel
 
@@ -15,19 +16,19 @@ __all__ = ["SOURCES", "load_model"]
 SOURCES: dict[str, str] = {
     "torchvision": "torchvision:resnet50@IMAGENET1K_V1, torchvision:resnet50@path/net.pth, torchvision:resnet50@random",
     "timm": "timm:resnet50.a1_in1k, timm:resnet50@path/net.safetensors, timm:resnet50@random",
-    "file": "file:path/model.py:function, which returns a linbp.Model",
+    "file": "file:path/model.py:function, which returns a linbp.Model (or, as a victim, what answers like one)",
     "demo": "demo:squeezenet1_1, demo:efficientnet_lite0, demo:efficientnet_lite1, demo:efficientnet_lite2, "
     "demo:cifar10/NAME",
     "cifar10": "cifar10:DIR/NAME.safetensors, what linbp zoo train wrote, cifar10:vgg19_bn@random",
-    "program": "path/to/net.pt2, what torch.export.save wrote",
-    "onnx": "path/to/net.onnx, as a victim",
+    "program": "path/to/net.pt2, what torch.export.save wrote, with its preprocessing in net.json",
+    "onnx": "path/to/net.onnx, as a victim, with its preprocessing in net.json",
 }
 """Each source and how its networks are named; the module `linbp.models.<source>` holds it."""
 
 _SUFFIXES = {".pt2": "program", ".onnx": "onnx"}
 
 
-def load_model(spec: str | os.PathLike[str]) -> Model | OnnxModel:
+def load_model(spec: str | os.PathLike[str]) -> Model | OnnxModel | BlackBox:
     """The network that a name stands for.
 
     Args:
@@ -35,7 +36,7 @@ def load_model(spec: str | os.PathLike[str]) -> Model | OnnxModel:
             there is no default. `@random` gives an untrained network (seed 0) to look at.
 
     Returns:
-        a Model, or an OnnxModel (victim only) for an `.onnx` file.
+        a Model; as a victim only an OnnxModel for an `.onnx` file, or a BlackBox for a `Classifier` of a file.
 
     Raises:
         ModelError: no such source, network, weights or file; weights that cannot be fetched, read or do not fit.
@@ -51,7 +52,7 @@ def load_model(spec: str | os.PathLike[str]) -> Model | OnnxModel:
         raise ModelError(f"{text!r} names no network.", _hint(prefix if colon else "", suffix))
     # Each source is imported only when it is asked: timm and torchvision take seconds to import.
     module = importlib.import_module(f"linbp.models.{source}")
-    model: Model | OnnxModel = module.load(rest)
+    model: Model | OnnxModel | BlackBox = module.load(rest)
     model.source.setdefault("spec", text)
     return model
 

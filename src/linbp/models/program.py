@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import re
 import zipfile
 from pathlib import Path
@@ -18,6 +17,7 @@ from linbp.errors import ModelError
 from linbp.models.checkpoint import existing_file, file_sha256, pickled_names
 from linbp.models.model import Model
 from linbp.models.sidecar import read_sidecar
+from linbp.quiet import quiet_torch
 
 __all__ = ["FixedBatch", "load"]
 
@@ -86,11 +86,9 @@ def load(rest: str) -> Model:
 
 
 def _read(path: Path) -> ExportedProgram:
-    log = logging.getLogger("torch.export")
-    level = log.level
     try:
-        log.setLevel(logging.CRITICAL)
-        return torch.export.load(path)
+        with quiet_torch():
+            return torch.export.load(path)
     # torch reports a broken archive with whatever the part that broke raises.
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
@@ -98,8 +96,6 @@ def _read(path: Path) -> ExportedProgram:
             f"{path.name} cannot be read as an exported program: {lines[0].rstrip('.')}.",
             f"Write it with torch.export.save; this is torch {torch.__version__}, another version may have written it.",
         ) from error
-    finally:
-        log.setLevel(level)
 
 
 def _refuse_code(path: Path) -> None:

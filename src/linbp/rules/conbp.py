@@ -34,8 +34,9 @@ class ConBP:
     site's gradient (`rebalance=site`, there over the batch).
 
     Args:
-        start: where it begins: a site's index (`7`), a fraction of the sites (`0.5`), a module path (`layer3.1`), or
-            `default`, the published position of this architecture.
+        start: where it begins: a site's index (`7`), a fraction of the sites (`0.5`), a module path (`layer3.1`),
+            `default`, the published position of this architecture, or `auto`, which the networks of `--proxy` choose
+            (`choose_start`).
         slope: of softplus at large inputs' side: the larger, the nearer to the ReLU's own derivative. Above 0.
         rebalance: `site`: every site's gradient is scaled to the norm of the ordinary one, per image. `none` (None): no
             scaling.

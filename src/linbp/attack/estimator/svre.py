@@ -27,7 +27,8 @@ class VarianceReducedEnsemble(Estimator):
     own every inner step would run all surrogates, and this one, too, depends on neither companions nor order. But the
     images of one run share their luck: repeat with other seeds to see how much it matters. With random transforms the
     two gradients at x share the draws of the step, so that their difference is that of the surrogates alone; every
-    inner step has its own. gradient_k(x) is computed once a step for each k, and not in every inner step as published.
+    inner step has its own. gradient_k(x) is computed once a step for each k, besides the ensemble's, and not in every
+    inner step as published.
 
     Needs at least two surrogates. Xiong et al.: Stochastic Variance Reduced Ensemble Adversarial Attack for Boosting
     the Adversarial Transferability, CVPR 2022, arXiv 2111.10752; released code: JHL-HUST/SVRE. Four rounds of four

@@ -92,5 +92,5 @@ def _linear_svr() -> Any:
     except ImportError as fault:
         raise RecipeError(
             "ila-plus-plus(fit=svr) needs scikit-learn, which is not installed.",
-            'Install it with pip install "linbp[svr]", or use fit=ridge or fit=mean.',
+            "Install it with pip install '.[svr]' in linbp's folder, or use fit=ridge or fit=mean.",
         ) from fault

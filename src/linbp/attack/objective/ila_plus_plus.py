@@ -46,7 +46,7 @@ class ILAPlusPlus(Objective):
     Args:
         at: path of the module whose result is the feature map, or a list of them: then h is all of their values as one
             vector.
-        fit: `mean`, `ridge` or `svr`; `svr` needs scikit-learn (`pip install "linbp[svr]"`).
+        fit: `mean`, `ridge` or `svr`; `svr` needs scikit-learn (`pip install '.[svr]'` in linbp's folder).
         regularisation: above 0: ridge's lambda (by default 1), or 1 / C of the support vector regression (by default
             1e10); `mean` has none.
         normalise: whether each row is divided by its length before the fit.
