@@ -198,6 +198,9 @@ def test_twins_among_the_images_are_no_class(tmp_path: Path) -> None:
         list_images(tmp_path)
     (tmp_path / "twins" / "manifest.json").write_text("{}")
     assert rows(tmp_path) == [("3_a", "a.png", 3, None)]
+    picture(tmp_path / "4" / "c.png")
+    (tmp_path / "4" / "manifest.json").write_text("{}")  # somebody's own: a class keeps its images
+    assert [row[0] for row in rows(tmp_path)] == ["3_a", "4_c"]
     picture(tmp_path / "flat" / "b.png")
     picture(tmp_path / "flat" / "twins" / "b.png")
     (tmp_path / "flat" / "twins" / "manifest.json").write_text("{}")

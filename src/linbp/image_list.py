@@ -105,7 +105,9 @@ def _from_folder(folder: Path, first_label: int) -> list[ImageRecord]:
     classes = [
         path
         for path in folders
-        if not path.name.startswith(".") and not (path / MANIFEST).is_file() and _images_in(path)
+        if not path.name.startswith(".")
+        and (path.name.isdecimal() or not (path / MANIFEST).is_file())
+        and _images_in(path)
     ]
     if files and classes:
         raise ImageError(

@@ -231,3 +231,10 @@ def test_a_job_chooses_in_l2_with_steps_that_reach_the_radius(photos: Path, tmp_
         ids=["0", "1", "2"],
     )
     assert report.manifest["choice"]["scores"] == pytest.approx({str(site): rise for site, rise in choice.scores})
+
+
+def test_a_stage_of_its_own_steps_may_wait_in_l2(photos: Path, tmp_path: Path) -> None:
+    recipe = "linbp(start=auto) >> ila(at=blocks.0, steps=20)"
+    options = {"eps": 1.0, "steps": 20, "norm": "l2", "proxies": [proxy(0)], "trust_labels": True}
+    report = craft_folder(tiny(), list_images(photos)[:2], tmp_path / "twins", recipe, **options)  # type: ignore[arg-type]
+    assert report.made == 2

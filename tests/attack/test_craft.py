@@ -151,7 +151,8 @@ def test_float32_twins_of_real_images_hardly_depend_on_the_batch(network: str, r
             assert equal >= 0.999, (recipe, batch_size, equal)
 
 
-def test_a_job_refuses_a_network_of_one_channel(tmp_path: Path) -> None:
+@pytest.mark.parametrize("recipe", ["ifgsm", "linbp(start=auto)"])
+def test_a_job_refuses_a_network_of_one_channel(tmp_path: Path, recipe: str) -> None:
     write_png(tmp_path / "a.png", np.zeros((8, 8, 3), np.uint8))
     (tmp_path / "images.csv").write_text("file,label\na.png,0\n")
     grey = linbp.Model(
@@ -161,7 +162,16 @@ def test_a_job_refuses_a_network_of_one_channel(tmp_path: Path) -> None:
         std=(0.5,),
     )
     with pytest.raises(ImageError, match="have 3 channels, and Sequential takes 1"):
-        craft_folder(grey, list_images(tmp_path), tmp_path / "out", "ifgsm", eps="8/255", steps=2, trust_labels=True)
+        craft_folder(
+            grey,
+            list_images(tmp_path),
+            tmp_path / "out",
+            recipe,
+            eps="8/255",
+            steps=2,
+            trust_labels=True,
+            proxies=[MODEL] * ("auto" in recipe),
+        )
     assert not (tmp_path / "out").exists()
 
 

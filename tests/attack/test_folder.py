@@ -506,3 +506,7 @@ def test_momentum_in_half_precision_moves_every_pixel() -> None:
             found, wanted = progress.direction(half), exact.direction(half.double())
         assert found.dtype == torch.float16
         assert torch.equal(found.sign(), wanted.sign().half())
+        lonely = torch.zeros_like(half)
+        lonely[0, 0, 0, 0] = 1
+        assert torch.isfinite(progress.direction(lonely)).all()
+        assert torch.isfinite(progress.direction(-lonely)).all()

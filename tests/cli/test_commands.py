@@ -606,10 +606,11 @@ def test_the_demonstration_ends_with_its_table(linbp: Run, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (changed(data=""), "--data is empty"),
-        (changed(out=""), "--out is empty"),
-        (("craft", "--recipe="), "--recipe is empty"),
-        (("evaluate", ""), "An argument is empty"),
+        (changed(data=""), "What stands behind --data is empty"),
+        (changed(out=""), "What stands behind --out is empty"),
+        (("craft", "--recipe="), "Error: --recipe is empty"),
+        (("evaluate", ""), "What stands behind evaluate is empty"),
+        (("",), "The first argument is empty"),
     ],
 )
 def test_an_unset_variable_of_the_shell_is_noticed(linbp: Run, arguments: tuple[str, ...], says: str) -> None:

@@ -50,6 +50,12 @@ def failing(): return Mean(fails)
 def refusing(): return Mean(refuses)
 def flat(): return Mean(lambda values: values[:, 0])
 def nan(): return Mean(lambda values: values * float("nan"))
+class Unknown(Mean):
+    def identity(self):
+        raise KeyError("URL")
+
+
+def unknown(): return Unknown()
 def words(): return Mean(lambda values: ["cat"] * len(values))
 """
 
@@ -117,3 +123,39 @@ def test_a_network_that_fails_is_named() -> None:
     with pytest.raises(ModelError) as caught:
         linbp.evaluate(linbp.Model(Narrow(), input_size=(3, 2, 2), name="narrow"), images, images, [0])
     assert "narrow failed on 1 images of (3, 2, 2): RuntimeError: " in caught.value.message
+
+
+def test_an_identity_that_cannot_be_recorded_is_known_at_once(file: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        load_model(f"{file}:unknown")
+    assert "The identity of mean cannot be recorded: answers.py, line" in caught.value.message
+    assert "KeyError: 'URL'" in caught.value.message
+
+    class Odd:
+        name = "odd"
+
+        def logits(self, images: torch.Tensor) -> torch.Tensor:
+            raise AssertionError("asked")
+
+        def identity(self) -> dict[str, object]:
+            return {"place": Path()}
+
+    images = np.zeros((1, 3, 2, 2), dtype=np.uint8)
+    with pytest.raises(ModelError, match="identity of odd cannot be recorded"):
+        linbp.evaluate(Odd(), images, images, [0])
+
+
+@pytest.mark.parametrize(("answer", "says"), [(np.nan, "NaN"), (None, "NoneType"), ([[1.0], [2.0]], "list")])
+def test_an_object_in_memory_is_held_to_the_same(answer: object, says: str) -> None:
+    class Given:
+        name = "given"
+
+        def logits(self, images: torch.Tensor) -> torch.Tensor:
+            return torch.full((len(images), 3), answer) if isinstance(answer, float) else answer  # type: ignore[return-value]
+
+        def identity(self) -> dict[str, object]:
+            return {}
+
+    images = np.zeros((2, 3, 2, 2), dtype=np.uint8)
+    with pytest.raises(ModelError, match=says):
+        linbp.evaluate(Given(), images, images, [0, 1])

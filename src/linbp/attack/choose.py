@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from linbp.attack.automatic import NO_PROXY, choose_start, is_automatic
+from linbp.attack.automatic import NO_PROXY, STEPS, choose_start, is_automatic
 from linbp.attack.batch import Settings
 from linbp.attack.craft import default_step_size
 from linbp.attack.ensemble import Ensemble
@@ -38,8 +38,7 @@ def proxy_names(recipe: Recipe, proxies: Sequence[Classifier]) -> tuple[str, ...
         raise RecipeError(f"{recipe} has nothing that a proxy would choose.", "Write start=auto, or leave --proxy out.")
     if is_automatic(recipe) and not proxies:
         raise RecipeError("start=auto asks a proxy, and there is none.", NO_PROXY)
-    facts = [proxy.identity() for proxy in proxies]
-    return tuple(f"{one['name']} {(one.get('weights_sha256') or 'black box')[:16]}" for one in facts)
+    return tuple(f"{proxy.name} {(proxy.identity().get('weights_sha256') or 'black box')[:16]}" for proxy in proxies)
 
 
 def captured_on(model: Model | Surrogate | Ensemble, device: str | torch.device | None) -> Surrogate:
@@ -85,9 +84,11 @@ def choose_for_job(
         targets = settings.target_rule.targets(ids, labels.to(logits.device), logits, settings.seed)
     elif settings.targeted:
         targets = torch.tensor([record.target for record in records])
-    step = None if settings.recipe.single_step else settings.step_size
-    if settings.norm == "l2" and step == default_step_size("l2", [settings.eps], settings.steps)[0]:
-        step = None  # made for all steps: ten of them would end at a fraction of the radius
+    step, eps = None if settings.recipe.single_step else settings.step_size, [settings.eps]
+    every = {stage.own_steps(settings.steps) for stage in settings.recipe.stages}
+    if settings.norm == "l2" and every == {settings.steps} and step == default_step_size("l2", eps, settings.steps)[0]:
+        # Made for all steps: the few that a choice takes would end at a fraction of the radius.
+        step = default_step_size("l2", eps, min(settings.steps, STEPS))[0]
     tell("choosing the start", 0, 1)
     choice = choose_start(
         surrogate,

@@ -170,7 +170,6 @@ def craft_folder(
         model, suspicious = captured, False
     surrogate = prepare(model, recipe if choice is None else Recipe.parse(choice["recipe"]), device)
     tell("capturing the surrogate", 1, 1)
-    check_channels(surrogate, 3)
     _check_classes(surrogate, settings, read, suspicious)
     with store.held():
         manifest = _agreed_manifest(store, settings, read, surrogate, protocol, choice)
@@ -206,7 +205,10 @@ def craft_folder(
 
 
 def _check_classes(surrogate: Prepared, settings: Settings, read: JobImages, suspicious: bool) -> None:
-    """Refuse labels and targets that the surrogate does not know, or, where suspicious, that seem to be shifted."""
+    """Refuse a surrogate that takes no RGB, labels and targets that it does not know, or, where suspicious, that seem
+    to be shifted.
+    """
+    check_channels(surrogate, 3)
     name = surrogate.name
     if settings.labels == "given":
         labels = [image.label for image in read.records if image.label is not None]

@@ -68,10 +68,11 @@ def _empty(words: Sequence[str]) -> str | None:
     """Which argument has no text: as a path it would be the current folder, as a position the whole network."""
     before = ""
     for word in words:
-        if word.startswith("--") and word.endswith("="):
-            return word[:-1]
+        name, sign, value = word.partition("=")
+        if name.startswith("--") and sign and not value:
+            return name
         if not word:
-            return before if before.startswith("-") else "An argument"
+            return f"What stands behind {before}" if before else "The first argument"
         before = word
     return None
 

@@ -171,12 +171,11 @@ def _print(result: FolderEvaluation) -> None:
             markup=False,
         )
     for evaluation in result.evaluations:
-        facts = evaluation.victim
-        exported = Path(evaluation.name).suffix in (".onnx", ".pt2") and "mean" in facts
-        if exported and not any(facts["mean"]) and all(value == 1 for value in facts["std"]):
+        place = Path(str(evaluation.victim.get("spec", "")))
+        if place.suffix in (".onnx", ".pt2") and not place.with_suffix(".json").is_file():
             console.print(
                 f"Note: {evaluation.name} gets RGB in [0, 1] as it is. If it was trained on normalised images, say so "
-                f"in {Path(evaluation.name).with_suffix('.json')} beside it (docs/victims.md).",
+                f"in {place.with_suffix('.json').name} beside it (docs/victims.md).",
                 markup=False,
             )
     console.print(

@@ -89,7 +89,7 @@ def _meant(word: str) -> str | None:
         for name, thing in names(kind).items()
         if pattern.search(title := (inspect.getdoc(thing) or "").partition(":")[0].partition(".")[0])
     }
-    if not found or len(word) < 3:
+    if not found or len(word) < 4:
         return None
     return f"Did you mean {' or '.join(f'{name} ({title.lower()})' for name, title in found.items())}?"
 

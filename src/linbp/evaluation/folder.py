@@ -296,4 +296,4 @@ def write_csv(path: str | os.PathLike[str], evaluations: Sequence[Evaluation]) -
     writer.writeheader()
     for evaluation in evaluations:
         writer.writerows({"victim": evaluation.name, **record.to_dict()} for record in evaluation.records)
-    write_file(path, text.getvalue().encode())
+    write_file(path, text.getvalue().encode(errors="surrogateescape"))

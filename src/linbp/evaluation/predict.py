@@ -11,19 +11,19 @@ import torch
 from linbp.errors import ImageError, LinbpError, ModelError
 from linbp.images import Pixels, to_unit
 from linbp.labels import shift_of
-from linbp.models import Classifier, load_model
+from linbp.models import BlackBox, Classifier, Model, OnnxModel, load_model
 
 __all__ = ["check_classes", "check_victim_not_shifted", "load_victim", "predict", "predict_batch"]
 
 
 def load_victim(victim: Classifier | str, device: str | torch.device | None = None) -> Classifier:
-    """The victim itself, or the network of that name, put on `device`.
+    """The victim itself, one that is no network of linbp's as a `BlackBox`; or the network of that name, on `device`.
 
     Raises:
         ModelError: no such network.
     """
     if not isinstance(victim, str):
-        return victim
+        return victim if isinstance(victim, Model | OnnxModel | BlackBox) else BlackBox(victim)
     model = load_model(victim)
     return model if device is None else model.to(device)
 

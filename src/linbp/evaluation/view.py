@@ -95,7 +95,8 @@ def _without_size(victim: Classifier, view: View, role: str) -> Shown:
     if known != view[: len(known)] or any(isinstance(step, Crop) or step.enlarged for step in left):
         raise ModelError(
             f"{victim.name} does not say which size it takes, which the protocol's preprocessing needs.",
-            "Evaluate with --victim-input own, or write input_size into the JSON file beside the network.",
+            "Evaluate with --victim-input own; or write input_size into the JSON file beside an exported network, or "
+            "give an object of yours that attribute.",
         )
     return Shown(view=known, words=role + ", ".join([*map(str, known), "its own resizing to a size unknown"]))
 

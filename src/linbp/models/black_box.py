@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -21,33 +22,64 @@ class Classifier(Protocol):
     name: str
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
-        """Finite scores (N, classes) of images (N, 3, H, W); only their order within a row counts."""
+        """Finite scores (N, classes) of images (N, 3, H, W).
+
+        Of a victim only their order within a row counts; a proxy must answer with logits or logarithms of
+        probabilities.
+        """
         ...
 
     def identity(self) -> dict[str, Any]:
-        """What results record of the network."""
+        """What results record of the network, as JSON holds it."""
         ...
 
 
 class BlackBox:
-    """A classifier of the user's own as a victim, whose faults become errors that name it.
+    """A classifier of the user's own, whose faults become errors that name it.
 
-    It gets 8-bit images as floats k/255, of the size they have, on the CPU: whatever is behind it resizes for itself.
+    It gets images k/255 on the CPU, in the size that they have: whatever is behind it resizes for itself. It may tell
+    `dtype` (else float32), `input_size` (channels, height, width), which the preprocessing of a protocol may ask for,
+    and `class_names`.
 
     Args:
         victim: answers with a tensor or an array (N, classes).
         source: further facts for the results.
         place: says where in the user's code an exception came from.
+
+    Raises:
+        ModelError: its identity is nothing that results could record.
     """
 
     differentiable = False
-    class_names: tuple[str, ...] = ()
 
     def __init__(
-        self, victim: Classifier, *, source: Mapping[str, Any] | None = None, place: Callable[[Exception], str]
+        self,
+        victim: Classifier,
+        *,
+        source: Mapping[str, Any] | None = None,
+        place: Callable[[Exception], str] | None = None,
     ) -> None:
         self.victim, self.name, self.source, self._place = victim, str(victim.name), dict(source or {}), place
+        self.dtype: torch.dtype = getattr(victim, "dtype", torch.float32)
         self.input_size: tuple[int, int, int] | None = getattr(victim, "input_size", None)
+        self.class_names: tuple[str, ...] = tuple(getattr(victim, "class_names", ()))
+        self._identity = self._described()
+
+    def _described(self) -> dict[str, Any]:
+        """The identity, asked for at once: after the last answer it would be too late to fail."""
+        try:
+            found = dict(self.victim.identity())
+            json.dumps(found)
+        # The user's code may raise anything.
+        except Exception as error:
+            raise ModelError(
+                f"The identity of {self.name} cannot be recorded: {self._where(error)}{type(error).__name__}: {error}",
+                "Let identity() return a dict of strings and numbers.",
+            ) from error
+        return found
+
+    def _where(self, error: Exception) -> str:
+        return "" if self._place is None else f"{self._place(error)}: "
 
     def to(self, device: str | torch.device) -> BlackBox:
         """The same: where it runs is its own affair."""
@@ -60,19 +92,19 @@ class BlackBox:
             ModelError: it fails, or answers with something other than one finite row for each image.
         """
         try:
-            answer: Any = self.victim.logits(images.detach().to(device="cpu", dtype=torch.float32))
+            answer: Any = self.victim.logits(images.detach())
             if isinstance(answer, np.ndarray):
                 answer = torch.from_numpy(answer)
-        except LinbpError:
+        except (LinbpError, MemoryError, torch.OutOfMemoryError):
             raise
-        # The user's code may raise anything; what helps is where it did.
+        # As above; what helps is where it did.
         except Exception as error:
             raise ModelError(
-                f"{self.name} failed on {len(images)} images: {self._place(error)}: {type(error).__name__}: {error}",
+                f"{self.name} failed on {len(images)} images: {self._where(error)}{type(error).__name__}: {error}",
                 "Mend what is behind it, then ask again.",
             ) from error
         return check_logits(answer, len(images), self.name).cpu()
 
     def identity(self) -> dict[str, Any]:
         """What results record: what the classifier says of itself, and where it came from."""
-        return {**self.victim.identity(), "name": self.name, **self.source}
+        return {**self._identity, "name": self.name, **self.source}
