@@ -150,7 +150,7 @@ def test_all_means_all_of_the_preset(linbp: Run, data: str, monkeypatch: pytest.
         (("plain", "--batch-size", "1"), "The batch size is 1.", "at least 2"),
         (("plain", "--batch-size", "101"), "100 training images do not fill a batch of 101.", "--batch-size"),
         (("plain", "--train-images", "0"), "--train-images is 0.", "at least 1"),
-        (("plain", "--device", "nowhere"), "There is no device 'nowhere' here", "Use cpu"),
+        (("plain", "--device", "nowhere"), "There is no device 'nowhere' here", "PyTorch have: cpu"),
     ],
 )
 def test_what_cannot_be_trained(linbp: Run, data: str, arguments: tuple[str, ...], message: str, hint: str) -> None:

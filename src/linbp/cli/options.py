@@ -74,6 +74,6 @@ def usable_device(name: str | None) -> str | None:
         except Exception as error:
             raise ModelError(
                 f"There is no device {name!r} here: {str(error).splitlines()[0]}",
-                f"This machine and this build of PyTorch have: {', '.join(_devices())}.",
+                f"Use one that this machine and this build of PyTorch have: {', '.join(_devices())}.",
             ) from error
     return name
