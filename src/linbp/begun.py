@@ -11,7 +11,10 @@ from typing import Any
 from linbp.errors import StoreError
 from linbp.images import write_atomically
 
-__all__ = ["differences", "refuse_other_settings", "write_between_checkpoints"]
+__all__ = ["MANIFEST", "differences", "refuse_other_settings", "write_between_checkpoints"]
+
+MANIFEST = "manifest.json"
+"""The file that says what made a folder."""
 
 _LISTS = {
     "images_sha256": "the images, their labels or targets",

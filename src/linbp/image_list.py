@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from linbp.begun import MANIFEST
 from linbp.errors import ImageError, nearest_name
 from linbp.images import EXTENSIONS
 
@@ -19,9 +20,6 @@ __all__ = ["ImageRecord", "list_images", "list_sha256"]
 COLUMN_ALIASES = {"image_id": "ImageId", "label": "TrueLabel", "target": "TargetClass"}
 # Those of the LinBP paper's code and TA-Bench (image_name, class, class_index), and TransferAttack's (filename).
 FILE_COLUMNS, LABEL_COLUMNS, FOLDER_COLUMN = ("file", "filename", "image_name"), ("class_index",), "class"
-
-MANIFEST = "manifest.json"
-"""Marks a folder of twins: one that lies among the images is none of their classes."""
 
 UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*\ud800-\udfff]')
 
@@ -102,6 +100,7 @@ def list_sha256(records: Sequence[ImageRecord], pixel_hashes: Sequence[str]) -> 
 
 def _from_folder(folder: Path, first_label: int) -> list[ImageRecord]:
     files, folders = _images_in(folder), [path for path in sorted(folder.iterdir()) if path.is_dir()]
+    # A folder of twins that lies among the images is none of their classes.
     classes = [
         path
         for path in folders

@@ -152,3 +152,12 @@ def test_evaluations_are_plain_values_for_json(folder: Path) -> None:
     again = json.loads(json.dumps([evaluation.to_dict() for evaluation in found.evaluations], allow_nan=False))
     assert again[0]["fooled"]["n"] == found.evaluations[0].statistics.right_on_clean
     assert again[0]["victim"]["name"] == "tiny0"
+
+
+def test_a_victim_whose_name_is_no_utf_8_has_its_lines(folder: Path) -> None:
+    victim = Model(network(0).module, input_size=(3, 8, 8), name="caf\udce9")
+    found = evaluate_folder(folder / "out", [victim])
+    write_csv(folder / "odd.csv", found.evaluations)
+    lines = (folder / "odd.csv").read_bytes().splitlines()
+    assert len(lines) == 11
+    assert all(line.startswith(b"caf\xe9,") for line in lines[1:])

@@ -85,8 +85,7 @@ def choose_for_job(
     elif settings.targeted:
         targets = torch.tensor([record.target for record in records])
     step, eps = None if settings.recipe.single_step else settings.step_size, [settings.eps]
-    every = {stage.own_steps(settings.steps) for stage in settings.recipe.stages}
-    if settings.norm == "l2" and every == {settings.steps} and step == default_step_size("l2", eps, settings.steps)[0]:
+    if settings.norm == "l2" and step == default_step_size("l2", eps, settings.steps)[0]:
         # Made for all steps: the few that a choice takes would end at a fraction of the radius.
         step = default_step_size("l2", eps, min(settings.steps, STEPS))[0]
     tell("choosing the start", 0, 1)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from linbp.begun import MANIFEST
 from linbp.errors import ImageError, StoreError
 from linbp.folder_lock import LOCK, locked
 from linbp.images import Pixels, pixel_sha256, read_image, store_error, write_atomically, write_png
@@ -16,7 +17,6 @@ from linbp.json_text import json_bytes
 
 __all__ = ["MANIFEST", "RECORDS", "TwinFolder"]
 
-MANIFEST = "manifest.json"
 RECORDS = "records.jsonl"
 FORMAT = 1
 """Version of the manifest's layout."""

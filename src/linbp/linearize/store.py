@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from linbp.begun import write_between_checkpoints
+from linbp.begun import MANIFEST, write_between_checkpoints
 from linbp.errors import StoreError
 from linbp.images import store_error
 from linbp.json_text import json_bytes
@@ -20,7 +20,7 @@ from linbp.models.checkpoint import file_sha256
 
 __all__ = ["MODEL", "JobFolder"]
 
-MANIFEST, CHECKPOINT, MODEL, SIDECAR = "manifest.json", "checkpoint.pt", "model.pt2", "model.json"
+CHECKPOINT, MODEL, SIDECAR = "checkpoint.pt", "model.pt2", "model.json"
 LAYOUT = "linearize 1"
 """Kind and version of the manifest."""
 
