@@ -12,7 +12,8 @@ attack on 250 images.
     python experiments/cifar10.py --tables                        # writes tables and pictures from what there is
 
 The networks are those that ship with linbp, or with `--zoo DIR` those that `linbp zoo train --all --out DIR` made; the
-first start binds the results file to them, so that networks which come later do not change its images. For the question
+first start binds the results file to them, so that networks which come later do not change its images. `--results FILE`
+keeps what is found on other networks apart; the page and its tables are of this script's own file. For the question
 whether training matters, `DIR` may hold variants, moved there from another --out: `resnet18-short`, a ResNet-18 of few
 epochs (`linbp zoo train resnet18 --epochs 5`), `vgg19_bn-early`, a source that fits its training images less closely
 (`linbp zoo train vgg19_bn --epochs 40 --unshifted 0`), and `resnet50-smooth`, a ResNet-50 with smoothed labels
@@ -74,19 +75,19 @@ def key(line: dict[str, Any]) -> tuple[Any, ...]:
     return Job.of(line), line["piece"]
 
 
-def agreed(models: dict[str, linbp.Model], data: Cifar10) -> dict[str, Any]:
+def agreed(results: Path, models: dict[str, linbp.Model], data: Cifar10) -> dict[str, Any]:
     """The selection of images, made anew or that of the results file.
 
     Raises:
         StoreError: the results file is about other networks.
     """
-    lines = read_lines(RESULTS)
+    lines = read_lines(results)
     if not any("selection" in line for line in lines):
         made = select(models, data)
-        add_line(RESULTS, {"selection": made})
+        add_line(results, {"selection": made})
         print(f"{made['right_on_all']} of {len(data.test_images)} test images are right on all networks", flush=True)
     # The first one: another process may have been faster.
-    found = next(line["selection"] for line in read_lines(RESULTS) if "selection" in line)
+    found = next(line["selection"] for line in read_lines(results) if "selection" in line)
     hashes = {name: sha256_of(model) for name, model in models.items()}
     wrong = [name for name, known in found["networks"].items() if hashes.get(name) != known]
     wrong += [name for name in hashes if is_victim(name) and name not in found["networks"]]
@@ -96,7 +97,7 @@ def agreed(models: dict[str, linbp.Model], data: Cifar10) -> dict[str, Any]:
             wrong.append(line["surrogate"])
     if wrong:
         raise StoreError(
-            f"{RESULTS} was made with another {', '.join(dict.fromkeys(wrong))}.",
+            f"{results} was made with another {', '.join(dict.fromkeys(wrong))}.",
             "Move it away, or give --zoo the networks it was made with.",
         )
     return found
@@ -104,10 +105,11 @@ def agreed(models: dict[str, linbp.Model], data: Cifar10) -> dict[str, Any]:
 
 def run(jobs: list[Job], share: tuple[int, int], data: Cifar10, models: dict[str, linbp.Model], options: Any) -> bool:
     """Fill in the missing lines of some jobs; whether all could be run."""
-    selection = agreed(models, data)
+    results = options.results
+    selection = agreed(results, models, data)
     rows = torch.tensor(selection["images"])
     images, labels = data.test_images[rows].permute(0, 3, 1, 2).contiguous(), data.test_labels[rows]
-    lines = read_lines(RESULTS)
+    lines = read_lines(results)
     done = {key(line) for line in lines if "piece" in line}
     tuned = {place_of(Job.of(line)): line["lins"]["file_sha256"] for line in lines if "lins" in line}
     facts = {"torch": torch.__version__, "linbp": linbp.__version__}
@@ -133,7 +135,7 @@ def run(jobs: list[Job], share: tuple[int, int], data: Cifar10, models: dict[str
             made_by = about.get("lins", {}).get("file_sha256")
             if tuned.setdefault(place, made_by) != made_by:
                 raise StoreError(
-                    f"{RESULTS} was made with another network of LinS on {job.surrogate} from site {job.removed}.",
+                    f"{results} was made with another network of LinS on {job.surrogate} from site {job.removed}.",
                     "Give --work the folder it was made with.",
                 )
             twins = linbp.craft(
@@ -166,7 +168,7 @@ def run(jobs: list[Job], share: tuple[int, int], data: Cifar10, models: dict[str
             "gradients": recipe.gradients(job.steps),
             "device": device_name(surrogate.device),
         }
-        add_line(RESULTS, {**line, **about, **facts, **found, "seconds": round(time.time() - begin, 1)})
+        add_line(results, {**line, **about, **facts, **found, "seconds": round(time.time() - begin, 1)})
         print(f"{line}: {time.time() - begin:.0f} s", flush=True)
     return not refused
 
@@ -183,11 +185,11 @@ def prepared(
     return linbp.Surrogate(spread(model) if job.spread else model).to(options.device), model, about
 
 
-def choose(data: Cifar10, models: dict[str, linbp.Model]) -> None:
+def choose(results: Path, data: Cifar10, models: dict[str, linbp.Model]) -> None:
     """Where start=auto would let LinBP begin, chosen on images that are not among the 1,000."""
-    selection = agreed(models, data)
+    selection = agreed(results, models, data)
     rows = torch.tensor(selection["others"])
-    known = {line["surrogate"] for line in read_lines(RESULTS) if "choice" in line}
+    known = {line["surrogate"] for line in read_lines(results) if "choice" in line}
     for surrogate in SITES:
         if surrogate not in known:
             choice = linbp.choose_start(
@@ -199,7 +201,7 @@ def choose(data: Cifar10, models: dict[str, linbp.Model]) -> None:
                 eps=RADIUS,
                 steps=50,
             )
-            add_line(RESULTS, {"surrogate": surrogate, "choice": choice.to_dict()})
+            add_line(results, {"surrogate": surrogate, "choice": choice.to_dict()})
 
 
 def main() -> int:
@@ -215,12 +217,13 @@ def main() -> int:
     parser.add_argument("--no-lins", action="store_true", help="leave out what needs networks that LinS must tune")
     parser.add_argument("--batch", type=int, default=32, help="images at a time; on a GPU, 250 are faster")
     parser.add_argument("--device", default="cpu", help="where everything runs")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="of other networks than the page's: another file")
     parser.add_argument("--tables", action="store_true", help="write tables and pictures only")
     options = parser.parse_args()
     complete = True
     try:
         if not options.tables:
-            recorded = [line["selection"]["networks"] for line in read_lines(RESULTS) if "selection" in line]
+            recorded = [line["selection"]["networks"] for line in read_lines(options.results) if "selection" in line]
             wanted = (*recorded[0],) if recorded else tuple(options.network or ())
             data, models = load_cifar10(options.data), networks(options.zoo, wanted, options.device)
             attacked = set(options.surrogate or models) & set(models)
@@ -231,8 +234,8 @@ def main() -> int:
                 jobs = [job for job in jobs if job.removed is None]
             complete = run(list(dict.fromkeys(jobs)), options.share, data, models, options)
             if options.share[0] == 1 and "position" in (options.part or PARTS):
-                choose(data, models)
-        if options.share[0] == 1:
+                choose(options.results, data, models)
+        if options.share[0] == 1 and options.results == RESULTS:
             from cifar10_tables import write
 
             write(read_lines(RESULTS))
@@ -241,7 +244,9 @@ def main() -> int:
         return 2
     except OSError as fault:
         print(
-            f"Error: {fault.filename or RESULTS}: {fault.strerror}.\nHint: start again; finished lines are kept.",
+            f"Error: {fault.filename or options.results}: {fault.strerror}.",
+            "Hint: start again; finished lines are kept.",
+            sep="\n",
             file=sys.stderr,
         )
         return 2

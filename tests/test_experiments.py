@@ -117,6 +117,65 @@ def test_tables_and_pictures_of_made_up_results(
     assert (tmp_path / "cifar10.md").read_text() == again
 
 
+@pytest.mark.slow
+def test_the_page_of_wide_networks_has_every_source(
+    lines: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = script("cifar10_wide")
+    monkeypatch.setattr(wide, "FOLDER", tmp_path)
+    monkeypatch.setattr(wide, "PAGE", tmp_path / "page.md")
+    monkeypatch.setattr(script("cifar10_outcomes"), "FLIPS", 499)
+    (tmp_path / "networks").mkdir()
+    (tmp_path / "collapsed").mkdir()
+    settings = {"learning_rate": 0.03, "batch_size": 512, "unshifted": 0.25, "epochs": 60, "label_smoothing": 0.0}
+    card = {"seed": 7, "settings": settings, "accuracy": {"right": 9308, "n": 10_000, "share": 0.9308}}
+    (tmp_path / "networks" / "vgg19_bn-seed7.json").write_text(json.dumps(card))
+    for number, name in enumerate(wide.SOURCES):
+        kept = [line for line in lines if number == 0 or line.get("piece", 0) < 1]
+        (tmp_path / f"{name}.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in kept))
+    for number, name in enumerate(("seed0", "seed1")):
+        epochs = [{"epoch": n + 1, "learning_rate": 0.1 * n, "test": {"share": 0.5 + 0.1 * number}} for n in range(3)]
+        (tmp_path / "collapsed" / f"{name}.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in epochs))
+    parts = ("networks", "sources", "differences", "residual", "collapse")
+    wide.PAGE.write_text(
+        "before\n" + "".join(f"<!-- {part}: begin --><!-- {part}: end -->\n" for part in parts) + "after"
+    )
+
+    wide.write()
+    page = wide.PAGE.read_text()
+    assert page.startswith("before\n")
+    assert page.endswith("after")
+    assert "| `vgg19_bn-seed7` | 7 | 60 | 15 | 0.0 | 0.12 | 93.08 [92.6, 93.6] |" in page
+    assert "| 2 | 0.1 | 50.0 | 60.0 |" in page
+    heads = [
+        f"{what}<br><small>n = {COUNT // (1 + (number > 0))}</small>"
+        for number, what in enumerate(wide.SOURCES.values())
+    ]
+    assert f"| recipe | gradients | {' | '.join(heads)} |" in page
+
+    labels = lines[0]["selection"]["labels"]
+    victims = [name for name in PRESETS["cpu"] if name != "vgg19_bn"]
+    mine = {
+        (line["recipe"], line["piece"]): line["predictions"]
+        for line in lines
+        if line.get("surrogate") == "vgg19_bn" and line["eps"] == "0.03" and line["steps"] == 100 and not line["leaps"]
+    }
+
+    def mean(recipe: str, pieces: int) -> float:
+        texts = ["".join(mine[recipe, piece][name] for piece in range(pieces)) for name in victims]
+        return 100 * float(
+            np.mean([[int(d) != label for d, label in zip(text, labels, strict=False)] for text in texts])
+        )
+
+    part = page.partition("#### `vgg19_bn`, eps 0.03")[2].partition("<!-- sources: end -->")[0]
+    row = next(text for text in part.splitlines() if text.startswith("| `mifgsm`")).split(" | ")
+    assert [cell.split("**")[1] for cell in row[2:]] == [f"{mean('mifgsm', n):.1f}" for n in (2, 1, 1, 1)]
+    own = "linbp(start=features.23)"
+    row = next(text for text in page.splitlines() if text.startswith(f"| 0.03 | `{own}` | `mifgsm` |")).split(" | ")
+    gaps = [mean(own, n) - mean("mifgsm", n) for n in (2, 1, 1, 1)]
+    assert [cell.partition(" ")[0].strip("*") for cell in row[3:]] == [f"{gap:+.1f}" for gap in gaps]
+
+
 def test_differences_are_those_of_the_means(lines: list[dict[str, Any]]) -> None:
     jobs, outcomes = script("cifar10_jobs"), script("cifar10_outcomes")
     found = outcomes.by_surrogate(lines, jobs.PARTS["linear"]())
@@ -178,7 +237,7 @@ def test_every_recipe_runs_and_the_results_belong_to_their_networks(
     every = [job for part in jobs.PARTS.values() for job in part() if job.removed is None and job.eps == "0.05"]
     shortened = [dataclasses.replace(job, steps=min(job.steps, 2)) for job in every]
     chosen = [job for job in dict.fromkeys(shortened) if job.surrogate in models]
-    options = argparse.Namespace(device="cpu", batch=32, work=tmp_path / "work", pieces=4)
+    options = argparse.Namespace(device="cpu", batch=32, work=tmp_path / "work", pieces=4, results=main.RESULTS)
     assert main.run(chosen, (1, 2), data, models, options)
     assert main.run(chosen, (2, 2), data, models, options)
     lines = [line for line in script("result_lines").read_lines(main.RESULTS) if "piece" in line]
@@ -198,6 +257,22 @@ def test_every_recipe_runs_and_the_results_belong_to_their_networks(
         main.run(chosen, (1, 1), data, models, options)
 
 
+def test_what_is_found_on_other_networks_is_kept_apart(
+    zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main, jobs, tables = script("cifar10"), script("cifar10_jobs"), script("cifar10_tables")
+    models, data = few_images(zoo, tmp_path, monkeypatch)
+    monkeypatch.setattr(tables, "PAGE", tmp_path / "page.md")
+    other = tmp_path / "other.jsonl"
+    options = argparse.Namespace(device="cpu", batch=32, work=tmp_path / "work", pieces=4, results=other)
+    assert main.run([jobs.Job("plain", "ifgsm", "0.05", 1)], (1, 1), data, models, options)
+    assert len(script("result_lines").read_lines(other)) == 2  # the images, and one attack
+    monkeypatch.setattr(sys, "argv", ["cifar10.py", "--tables", "--results", str(other)])
+    assert main.main() == 0
+    assert not tables.PAGE.exists()
+    assert not main.RESULTS.exists()
+
+
 def test_each_network_of_lins_is_tuned_by_one_process_with_the_labels_of_its_job(
     zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,7 +289,7 @@ def test_each_network_of_lins_is_tuned_by_one_process_with_the_labels_of_its_job
     removed = [job for job in jobs.linear() if job.removed is not None]
     chosen = [dataclasses.replace(job, recipe=recipe, steps=1) for job in removed for recipe in ("ifgsm", "fgsm")]
     chosen = list(dict.fromkeys(chosen))  # two attacks on each network
-    options = argparse.Namespace(device="cpu", batch=32, work=tmp_path / "work", pieces=4)
+    options = argparse.Namespace(device="cpu", batch=32, work=tmp_path / "work", pieces=4, results=main.RESULTS)
     by_process = []
     for process in (1, 2, 3):
         assert main.run(chosen, (process, 3), data, models, options)
@@ -244,7 +319,7 @@ def test_projections_are_spread_for_the_jobs_that_say_so(
     main, jobs = script("cifar10"), script("cifar10_jobs")
     models, data = few_images(zoo, tmp_path, monkeypatch)
     chosen = [jobs.Job("resnet18", "ifgsm", "0.05", 3, spread=spread) for spread in (False, True)]
-    options = argparse.Namespace(device="cpu", batch=32, work=tmp_path / "work", pieces=4)
+    options = argparse.Namespace(device="cpu", batch=32, work=tmp_path / "work", pieces=4, results=main.RESULTS)
     assert main.run(chosen, (1, 1), data, models, options)
     lines = [line for line in script("result_lines").read_lines(main.RESULTS) if "piece" in line]
     model = models["resnet18"]

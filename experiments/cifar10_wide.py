@@ -1,0 +1,117 @@
+"""The paper's experiment on CIFAR-10 with sources of full width: the tables of `docs/cifar10-wide.md`.
+
+The networks are those of `linbp zoo train --preset gpu`, whose weights (40 MB a source) are not kept here: their cards
+and logs are, and what `cifar10.py --results` found on them, a file a source.
+
+    python experiments/cifar10_wide.py    # writes the tables from what there is
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from cifar10_jobs import BASIC, RADII, SOURCE, better_than_rivals, transfer
+from cifar10_outcomes import Outcomes, by_surrogate
+from cifar10_tables import compared, table
+from pages import between, holm
+from result_lines import read_lines
+
+from linbp.evaluation.statistics import rate
+from linbp.images import write_atomically
+
+FOLDER = Path(__file__).parent / "results" / "cifar10_wide"
+PAGE = Path(__file__).parent.parent / "docs" / "cifar10-wide.md"
+SOURCES = {"seed0": "seed 0", "seed1": "seed 1", "seed2": "seed 2", "shifted": "seed 0, shifted to the end"}
+"""The VGG-19-BNs: the file of each, and what the tables call it."""
+SIGNIFICANT = 0.05
+
+
+def networks(cards: dict[str, dict[str, Any]]) -> list[str]:
+    """What was trained, and how well it does."""
+    heads = ["network", "seed", "epochs", "of these without shifts", "label smoothing", "rate up to", "accuracy, %"]
+    text = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
+    for name, card in cards.items():
+        settings, found = card["settings"], rate(card["accuracy"]["right"], card["accuracy"]["n"])
+        highest = settings["learning_rate"] * settings["batch_size"] / 128
+        unshifted = round(settings["unshifted"] * settings["epochs"])
+        share = f"{100 * card['accuracy']['share']:.2f} [{100 * found.low:.1f}, {100 * found.high:.1f}]"
+        cells = [card["seed"], settings["epochs"], unshifted, settings["label_smoothing"], f"{highest:g}", share]
+        text.append(f"| `{name}` | " + " | ".join(map(str, cells)) + " |")
+    return [*text, ""]
+
+
+def collapse(logs: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """Accuracy on test images epoch by epoch, where the rate rises too far."""
+    text = ["| epoch | rate | " + " | ".join(logs) + " |", "|---:|---:|" + "---:|" * len(logs)]
+    for epochs in zip(*logs.values(), strict=False):
+        cells = [f"{100 * epoch['test']['share']:.1f}" for epoch in epochs]
+        text.append(f"| {epochs[0]['epoch']} | {epochs[0]['learning_rate']:.3g} | " + " | ".join(cells) + " |")
+    return [*text, ""]
+
+
+def means(found: dict[str, Outcomes], eps: str) -> list[str]:
+    """The means over victims at one radius, of every source."""
+    heads = [f"{SOURCES[name]}<br><small>n = {outcomes.n}</small>" for name, outcomes in found.items()]
+    text = [f"#### `{SOURCE}`, eps {eps}", "", "| recipe | gradients | " + " | ".join(heads) + " |"]
+    text.append("|---|---:|" + "---:|" * len(heads))
+    first = next(iter(found.values()))
+    for job in (job for job in first.jobs if job.eps == eps):
+        cells = []
+        for outcomes in found.values():
+            low, high = outcomes.interval(job)
+            cells.append(f"**{outcomes.mean(job):.1f}** <small>{low:.1f}-{high:.1f}</small>")
+        text.append(f"| `{job.recipe}` | {first.line[job]['gradients']} | " + " | ".join(cells) + " |")
+    return [*text, ""]
+
+
+def differences(found: dict[str, Outcomes]) -> list[str]:
+    """LinBP against each rival, on every source: the differences of the means over victims."""
+    pairs = [pair for pair in better_than_rivals() if pair[0].surrogate == SOURCE]
+    gaps = {(name, pair): outcomes.gap(*pair) for name, outcomes in found.items() for pair in pairs}
+    corrected = dict(zip(gaps, holm([p for *_, p in gaps.values()]), strict=True))
+    text = [
+        "Differences of the means over victims with their 95% intervals (images drawn again); bold where p of the "
+        "paired permutation test over images is below 0.05, corrected by Holm's method for the "
+        f"{len(gaps)} comparisons of this table.",
+        "",
+        "| eps | recipe | against | " + " | ".join(SOURCES[name] for name in found) + " |",
+        "|---|---|---|" + "---:|" * len(found),
+    ]
+    for pair in pairs:
+        cells = []
+        for name in found:
+            gap, low, high, _ = gaps[name, pair]
+            mark = "**" if corrected[name, pair] < SIGNIFICANT else ""
+            cells.append(f"{mark}{gap:+.1f}{mark} <small>{low:+.1f} to {high:+.1f}</small>")
+        one, other = pair
+        text.append(f"| {one.eps} | `{one.recipe}` | `{other.recipe}` | " + " | ".join(cells) + " |")
+    return [*text, ""]
+
+
+def write() -> None:
+    """Put the tables into the page, each between its two marks."""
+    lines = {name: read_lines(FOLDER / f"{name}.jsonl") for name in SOURCES}
+    cards = {path.stem: json.loads(path.read_text()) for path in sorted((FOLDER / "networks").glob("*.json"))}
+    logs = {SOURCES[path.stem]: read_lines(path) for path in sorted((FOLDER / "collapsed").glob("*.jsonl"))}
+    found = {name: by_surrogate(lines[name], transfer())[SOURCE] for name in lines}
+    basic = by_surrogate(lines["seed0"], transfer())[BASIC]
+    residual: list[str] = []
+    for eps in RADII:
+        mine = [job for job in basic.jobs if job.eps == eps]
+        residual += [f"#### `{BASIC}`, eps {eps}, n = {basic.n}", "", *table(basic, mine)]
+    page = PAGE.read_text()
+    for name, text in {
+        "networks": networks(cards),
+        "sources": [text for eps in RADII for text in means(found, eps)],
+        "differences": differences(found),
+        "residual": [*residual, *compared(basic, BASIC, better_than_rivals())],
+        "collapse": collapse(logs),
+    }.items():
+        page = between(page, name, text)
+    write_atomically(PAGE, page.encode())
+
+
+if __name__ == "__main__":
+    write()
