@@ -179,7 +179,7 @@ def skips() -> list[Job]:
     smooth = [recipe for recipe in recipes if "0.5" not in recipe]
     jobs = []
     for surrogate in SKIPPED:
-        jobs += [Job(surrogate, recipe, RADIUS, 50) for recipe in recipes]
+        jobs += [Job(surrogate, recipe, RADIUS, 50) for recipe in (*recipes, linbp(surrogate))]
         jobs += [Job(surrogate, recipe, RADIUS, 50, spread=True) for recipe in smooth]
     return jobs
 
@@ -260,7 +260,7 @@ def ratio_and_gamma() -> list[Pair]:
 
 
 def kinds_of_skips() -> list[Pair]:
-    """SGM beside either kind of skip against I-FGSM and against both, and with smooth projections against without."""
+    """SGM beside either kind of skip against I-FGSM, both and LinBP, and with smooth projections against without."""
     pairs = []
     for surrogate in SKIPPED:
         of = {(job.recipe, job.spread): job for job in skips() if job.surrogate == surrogate}
@@ -268,7 +268,7 @@ def kinds_of_skips() -> list[Pair]:
         identity, projection = (of[f"sgm(gamma=0.2, skips={kind})", False] for kind in ("identity", "projection"))
         pairs += [(both, plain), (identity, plain), (projection, plain), (identity, both)]
         half = of["sgm(gamma=0.5, skips=identity)", False]
-        pairs += [(half, plain), (half, of["sgm(gamma=0.5)", False])]
+        pairs += [(half, plain), (half, of["sgm(gamma=0.5)", False]), (of[linbp(surrogate), False], half)]
         pairs += [(of[recipe, True], of[recipe, False]) for recipe, smooth in of if smooth]
         spread = of["sgm(gamma=0.2)", True]
         pairs += [

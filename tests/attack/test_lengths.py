@@ -9,7 +9,12 @@ from tiny_networks import images_and_labels, tiny
 from torch import nn
 
 import linbp
+from linbp.attack import Recipe
+from linbp.attack.budget import Budget
+from linbp.attack.goal import Goal
 from linbp.attack.lengths import absolute_mean, absolute_sum, divided, euclidean
+from linbp.attack.scene import Scene
+from linbp.attack.update.base import Progress
 from linbp.errors import ModelError, RecipeError
 
 
@@ -113,3 +118,31 @@ def test_a_rule_of_the_surrogate_that_reaches_nothing_is_refused() -> None:
     with pytest.raises(RecipeError, match="linbp would have no effect"):
         linbp.craft(surrogate, images, labels, "fda(at=stem)", eps="8/255", steps=2)
     linbp.craft(surrogate, images, labels, "mi >> ila(at=stem)", eps="8/255", steps=2)  # it guides
+
+
+@pytest.mark.parametrize("text", ["mi", "mi(decay=0.5)", "ni", "ni(scale=l1)", "ni(decay=0.5)"])
+def test_sums_in_half_precision_move_every_pixel(text: str) -> None:
+    size = (1, 3, 256, 256)
+    gradient = torch.from_numpy(np.random.default_rng(0).normal(size=size))
+    half = gradient.half()
+    half[half == 0] = 1e-3
+
+    def begun(dtype: torch.dtype) -> Progress:
+        budget = Budget(torch.full(size, 0.5, dtype=dtype), [8 / 255], norm="linf", rounding="inward")
+        step = torch.full((1, 1, 1, 1), 1 / 255, dtype=dtype)
+        nobody = Goal(labels=torch.zeros(1, dtype=torch.int64))
+        return Recipe.parse(text).update.begin(Scene(budget=budget, goal=nobody, step_size=step, steps=3))
+
+    progress, exact = begun(torch.float16), begun(torch.float64)
+    for _ in range(3):
+        found, wanted = progress.direction(half), exact.direction(half.double())
+    assert found.dtype == torch.float16
+    assert torch.equal(found.sign(), wanted.sign().half())
+    ahead = progress.look_ahead(torch.full(size, 0.5, dtype=torch.float16))
+    assert ahead.dtype == torch.float16
+    assert torch.allclose(ahead.double(), exact.look_ahead(torch.full(size, 0.5, dtype=torch.float64)), atol=5e-4)
+
+    progress, lonely = begun(torch.float16), torch.zeros_like(half)
+    lonely[0, 0, 0, 0] = 1  # 196,608 times the mean, which float16 does not hold
+    for sign in (1, -1, 1):
+        assert torch.isfinite(progress.direction(sign * lonely)).all()

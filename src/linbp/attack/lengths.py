@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["absolute_mean", "absolute_sum", "divided", "euclidean"]
+__all__ = ["absolute_mean", "absolute_sum", "divided", "euclidean", "pointing", "summable"]
 
 DIMS = (1, 2, 3)
 
@@ -37,3 +37,15 @@ def euclidean(tensor: torch.Tensor) -> torch.Tensor:
 def divided(tensor: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     """Each image over its length, in the images' dtype; over a length of 0 it stays as it is."""
     return (tensor.to(lengths.dtype) / torch.where(lengths > 0, lengths, 1)).to(tensor.dtype)
+
+
+def summable(gradient: torch.Tensor) -> torch.Tensor:
+    """A gradient in a dtype that holds the shares of an image's sum: float16 has no numbers small or large enough."""
+    return gradient.float() if gradient.dtype == torch.float16 else gradient
+
+
+def pointing(total: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """A sum of gradients as a direction in their dtype: itself, or divided by its largest value in a narrower one."""
+    if total.dtype == dtype:
+        return total
+    return divided(total, total.abs().amax(dim=DIMS, keepdim=True)).to(dtype)

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import torch
 
-from linbp.attack.lengths import absolute_sum, divided
+from linbp.attack.lengths import absolute_sum, divided, pointing, summable
 from linbp.attack.scene import Scene
 from linbp.attack.update.base import Progress, Update
 from linbp.parts import number, part
@@ -48,9 +48,6 @@ class _Sum:
         return images
 
     def direction(self, gradient: torch.Tensor) -> torch.Tensor:
-        half = gradient.dtype == torch.float16  # which has no numbers small enough for shares of a sum
-        share = divided(gradient.float() if half else gradient, absolute_sum(gradient))
+        share = divided(summable(gradient), absolute_sum(gradient))
         self.total = share if self.total is None else self.total.mul_(self.decay).add_(share)
-        if half:
-            return divided(self.total, self.total.abs().amax(dim=(1, 2, 3), keepdim=True)).half()
-        return self.total.clone()
+        return pointing(self.total, gradient.dtype).clone()

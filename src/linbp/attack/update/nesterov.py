@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 import torch
 
-from linbp.attack.lengths import absolute_sum, divided
+from linbp.attack.lengths import absolute_sum, divided, pointing, summable
 from linbp.attack.scene import Scene
 from linbp.attack.update.base import Progress, Update
 from linbp.parts import number, one_of, part
@@ -58,12 +58,11 @@ class _Ahead:
     def look_ahead(self, images: torch.Tensor) -> torch.Tensor:
         if self.total is None:
             return images
-        return images + self.scene.step_size * self.update.decay * self.total
+        ahead = images + self.scene.step_size * self.update.decay * self.total
+        return ahead.to(images.dtype)
 
     def direction(self, gradient: torch.Tensor) -> torch.Tensor:
-        if self.update.scale == "step":
-            share = self.scene.budget.unit(gradient)
-        else:
-            share = divided(gradient, absolute_sum(gradient))
+        wide = summable(gradient)
+        share = self.scene.budget.unit(wide) if self.update.scale == "step" else divided(wide, absolute_sum(wide))
         self.total = share if self.total is None else self.update.decay * self.total + share
-        return self.total
+        return pointing(self.total, gradient.dtype)
