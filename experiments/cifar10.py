@@ -217,9 +217,14 @@ def main() -> int:
     parser.add_argument("--no-lins", action="store_true", help="leave out what needs networks that LinS must tune")
     parser.add_argument("--batch", type=int, default=32, help="images at a time; on a GPU, 250 are faster")
     parser.add_argument("--device", default="cpu", help="where everything runs")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="of other networks than the page's: another file")
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, help="another file, for networks other than the page's"
+    )
     parser.add_argument("--tables", action="store_true", help="write tables and pictures only")
     options = parser.parse_args()
+    own = options.results.resolve() == RESULTS.resolve()
+    if options.tables and not own:
+        parser.error("--tables writes the page of this script's own results: leave --results out")
     complete = True
     try:
         if not options.tables:
@@ -235,7 +240,7 @@ def main() -> int:
             complete = run(list(dict.fromkeys(jobs)), options.share, data, models, options)
             if options.share[0] == 1 and "position" in (options.part or PARTS):
                 choose(options.results, data, models)
-        if options.share[0] == 1 and options.results == RESULTS:
+        if options.share[0] == 1 and own:
             from cifar10_tables import write
 
             write(read_lines(RESULTS))

@@ -1,18 +1,20 @@
 """The paper's experiment on CIFAR-10 with sources of full width: the tables of `docs/cifar10-wide.md`.
 
-The networks are those of `linbp zoo train --preset gpu`, whose weights (40 MB a source) are not kept here: their cards
-and logs are, and what `cifar10.py --results` found on them, a file a source.
+The networks are those of `linbp zoo train --preset gpu`, whose weights (up to 40 MB each) are not kept here: their
+cards and logs are, and what `cifar10.py --results` found on them, a file a source.
 
-    python experiments/cifar10_wide.py    # writes the tables from what there is
+    python experiments/cifar10_wide.py    # writes the tables from what there is; a source without a file is left out
 """
 
 from __future__ import annotations
 
 import json
+import sys
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from cifar10_jobs import BASIC, RADII, SOURCE, better_than_rivals, transfer
+from cifar10_jobs import BASIC, RADII, SOURCE, Job, better_than_rivals, linbp, transfer
 from cifar10_outcomes import Outcomes, by_surrogate
 from cifar10_tables import compared, table
 from pages import between, holm
@@ -22,10 +24,13 @@ from linbp.evaluation.statistics import rate
 from linbp.images import write_atomically
 
 FOLDER = Path(__file__).parent / "results" / "cifar10_wide"
+NARROW = Path(__file__).parent / "results" / "cifar10.jsonl"
 PAGE = Path(__file__).parent.parent / "docs" / "cifar10-wide.md"
 SOURCES = {"seed0": "seed 0", "seed1": "seed 1", "seed2": "seed 2", "shifted": "seed 0, shifted to the end"}
 """The VGG-19-BNs: the file of each, and what the tables call it."""
 SIGNIFICANT = 0.05
+WIDENED = {SOURCE: ("plain", BASIC), BASIC: ("plain", SOURCE)}
+"""Victims of each source that are another network here than in the experiment on narrow ones."""
 
 
 def networks(cards: dict[str, dict[str, Any]]) -> list[str]:
@@ -45,9 +50,10 @@ def networks(cards: dict[str, dict[str, Any]]) -> list[str]:
 def collapse(logs: dict[str, list[dict[str, Any]]]) -> list[str]:
     """Accuracy on test images epoch by epoch, where the rate rises too far."""
     text = ["| epoch | rate | " + " | ".join(logs) + " |", "|---:|---:|" + "---:|" * len(logs)]
-    for epochs in zip(*logs.values(), strict=False):
-        cells = [f"{100 * epoch['test']['share']:.1f}" for epoch in epochs]
-        text.append(f"| {epochs[0]['epoch']} | {epochs[0]['learning_rate']:.3g} | " + " | ".join(cells) + " |")
+    for epochs in zip_longest(*logs.values()):
+        known = next(epoch for epoch in epochs if epoch)
+        cells = [f"{100 * epoch['test']['share']:.1f}" if epoch else "" for epoch in epochs]
+        text.append(f"| {known['epoch']} | {known['learning_rate']:.3g} | " + " | ".join(cells) + " |")
     return [*text, ""]
 
 
@@ -68,7 +74,11 @@ def means(found: dict[str, Outcomes], eps: str) -> list[str]:
 
 def differences(found: dict[str, Outcomes]) -> list[str]:
     """LinBP against each rival, on every source: the differences of the means over victims."""
-    pairs = [pair for pair in better_than_rivals() if pair[0].surrogate == SOURCE]
+    pairs = [
+        pair
+        for pair in better_than_rivals()
+        if all(job in outcomes.wrong for job in pair for outcomes in found.values()) and pair[0].surrogate == SOURCE
+    ]
     gaps = {(name, pair): outcomes.gap(*pair) for name, outcomes in found.items() for pair in pairs}
     corrected = dict(zip(gaps, holm([p for *_, p in gaps.values()]), strict=True))
     text = [
@@ -90,23 +100,50 @@ def differences(found: dict[str, Outcomes]) -> list[str]:
     return [*text, ""]
 
 
+def beside(narrow: list[dict[str, Any]], wide: list[dict[str, Any]]) -> list[str]:
+    """I-FGSM and LinBP from narrow sources and wide ones, on the victims that are the same networks in both."""
+    heads = ["source", "eps", "n"]
+    heads += [f"`{name}`, {width}" for name in ("ifgsm", "linbp") for width in ("narrow", "wide")]
+    text = ["| " + " | ".join(heads) + " |", "|---|---:|---:|" + "---:|" * 4]
+    for source, others in WIDENED.items():
+        for eps in RADII:
+            jobs = [Job(source, recipe, eps, 100) for recipe in ("ifgsm", linbp(source))]
+            sides = [Outcomes(lines, jobs, others) for lines in (narrow, wide)]
+            if any(len(side.jobs) < len(jobs) for side in sides):
+                continue
+            cells = [f"`{source}`", eps, " and ".join(str(side.n) for side in sides)]
+            for job in jobs:
+                for side in sides:
+                    low, high = side.interval(job)
+                    cells.append(f"{side.mean(job):.1f} <small>{low:.1f}-{high:.1f}</small>")
+            text.append("| " + " | ".join(cells) + " |")
+    return [*text, ""]
+
+
 def write() -> None:
     """Put the tables into the page, each between its two marks."""
     lines = {name: read_lines(FOLDER / f"{name}.jsonl") for name in SOURCES}
+    lines = {name: some for name, some in lines.items() if any("selection" in line for line in some)}
     cards = {path.stem: json.loads(path.read_text()) for path in sorted((FOLDER / "networks").glob("*.json"))}
     logs = {SOURCES[path.stem]: read_lines(path) for path in sorted((FOLDER / "collapsed").glob("*.jsonl"))}
-    found = {name: by_surrogate(lines[name], transfer())[SOURCE] for name in lines}
-    basic = by_surrogate(lines["seed0"], transfer())[BASIC]
+    outcomes = {name: by_surrogate(some, transfer()) for name, some in lines.items()}
+    found = {name: some[SOURCE] for name, some in outcomes.items() if SOURCE in some}
+    if not found:
+        sys.exit(f"{FOLDER} holds no source that has been attacked. docs/{PAGE.name} says how that is done.")
     residual: list[str] = []
-    for eps in RADII:
+    basic = next((some[BASIC] for some in outcomes.values() if BASIC in some), None)
+    for eps in RADII if basic else ():
         mine = [job for job in basic.jobs if job.eps == eps]
         residual += [f"#### `{BASIC}`, eps {eps}, n = {basic.n}", "", *table(basic, mine)]
+    if basic:
+        residual += compared(basic, BASIC, better_than_rivals())
     page = PAGE.read_text()
     for name, text in {
         "networks": networks(cards),
+        "beside": beside(read_lines(NARROW), next(iter(lines.values()))),
         "sources": [text for eps in RADII for text in means(found, eps)],
         "differences": differences(found),
-        "residual": [*residual, *compared(basic, BASIC, better_than_rivals())],
+        "residual": residual,
         "collapse": collapse(logs),
     }.items():
         page = between(page, name, text)

@@ -23,7 +23,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 def add_line(path: Path, line: dict[str, Any]) -> None:
     """Add one line; it is on disk when this returns."""
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(line, separators=(",", ":")) + "\n"
     with path.open("a+b", buffering=0) as file:
         wait_for(file.fileno())

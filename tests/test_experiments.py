@@ -125,6 +125,7 @@ def test_the_page_of_wide_networks_has_every_source(
     monkeypatch.setattr(wide, "FOLDER", tmp_path)
     monkeypatch.setattr(wide, "PAGE", tmp_path / "page.md")
     monkeypatch.setattr(script("cifar10_outcomes"), "FLIPS", 499)
+    monkeypatch.setattr(wide, "NARROW", tmp_path / "seed0.jsonl")
     (tmp_path / "networks").mkdir()
     (tmp_path / "collapsed").mkdir()
     settings = {"learning_rate": 0.03, "batch_size": 512, "unshifted": 0.25, "epochs": 60, "label_smoothing": 0.0}
@@ -134,9 +135,11 @@ def test_the_page_of_wide_networks_has_every_source(
         kept = [line for line in lines if number == 0 or line.get("piece", 0) < 1]
         (tmp_path / f"{name}.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in kept))
     for number, name in enumerate(("seed0", "seed1")):
-        epochs = [{"epoch": n + 1, "learning_rate": 0.1 * n, "test": {"share": 0.5 + 0.1 * number}} for n in range(3)]
+        epochs = [
+            {"epoch": n + 1, "learning_rate": 0.1 * n, "test": {"share": 0.5 + 0.1 * number}} for n in range(3 - number)
+        ]
         (tmp_path / "collapsed" / f"{name}.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in epochs))
-    parts = ("networks", "sources", "differences", "residual", "collapse")
+    parts = ("networks", "beside", "sources", "differences", "residual", "collapse")
     wide.PAGE.write_text(
         "before\n" + "".join(f"<!-- {part}: begin --><!-- {part}: end -->\n" for part in parts) + "after"
     )
@@ -146,7 +149,9 @@ def test_the_page_of_wide_networks_has_every_source(
     assert page.startswith("before\n")
     assert page.endswith("after")
     assert "| `vgg19_bn-seed7` | 7 | 60 | 15 | 0.0 | 0.12 | 93.08 [92.6, 93.6] |" in page
-    assert "| 2 | 0.1 | 50.0 | 60.0 |" in page
+    assert "| 2 | 0.1 | 50.0 | 60.0 |\n| 3 | 0.2 | 50.0 |  |" in page
+    assert f"#### `resnet18`, eps 0.03, n = {COUNT}" in page
+    assert "#### Differences on `resnet18`" in page
     heads = [
         f"{what}<br><small>n = {COUNT // (1 + (number > 0))}</small>"
         for number, what in enumerate(wide.SOURCES.values())
@@ -161,8 +166,9 @@ def test_the_page_of_wide_networks_has_every_source(
         if line.get("surrogate") == "vgg19_bn" and line["eps"] == "0.03" and line["steps"] == 100 and not line["leaps"]
     }
 
-    def mean(recipe: str, pieces: int) -> float:
-        texts = ["".join(mine[recipe, piece][name] for piece in range(pieces)) for name in victims]
+    def mean(recipe: str, pieces: int, without: tuple[str, ...] = ()) -> float:
+        asked = [name for name in victims if name not in without]
+        texts = ["".join(mine[recipe, piece][name] for piece in range(pieces)) for name in asked]
         return 100 * float(
             np.mean([[int(d) != label for d, label in zip(text, labels, strict=False)] for text in texts])
         )
@@ -174,6 +180,23 @@ def test_the_page_of_wide_networks_has_every_source(
     row = next(text for text in page.splitlines() if text.startswith(f"| 0.03 | `{own}` | `mifgsm` |")).split(" | ")
     gaps = [mean(own, n) - mean("mifgsm", n) for n in (2, 1, 1, 1)]
     assert [cell.partition(" ")[0].strip("*") for cell in row[3:]] == [f"{gap:+.1f}" for gap in gaps]
+    row = next(text for text in page.splitlines() if text.startswith("| `vgg19_bn` | 0.03 |")).split(" | ")
+    fewer = [f"{mean(recipe, 2, ('plain', 'resnet18')):.1f}" for recipe in ("ifgsm", "ifgsm", own, own)]
+    assert [cell.partition(" ")[0] for cell in row[3:]] == fewer
+
+    (tmp_path / "shifted.jsonl").unlink()
+    for least, bold in ((1.1, True), (-1, False)):
+        monkeypatch.setattr(wide, "SIGNIFICANT", least)
+        wide.write()
+        page = wide.PAGE.read_text()
+        assert f"| recipe | gradients | {' | '.join(heads[:3])} |\n" in page
+        row = next(text for text in page.splitlines() if text.startswith(f"| 0.03 | `{own}` | `mifgsm` |")).split(" | ")
+        assert [cell.startswith("**") for cell in row[3:]] == [bold] * 3
+    for name in wide.SOURCES:
+        (tmp_path / f"{name}.jsonl").unlink(missing_ok=True)
+    with pytest.raises(SystemExit, match="holds no source"):
+        wide.write()
+    assert wide.PAGE.read_text() == page
 
 
 def test_differences_are_those_of_the_means(lines: list[dict[str, Any]]) -> None:
@@ -262,15 +285,27 @@ def test_what_is_found_on_other_networks_is_kept_apart(
 ) -> None:
     main, jobs, tables = script("cifar10"), script("cifar10_jobs"), script("cifar10_tables")
     models, data = few_images(zoo, tmp_path, monkeypatch)
-    monkeypatch.setattr(tables, "PAGE", tmp_path / "page.md")
-    other = tmp_path / "other.jsonl"
+    written: list[Any] = []
+    monkeypatch.setattr(tables, "write", written.append)
+    other = tmp_path / "in" / "folders" / "other.jsonl"
     options = argparse.Namespace(device="cpu", batch=32, work=tmp_path / "work", pieces=4, results=other)
     assert main.run([jobs.Job("plain", "ifgsm", "0.05", 1)], (1, 1), data, models, options)
     assert len(script("result_lines").read_lines(other)) == 2  # the images, and one attack
-    monkeypatch.setattr(sys, "argv", ["cifar10.py", "--tables", "--results", str(other)])
-    assert main.main() == 0
-    assert not tables.PAGE.exists()
     assert not main.RESULTS.exists()
+
+    monkeypatch.setattr(main, "load_cifar10", lambda folder: data)
+    arguments = ["cifar10.py", "--zoo", str(zoo), "--part", "skips", "--surrogate", "vgg19_bn"]  # no attack
+    monkeypatch.setattr(sys, "argv", [*arguments, "--results", str(other)])
+    assert main.main() == 0
+    assert not written
+    monkeypatch.chdir(main.RESULTS.parent)
+    monkeypatch.setattr(sys, "argv", [*arguments, "--results", main.RESULTS.name])
+    assert main.main() == 0
+    assert len(written) == 1
+    monkeypatch.setattr(sys, "argv", ["cifar10.py", "--tables", "--results", str(other)])
+    with pytest.raises(SystemExit):
+        main.main()
+    assert len(written) == 1
 
 
 def test_each_network_of_lins_is_tuned_by_one_process_with_the_labels_of_its_job(

@@ -43,7 +43,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "mixer": {"width": 0.125, "epochs": 16, **_ATTENTION},
     },
     "gpu": {
-        "vgg19_bn": {"epochs": 60, "learning_rate": 0.03, **_SOURCE},  # at 0.1 three seeds of three collapsed
+        "vgg19_bn": {"epochs": 60, "learning_rate": 0.03, **_SOURCE},  # 0.1 is too high (docs/cifar10-wide.md)
         "resnet18": {"epochs": 40},
         "preact_resnet18": {"epochs": 40},
         "resnet50": {"epochs": 40, **_SOURCE},
