@@ -1,9 +1,11 @@
 """Why some attacks do on photographs what nobody would have expected: one controlled experiment for each surprise.
 
-The surrogates, photographs, victims and passes are those of `imagenet_transfer.py`. Five questions: `radius` (why does
+The surrogates, photographs, victims and passes are those of `imagenet_transfer.py`. Eight questions: `radius` (why does
 a single FGSM step transfer better than twenty steps of I-FGSM?), `units` (why do BPA and ConBP do nothing on some
 networks?), `leak` (how much of the gradient should an inactive unit pass?), `objective` (why does lowering the label's
-logit transfer worse than raising the cross-entropy?) and `features` (why is FDA weak on inverted residuals?).
+logit transfer worse than raising the cross-entropy?), `features` (why is FDA weak on inverted residuals?), `second`
+(why does ILA behind LinBP help on one network and harm on the other?), `ahead` (why is Nesterov's momentum better than
+momentum in few steps and worse in many?) and `diverse` (why do diverse inputs harm LinBP in few steps?).
 Interrupted and started again, it goes on where it was; every line of the results file is one attack on one pass.
 
     python experiments/imagenet_causes.py --passes 2     # computes what is missing, then writes the tables
@@ -51,7 +53,12 @@ RECTIFIED = {
     "network.blocks.5.0.bn1.act, network.bn2]"
 }
 """Feature maps behind a ReLU, the last one of every size, where the blocks' own results are signed."""
-QUESTIONS = ("radius", "units", "leak", "objective", "features")
+NODES = {
+    "squeezenet1_1": ("network.features.4", "network.features.7", "network.features.10", "network.features.12"),
+    "mobilenet_edgetpu": ("network.blocks.2", "network.blocks.3", "network.blocks.4", "network.blocks.5"),
+}
+"""Feature maps that ILA reads; the second one is that of the table of recipes."""
+QUESTIONS = ("radius", "units", "leak", "objective", "features", "second", "ahead", "diverse")
 Logits = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -109,18 +116,30 @@ def attacks(surrogate: str) -> Iterator[Attack]:
     if surrogate in RECTIFIED:
         yield from (Attack("features", recipe) for recipe in ("ifgsm", "fdafgsm"))
         yield Attack("features", f"fdafgsm(at={RECTIFIED[surrogate]})")
+    own, node = f"linbp(start={start})", NODES[surrogate][1]
+    yield Attack("second", f"{own} + mi")
+    yield from (Attack("second", f"{own} + mi >> ila(at={at})") for at in NODES[surrogate])
+    yield Attack("second", f"{own} + mi >> ila(at={node}) + mi")
+    yield from (Attack("second", f"{own} + mi{rest}", "filled") for rest in ("", f" >> ila(at={node})"))
+    for steps in (engine.STEPS, MANY):
+        yield from (Attack("ahead", recipe, steps=steps) for recipe in ("mi", "ni", "ni(scale=l1)", "ni(decay=0.9)"))
+        for then in (None, "filled"):
+            yield from (Attack("diverse", f"{own}{rest}", then, steps) for rest in ("", " + di(scale=8/7)"))
 
 
-def craft(surrogate: linbp.Surrogate, attack: Attack, rows: slice, known: dict[str, torch.Tensor]) -> torch.Tensor:
+Made = dict[tuple[str, int], torch.Tensor]
+"""Twins by recipe and number of steps."""
+
+
+def craft(surrogate: linbp.Surrogate, attack: Attack, rows: slice, known: Made) -> torch.Tensor:
     """The twins of some photographs, in [0, 1]; those of whole recipes are kept in `known`."""
     _, images, _ = engine.photographs()
 
     def made(recipe: str) -> torch.Tensor:
-        if attack.steps != engine.STEPS:
-            return fresh(recipe, EPS)
-        if recipe not in known:
-            known[recipe] = fresh(recipe, EPS)
-        return known[recipe]
+        key = recipe, attack.steps
+        if key not in known:
+            known[key] = fresh(recipe, EPS)
+        return known[key]
 
     def fresh(recipe: str, eps: Any) -> torch.Tensor:
         single = linbp.Recipe.parse(recipe).single_step
@@ -200,7 +219,7 @@ def compute(name: str, passes: range, questions: list[str], compiled: bool) -> N
         )
     for number in passes:
         rows = slice(number * engine.PASS, (number + 1) * engine.PASS)
-        clean, known = images[rows].float() / 255, {}
+        clean, known = images[rows].float() / 255, Made()
         if (None, None, "clean", number) not in done:
             line = {"surrogate": None, "question": None, "recipe": "clean", "pass": number}
             found = engine.predictions(victims, clean)

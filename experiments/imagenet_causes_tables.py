@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,23 @@ TITLES = {
     "leak": "How much an inactive unit passes",
     "objective": "What the objective does to the logits",
     "features": "FDA on feature maps with and without a sign",
+    "second": "A second stage",
+    "ahead": "Where Nesterov's momentum looks",
+    "diverse": "Diverse inputs in few steps and in many",
 }
 ENDING = "moved on to the radius"
 PLAIN, FILLED, MIXED = "`ifgsm`", f"`ifgsm`, {ENDING}", "`di(scale=8/7) + mi`"
 MANY = "`ifgsm`, 100 steps"
 """Rows that others are compared with."""
+WITHOUT = {"second": r"(`.* \+ mi) >> ila.*(?=`)", "ahead": r"(`)ni.*(?=`)", "diverse": r"(`.*) \+ di\(scale=8/7\)"}
+"""What distinguishes a row of these questions from the one that it is compared with, of the same steps and ending."""
 Lines = list[dict[str, Any]]
 
 
 def base_of(question: str, recipe: str) -> str:
     """The row that a row is compared with; itself: with none."""
+    if question in WITHOUT:
+        return re.sub(WITHOUT[question], r"\1mi" if question == "ahead" else r"\1", recipe)
     if recipe == FILLED:
         return "`fgsm`" if question == "radius" else PLAIN
     if recipe.endswith(ENDING):

@@ -39,6 +39,7 @@ WITHOUT_LINBP = (
     "fgsm",
     "ifgsm",
     "pgd",
+    "pgd-noise",
     "mifgsm",
     "nifgsm",
     "difgsm(scale=8/7)",
@@ -81,7 +82,7 @@ WITH_LINBP = (
     "linbp(start={late}) + di(scale=8/7) + mi",
     "linbp(start={late}, leak=0.3) + di(scale=8/7) + mi",
 )
-RESIDUAL = ("sgm(gamma=0.5)", "sgm(gamma=0.5) + di(scale=8/7) + mi")
+RESIDUAL = ("sgm(gamma=0.2)", "sgm(gamma=0.5)", "sgm(gamma=0.5) + di(scale=8/7) + mi")
 SMOOTH = {
     "squeezenet1_1": ("conbp(start={start}, slope=0.005)", "bpa(start={start}, slope=0.001, temperature=0.01)"),
     "mobilenet_edgetpu": ("bpa(start={start}, slope=0.25)",),

@@ -106,7 +106,7 @@ def test_what_cannot_be_chosen(recipe: str, proxies: int, says: str) -> None:
 
 def test_craft_has_no_proxies() -> None:
     images, labels = images_and_labels(2)
-    with pytest.raises(RuleError, match="here are none"):
+    with pytest.raises(RuleError, match="cannot be chosen here"):
         linbp.craft(tiny(), images, labels, "linbp(start=auto)", eps=EPS)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -104,6 +105,18 @@ def test_refusals(change: dict[str, object], fault: type[LinbpError], says: str)
         linbp.craft(MODEL, given.pop("images"), given.pop("labels"), given.pop("recipe"), **given)  # type: ignore[arg-type, type-var]
     assert says in str(caught.value)
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("options", [{"eps": "8/255"}, {"eps": 1.5, "norm": "l2"}])
+@pytest.mark.parametrize("recipe", ["ifgsm", "pgd + di(scale=1.5) + mi"])
+def test_how_images_lie_in_memory_changes_nothing(options: dict[str, Any], recipe: str) -> None:
+    images, labels = images_and_labels(3)
+    photographs = images.permute(0, 2, 3, 1).contiguous()  # as most libraries read them
+    surrogate = linbp.Surrogate(tiny(torch.float32))
+    wanted = linbp.craft(surrogate, images, labels, recipe, steps=3, **options)
+    for given in (photographs.permute(0, 3, 1, 2), (images.float() / 255).to(memory_format=torch.channels_last)):
+        assert not given.is_contiguous()
+        assert torch.equal(linbp.craft(surrogate, given, labels, recipe, steps=3, **options), wanted)
 
 
 def test_two_rules_in_two_places_are_refused() -> None:

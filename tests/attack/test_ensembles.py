@@ -254,7 +254,7 @@ def test_what_is_refused(pair: list[linbp.Surrogate]) -> None:
     ruled = [one.with_rule(linbp.LinBP(start=0)) for one in pair]
     with pytest.raises(RecipeError, match="every surrogate has its own"):
         linbp.craft(Ensemble(ruled), images, labels, "linbp(start=1)", eps="8/255", steps=2)
-    with pytest.raises(RuleError, match="no feature map called 'nowhere'"):
+    with pytest.raises(RuleError, match=r"^tiny: The network has no feature map called 'nowhere'"):
         linbp.craft(Ensemble(pair, "losses"), images, labels, "ila(at=nowhere)", eps="8/255", steps=2)
 
 

@@ -272,10 +272,8 @@ def test_a_recipe_without_a_guide_has_ifgsm() -> None:
 @pytest.mark.parametrize(
     ("text", "says", "hints"),
     [
-        ("ila", "ila needs at", "ila(at=...)"),
         ("ila(at=3)", "ila(at=3) names no module", "in quotes"),
         ("ila(at=[])", "names no module", "layer2.3"),
-        ("ila(at=none)", "names no module", "layer2.3"),
         ("ilaf(at=[a, b, a])", "names a module twice", "nothing new"),
         ("ilaf(at=a, alpha=-1)", "alpha=-1", "at least 0"),
         ("ila(at=a, steps=0)", "steps=0", "whole number of at least 1"),

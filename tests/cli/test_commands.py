@@ -170,6 +170,12 @@ def test_inspect_lists_sites_and_looks_at_an_image(linbp: Run) -> None:
     assert answer.status == 0, answer.err
     for word in ("tiny0: 6 classes", "1 sites, 0 junctions", "relu", "4x6x6", "predicted class", "L2 norm"):
         assert word in answer.out
+    assert "Feature maps" not in answer.out
+    wider = linbp("inspect", "file:networks.py:net", "--feature-maps")
+    assert wider.status == 0, wider.err
+    assert "Feature maps" in wider.out
+    listed = json.loads(linbp("inspect", "file:networks.py:net", "--feature-maps", "--json").out)["feature_maps"]
+    assert {"module_path": "1", "shape": [4, 6, 6]} in listed
     facts = json.loads(linbp("inspect", "file:networks.py:net", "--image", "photos/i0.png", "--json").out)
     assert facts["sites"] == [
         {

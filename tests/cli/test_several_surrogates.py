@@ -157,7 +157,7 @@ def test_a_single_surrogate_may_have_its_rule_in_either_place(linbp: Run) -> Non
         ([A], [], "svre-mifgsm", "svre goes from surrogate to surrogate, and there is only one", "--surrogate"),
         ([A, f"{B} with di(scale=1.5)"], [], "mi", "di(scale=1.5) is no backward rule", "--recipe"),
         ([A, f"{B} with ifgsm"], [], "mi", "ifgsm is no backward rule", "--recipe"),
-        ([A, f"{B} with linbp"], [], "mi", "linbp needs start", "linbp(start=...)"),
+        ([A, f"{B} with linbp"], [], "mi", "No position of linbp is known", "start=0.25"),
         ([A, f"{B} with lnbp(start=0)"], [], "mi", "no recipe or part called 'lnbp'", "linbp"),
         ([A, f"{B} with linbp(start=nowhere)"], [], "mi", "nowhere", "0"),
         ([A, "file:networks.py:few"], [], "mi", "differ in classes (a: 6, few: 3)", "same classes"),

@@ -11,7 +11,8 @@ import torch
 import torchvision
 from torch import nn
 
-from linbp import BPA, ConBP, LinBP, Model, Surrogate
+from linbp import BPA, ConBP, LinBP, Model, Recipe, Surrogate, craft
+from linbp.attack.prepare import prepare
 from linbp.errors import RuleError
 from linbp.graph import first_site, published_position
 
@@ -171,7 +172,7 @@ def unknown() -> Surrogate:
     return Surrogate(Model(Small().eval(), input_size=(3, 8, 8)), cache=False)
 
 
-@pytest.mark.parametrize("rule", [LinBP(start="default"), ConBP(start="default"), BPA(start="default")])
+@pytest.mark.parametrize("rule", [LinBP(start="default"), ConBP(start="default"), BPA(start="default"), LinBP(), BPA()])
 def test_an_unknown_architecture_is_refused_with_positions_to_try(unknown: Surrogate, rule: LinBP) -> None:
     name = rule.grammar_name  # type: ignore[attr-defined]
     with pytest.raises(RuleError, match=f"No position of {name} is known for this network.*ResNet-50") as caught:
@@ -181,10 +182,32 @@ def test_an_unknown_architecture_is_refused_with_positions_to_try(unknown: Surro
         assert first_site(fraction, unknown.structure) == index
 
 
+def test_what_is_meant_where_no_position_and_no_feature_map_is_given() -> None:
+    surrogate = Surrogate(Model(resnet50().eval(), input_size=(3, 64, 64)), cache=False)
+    for rule in (LinBP, ConBP, BPA):
+        left_out, written = (surrogate.with_rule(made).plan for made in (rule(), rule(start="default")))
+        assert left_out.sites.keys() == written.sites.keys()
+        assert left_out.notes == written.notes
+    for text in ("ila", "ilaf(alpha=0.5)", "ila-plus-plus(fit=ridge)"):
+        assert str(Recipe.parse(f"mi >> {text}")) == f"mi >> {text}"
+        prepared = prepare(surrogate, Recipe.parse(f"linbp + mi >> {text}"))
+        assert prepared.stages[-1].surrogates[0].reads == ("layer2.3",)
+    images = torch.randint(0, 256, (1, 3, 64, 64), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    twins = [craft(surrogate, images, [3], f"mi >> ila{at}", eps="8/255", steps=2) for at in ("", "(at=layer2.3)")]
+    assert torch.equal(*twins)
+    assert not torch.equal(twins[0], images.float() / 255)
+
+
+def test_an_unknown_architecture_has_no_feature_map_of_ila(unknown: Surrogate) -> None:
+    with pytest.raises(RuleError, match=r"No feature map of ILA is known.*VGG-19-BN, ResNet-50") as caught:
+        prepare(unknown, Recipe.parse("mi >> ila"))
+    assert "--feature-maps" in caught.value.hint
+
+
 def test_auto_is_not_a_position_of_a_network(unknown: Surrogate) -> None:
-    with pytest.raises(RuleError, match="here are none"):
+    with pytest.raises(RuleError, match="cannot be chosen here"):
         unknown.with_rule(LinBP(start="auto"))
-    with pytest.raises(RuleError, match="here are none"):
+    with pytest.raises(RuleError, match="cannot be chosen here"):
         first_site("auto", unknown.structure)
 
 

@@ -516,7 +516,6 @@ def test_every_setting_changes_the_gradient(name: str) -> None:
         (lambda: ConBP(start=0, slope=-1), "slope"),
         (lambda: ConBP(start=0, rebalance="branch"), "rebalance"),  # type: ignore[arg-type]
         (lambda: ConBP(start=0, sites=[]), "names no sites"),  # type: ignore[arg-type]
-        (BPA, "needs start"),
         (lambda: BPA(start=0, temperature=0), "temperature=0"),
         (lambda: BPA(start=0, temperature=float("inf")), "temperature"),
         (lambda: BPA(start=0, pools=False, temperature=3), "no effect"),

@@ -160,7 +160,7 @@ class Budget:
 
     def _inside(self, change: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         """Take back, one level each, the values that rounding moved outward most, until each image is in the ball."""
-        result = change.clone()
+        result = change.clone(memory_format=torch.contiguous_format)  # rows are written to as vectors
         for row, (rounded, exact) in enumerate(zip(change.flatten(1), wanted.flatten(1), strict=True)):
             size = rounded.double().abs()
             excess = float((size**2).sum()) - float(self.exact[row]) ** 2

@@ -271,4 +271,5 @@ def _on_grid(images: torch.Tensor, prepared: Prepared, ids: Sequence[str]) -> to
                 f"Image {ids[rows[0]]} {what}.",
                 "Give uint8 images, or floats that are whole levels: (images * 255).round() / 255.",
             )
-    return whole.to(prepared.dtype) / 255
+    # Channels last or first, the twins are the same: what a network computes depends on it in the last bit.
+    return (whole.to(prepared.dtype) / 255).contiguous()

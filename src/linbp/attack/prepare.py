@@ -10,7 +10,7 @@ import torch
 
 from linbp.attack.ensemble import Ensemble, Fuse, fused, identity
 from linbp.attack.recipe import Recipe
-from linbp.errors import ModelError, RecipeError
+from linbp.errors import ModelError, RecipeError, RuleError
 from linbp.graph import Rule, Structure, Surrogate, find_output
 from linbp.models.model import Model
 from linbp.parts import grammar_name
@@ -147,23 +147,33 @@ def _stage(recipe: Recipe, surrogates: Sequence[Surrogate], fuse: Fuse) -> Stage
     recipe.estimator.check_members(len(surrogates))
     ready = []
     for surrogate in surrogates:
-        ruled = surrogate.with_rule(recipe.rules) if recipe.rules and not surrogate.rules else surrogate
-        nodes = recipe.objective.nodes(ruled.structure)
-        if nodes and len(surrogates) > 1 and fuse != "losses":
-            raise RecipeError(
-                f"{grammar_name(recipe.objective)} reads feature maps, and an ensemble's {fuse} have none.",
-                "Average the losses instead (fuse='losses' in Python, --fuse losses).",
-            )
-        if nodes and not recipe.objective.reads_logits:
-            # A surrogate's own rule holds in every stage; it may be for the stage that guides this one.
-            own = surrogate.rules if recipe.guide is None else ()
-            _check_reach(recipe, own or (recipe.rules if not surrogate.rules else ()), ruled.structure, nodes)
-        ready.append(ruled.reading(nodes) if nodes and tuple(nodes) != ruled.reads else ruled)
+        try:
+            ready.append(_member(recipe, surrogate, None if len(surrogates) == 1 else fuse))
+        except (RecipeError, RuleError) as fault:
+            if len(surrogates) == 1:
+                raise
+            raise type(fault)(f"{surrogate.model.name}: {fault.message}", fault.hint) from None
     if len(surrogates) > 1 and recipe.rules and all(surrogate.rules for surrogate in surrogates):
         raise RecipeError(
             "The recipe's rule would have no effect: every surrogate has its own.", "Give the rule in one place only."
         )
     return Stage(recipe=recipe, surrogates=tuple(ready), fuse=fuse)
+
+
+def _member(recipe: Recipe, surrogate: Surrogate, fuse: Fuse | None) -> Surrogate:
+    """A surrogate with a stage's rules, reading what its objective reads; without `fuse` it is the only one."""
+    ruled = surrogate.with_rule(recipe.rules) if recipe.rules and not surrogate.rules else surrogate
+    nodes = recipe.objective.nodes(ruled.structure)
+    if nodes and fuse not in (None, "losses"):
+        raise RecipeError(
+            f"{grammar_name(recipe.objective)} reads feature maps, and an ensemble's {fuse} have none.",
+            "Average the losses instead (fuse='losses' in Python, --fuse losses).",
+        )
+    if nodes and not recipe.objective.reads_logits:
+        # A surrogate's own rule holds in every stage; it may be for the stage that guides this one.
+        own = surrogate.rules if recipe.guide is None else ()
+        _check_reach(recipe, own or (recipe.rules if not surrogate.rules else ()), ruled.structure, nodes)
+    return ruled.reading(nodes) if nodes and tuple(nodes) != ruled.reads else ruled
 
 
 def _check_reach(recipe: Recipe, rules: Sequence[Rule], structure: Structure, nodes: Sequence[str]) -> None:

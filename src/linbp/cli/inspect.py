@@ -26,6 +26,10 @@ def inspect(
             "--image", metavar="FILE", help="Also show the prediction and the gradient's norm for this image."
         ),
     ] = None,
+    feature_maps: Annotated[
+        bool,
+        typer.Option("--feature-maps", help="Also list the feature maps, which ILA, TAP, NRDM and FDA can read."),
+    ] = False,
     device: Device = None,
     json: Json = False,
     debug: Debug = False,
@@ -41,6 +45,8 @@ def inspect(
 
       linbp inspect demo:squeezenet1_1 --image cat.jpg
 
+      linbp inspect timm:resnet18.a1_in1k --feature-maps
+
       linbp inspect file:my_network.py:build --json
     """
     from linbp.graph import Surrogate
@@ -54,6 +60,11 @@ def inspect(
         surrogate = Surrogate(loaded) if device is None else Surrogate(loaded).to(device)
         tell("capturing the network", 1, 1)
     facts = _facts(surrogate)
+    if feature_maps:
+        facts["feature_maps"] = [
+            {"module_path": output.module_path, "shape": list(output.shape)}
+            for output in surrogate.structure.outputs.values()
+        ]
     if pixels is not None:
         facts["image"] = {"file": str(image), **_look(surrogate, pixels)}
     if json:
@@ -181,6 +192,11 @@ def _print(facts: dict[str, Any]) -> None:
         for one in facts["pools"]:
             sizes = ("x".join(map(str, one[name])) for name in ("kernel", "stride", "shape"))
             add_row(table, str(one["index"]), one["module_path"] or "(top)", *sizes)
+        console.print(table)
+    if "feature_maps" in facts:
+        table = make_table("module path", "shape", title="Feature maps")
+        for one in facts["feature_maps"]:
+            add_row(table, one["module_path"], "x".join(map(str, one["shape"])))
         console.print(table)
     if "image" in facts:
         look = facts["image"]

@@ -4,7 +4,7 @@ from linbp.graph.analysis import Junction, MaxPool, Output, Site, Structure
 from linbp.graph.backward import Needs, Operation, SiteBackward, ratio
 from linbp.graph.nodes import find_output, spatial_size, stage_outputs
 from linbp.graph.position import Position, first_site
-from linbp.graph.published import Published, published_position
+from linbp.graph.published import Published, published_node, published_position
 from linbp.graph.rewrite import Plan
 from linbp.graph.surrogate import Rule, Surrogate
 
@@ -24,6 +24,7 @@ __all__ = [
     "Surrogate",
     "find_output",
     "first_site",
+    "published_node",
     "published_position",
     "ratio",
     "spatial_size",

@@ -11,10 +11,13 @@ from linbp.errors import RuleError, nearest_name
 from linbp.graph.analysis import Output, Structure, module_paths
 from linbp.graph.constants import shallow_copy
 from linbp.graph.dominators import Dominators
+from linbp.graph.near import near
 
 __all__ = ["find_output", "module_outputs", "spatial_size", "stage_outputs", "with_outputs"]
 
 IMAGE_RANK = 4
+LISTED = 30
+"""Feature maps of a network that an error names, all of them; of more, those near the one that is not there."""
 STAGES = 4
 """How many blocks stand for the stages of a network whose feature maps all have one shape."""
 
@@ -66,15 +69,18 @@ def find_output(path: str, structure: Structure) -> Output:
     """The feature map that a module path means.
 
     Raises:
-        RuleError: there is none, with those that there are.
+        RuleError: there is none, with those that there are, or in a large network those that are near.
     """
     found = structure.outputs.get(path)
     if found is None:
         known = list(structure.outputs)
-        listed = ", ".join(known[:30]) + (f", ... ({len(known)} in all)" if len(known) > 30 else "")
-        hint = nearest_name(path, known)
-        near = f"{hint} " if hint.startswith("Did") else ""
-        raise RuleError(f"The network has no feature map called {path!r}.", f"{near}There are: {listed}.")
+        if len(known) > LISTED:
+            hint = f"{near(path, known)} `linbp inspect MODEL --feature-maps` lists all {len(known)}."
+        else:
+            hint = nearest_name(path, known)
+            hint = f"{hint} " if hint.startswith("Did") else ""
+            hint += f"There are: {', '.join(known)}."
+        raise RuleError(f"The network has no feature map called {path!r}.", hint)
     return found
 
 

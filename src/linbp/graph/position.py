@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from linbp.errors import RuleError, nearest_name
+from linbp.errors import RuleError
 from linbp.graph.analysis import Structure
+from linbp.graph.near import near
 from linbp.graph.published import published_position
 
 __all__ = ["Position", "first_site"]
@@ -49,13 +48,13 @@ def first_site(position: Position, structure: Structure, rule: str = "linbp") ->
         raise RuleError(f"The fraction {position} is outside [0, 1).", "0.5 starts in the middle of the sites.")
     if position == "auto":
         raise RuleError(
-            "start=auto is chosen on images, and here are none.",
+            "start=auto cannot be chosen here: that is done on the images of a job, by networks that it asks.",
             "Give a position; in craft's --recipe, --proxy MODEL chooses one (linbp.choose_start in Python).",
         )
     if position == "default":
         position = published_position(structure, rule).start
     if position not in entries:
-        raise RuleError(f"The network runs no module called {position!r}.", _near(position, entries))
+        raise RuleError(f"The network runs no module called {position!r}.", near(position, entries))
     at = entries[position]
     for site in sites:
         if structure.ranks[site.node] >= at:
@@ -65,22 +64,3 @@ def first_site(position: Position, structure: Structure, rule: str = "linbp") ->
         f"No site is executed at or after {position!r}.",
         f"The last of the {len(sites)} sites is {last.index} ({last.op} in {last.module_path or 'the root module'}).",
     )
-
-
-def _near(path: str, entries: Mapping[str, int]) -> str:
-    """The children of the longest existing part of a path, or the nearest name."""
-    parent = path
-    while parent:
-        parent = parent.rpartition(".")[0]
-        depth = parent.count(".") + 2 if parent else 1
-        children = [
-            name
-            for name in entries
-            if name and (not parent or name.startswith(parent + ".")) and name.count(".") + 1 == depth
-        ]
-        if children and (not parent or parent in entries):
-            hint = nearest_name(path, children)
-            there = ", ".join(children[:20]) + (", ..." if len(children) > 20 else "")
-            where = f"Inside {parent!r} there are" if parent else "At the top there are"
-            return f"{hint} {where}: {there}." if hint.startswith("Did") else f"{where}: {there}."
-    return nearest_name(path, [name for name in entries if name])

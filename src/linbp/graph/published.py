@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from linbp.errors import RuleError
 from linbp.graph.analysis import Structure
 
-__all__ = ["Published", "published_position"]
+__all__ = ["Published", "published_node", "published_position"]
 
 RELEASED = "released code of Guo, Li, Chen, arXiv 2012.03528"
 TA_BENCH = "TA-Bench's code, arXiv 2311.01323"
@@ -21,7 +21,7 @@ class Published:
 
     Attributes:
         network: the architecture.
-        start: the module path, as this network names it.
+        start: the module path, as this network names it; of a feature map that is read, the module's that returns it.
         source: whose position it is.
     """
 
@@ -40,7 +40,7 @@ class _Row:
         sites: how many sites it can have; empty for any number.
         width: the number of a site and a size that is in its shape, where only that tells apart.
         pools: how many max-pools, where only that tells apart.
-        starts: module path and source, by the rule's name.
+        starts: module path and source, by the rule's name; under `ila`, of the feature map that ILA reads.
     """
 
     network: str
@@ -64,6 +64,7 @@ ROWS = (
             "linbp": ("features.23", f"{RELEASED}, for CIFAR-10"),
             "conbp": ("features.46", TA_BENCH),
             "bpa": ("features.46", f"{BPA}, which leaves the classifier's ReLUs alone"),
+            "ila": ("features.23", f"{RELEASED}, for CIFAR-10"),
         },
     ),
     _Row(
@@ -85,7 +86,12 @@ ROWS = (
         holds=RESNET50,
         sites=(49,),
         width=(1, 64),
-        starts={"linbp": ("layer3.1", RELEASED), "conbp": ("layer3.0", TA_BENCH), "bpa": ("layer3.1", BPA)},
+        starts={
+            "linbp": ("layer3.1", RELEASED),
+            "conbp": ("layer3.0", TA_BENCH),
+            "bpa": ("layer3.1", BPA),
+            "ila": ("layer2.3", RELEASED),
+        },
     ),
     _Row(
         network="Inception v3",
@@ -154,16 +160,41 @@ def published_position(structure: Structure, rule: str = "linbp") -> Published:
     Raises:
         RuleError: no position was published for it, with positions to try.
     """
+    found = _find(structure, rule)
+    if found is None:
+        raise RuleError(
+            f"No position of {rule} is known for this network: by its sites it is none of {_known(rule)}.",
+            f"Give one{_some_starts(structure)}; try a few as on the page of positions.",
+        )
+    return found
+
+
+def published_node(structure: Structure) -> Published:
+    """The feature map that the LinBP paper's code lets ILA read in the architecture that a network has.
+
+    Raises:
+        RuleError: none was published for it.
+    """
+    found = _find(structure, "ila")
+    if found is None:
+        raise RuleError(
+            f"No feature map of ILA is known for this network: by its sites it is none of {_known('ila')}.",
+            "Name one, such as at=layer2.3; `linbp inspect MODEL --feature-maps` lists them.",
+        )
+    return found
+
+
+def _find(structure: Structure, name: str) -> Published | None:
     for row in ROWS:
         prefix = _prefix(row, structure)
-        if prefix is not None and rule in row.starts:
-            start, source = row.starts[rule]
+        if prefix is not None and name in row.starts:
+            start, source = row.starts[name]
             return Published(network=row.network, start=prefix + start, source=source)
-    known = dict.fromkeys(row.network for row in ROWS if rule in row.starts)
-    raise RuleError(
-        f"No position of {rule} is known for this network: by its sites it is none of {', '.join(known)}.",
-        f"Give one{_some_starts(structure)}; try a few as on the page of positions.",
-    )
+    return None
+
+
+def _known(name: str) -> str:
+    return ", ".join(dict.fromkeys(row.network for row in ROWS if name in row.starts))
 
 
 def _prefix(row: _Row, structure: Structure) -> str | None:

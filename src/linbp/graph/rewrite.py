@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -116,28 +116,31 @@ class _ScaleModule(nn.Module):
         return scale_gradient(value, self.factor, self.walk)
 
 
-def rewrite(network: fx.GraphModule, structure: Structure, plan: Plan, read: Sequence[str] = ()) -> fx.GraphModule:
+def rewrite(
+    network: fx.GraphModule, structure: Structure, plan: Plan, read: Mapping[str, str] | None = None
+) -> fx.GraphModule:
     """A network with the same values and the plan's gradients; it shares the captured network's tensors.
 
     Args:
         network: a captured graph.
         structure: its sites and junctions.
         plan: what the rule does.
-        read: names of nodes whose values the network returns too, behind the logits.
+        read: by module path, names of nodes whose values the network returns too, behind the logits.
 
     Raises:
         RuleError: a node that is read lies inside a branch whose gradient is rescaled.
     """
+    read = read or {}
     for index in sorted(plan.rescaled):
-        hidden = set(read) & set(structure.junctions[index].branch)
-        if hidden:
-            path = next((path for path, output in structure.outputs.items() if output.node in hidden), min(hidden))
+        hidden = set(structure.junctions[index].branch)
+        path = next((path for path, node in read.items() if node in hidden), None)
+        if path is not None:
             raise RuleError(
                 f"The feature map {path!r} lies in a branch of {structure.junctions[index].module_path!r} whose "
                 "gradient is rescaled, so it has no gradient of its own.",
                 "Read the block's output instead, or use rebalance=site or rebalance=none.",
             )
-    return _Rewriter(with_outputs(network, read) if read else network, structure, plan).whole()
+    return _Rewriter(with_outputs(network, [*read.values()]) if read else network, structure, plan).whole()
 
 
 class _Rewriter:

@@ -93,7 +93,7 @@ class Surrogate:
         for one in self.rules:
             plan = plan + one.plan(self._capture.structure)
         self.plan = plan
-        read = [find_output(path, self.structure).node for path in self.reads]
+        read = {path: find_output(path, self.structure).node for path in self.reads}
         self._network: fx.GraphModule = rewrite(self._ordinary, self.structure, plan, read)
 
     def with_rule(self, rule: Rule | Sequence[Rule] | None) -> Surrogate:

@@ -87,8 +87,8 @@ class BPA:
 
     Args:
         start: where smooth activations begin: a site's index (`7`), a fraction of the sites (`0.5`), a module path
-            (`layer3.1`), `default`, the published position of this architecture, or `auto`, which the networks of
-            `--proxy` choose (`choose_start`). Left out where `activations=false`.
+            (`layer3.1`), `default`, the published position of this architecture (it is meant where none is given), or
+            `auto`, which the networks of `--proxy` choose (`choose_start`). Left out where `activations=false`.
         temperature: of the max-pools, above 0; the larger, the nearer to the arg max. Without a unit: it multiplies
             the feature map's values.
         slope: s above, above 0; the larger, the nearer to the ReLU's own derivative. 1 is the paper's. Slope and
@@ -120,11 +120,6 @@ class BPA:
             raise RecipeError("bpa(temperature=0) would average every window.", "Give a temperature above 0.")
         if self.slope == 0:
             raise RecipeError("bpa(slope=0) would halve every gradient and nothing else.", "Give a slope above 0.")
-        if self.activations and self.start is None:
-            raise RecipeError(
-                "bpa needs start, the first activation that is smooth.",
-                "Write bpa(start=layer3.1), bpa(start=default), or bpa(activations=false) for the max-pools alone.",
-            )
         if not self.activations and not self.pools:
             raise RecipeError("bpa(activations=false, pools=false) would have no effect.", "Leave bpa out.")
         if not self.activations and (self.start is not None or self.sites != "all" or self.slope != 1):
@@ -141,10 +136,11 @@ class BPA:
         """SiLU's derivative at the ReLUs that are reached, and softmax in every max-pool."""
         sites: dict[int, SiteBackward] = {}
         notes: tuple[str, ...] = ()
-        if self.activations and self.start is not None:
-            first, notes = begin("bpa", self.start, structure)
+        if self.activations:
+            start = "default" if self.start is None else self.start
+            first, notes = begin("bpa", start, structure)
             derivative = partial(silu_derivative, slope=float(self.slope))
-            sites, more = smooth_sites("bpa", derivative, self.sites, self.start, first, structure)
+            sites, more = smooth_sites("bpa", derivative, self.sites, start, first, structure)
             notes += more
         pools = structure.pools if self.pools else ()
         if self.pools and not pools:

@@ -35,8 +35,8 @@ class ConBP:
 
     Args:
         start: where it begins: a site's index (`7`), a fraction of the sites (`0.5`), a module path (`layer3.1`),
-            `default`, the published position of this architecture, or `auto`, which the networks of `--proxy` choose
-            (`choose_start`).
+            `default`, the published position of this architecture (it is meant where none is given), or `auto`, which
+            the networks of `--proxy` choose (`choose_start`).
         slope: of softplus at large inputs' side: the larger, the nearer to the ReLU's own derivative. Above 0.
         rebalance: `site`: every site's gradient is scaled to the norm of the ordinary one, per image. `none` (None): no
             scaling.
@@ -48,7 +48,7 @@ class ConBP:
         RuleError: the position matches nothing, or no ReLU is reached.
     """
 
-    start: Position
+    start: Position = "default"
     slope: float = 0.5
     rebalance: Literal["site"] | None = None
     sites: Which | tuple[int, ...] | None = None

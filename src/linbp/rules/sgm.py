@@ -52,7 +52,7 @@ class SGM:
         if not every:
             raise RuleError(
                 "sgm would have no effect: the network has no residual sum.",
-                "Leave sgm out; `linbp inspect` lists the junctions.",
+                "Leave sgm out: it acts on sums, and not on the concatenations of a DenseNet.",
             )
         identity = self.skips == "identity"
         chosen = [junction for junction in every if self.skips == "all" or junction.skip_is_identity is identity]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from linbp.errors import RecipeError
+from linbp.graph import Structure, published_node
 from linbp.parts import grammar_name
 
-__all__ = ["Paths", "as_vector", "check_paths", "listed", "unit_or_zero"]
+__all__ = ["Paths", "as_vector", "check_paths", "guided_nodes", "listed", "unit_or_zero"]
 
 Paths = str | tuple[str, ...]
 """The path of one module, as the user's network names it, or of several."""
@@ -41,9 +42,18 @@ def listed(at: Paths) -> tuple[str, ...]:
     return (at,) if isinstance(at, str) else at
 
 
-def as_vector(features: Mapping[str, torch.Tensor], paths: Sequence[str]) -> torch.Tensor:
+def guided_nodes(at: Paths | None, structure: Structure) -> tuple[str, ...]:
+    """The modules that an objective with a guide reads: those of `at`, or the one that was published.
+
+    Raises:
+        RuleError: none was published for this architecture.
+    """
+    return (published_node(structure).start,) if at is None else listed(at)
+
+
+def as_vector(features: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """The feature maps of some modules as one long vector an image, shape (N, all their values)."""
-    rows = [features[path].flatten(1) for path in paths]
+    rows = [values.flatten(1) for values in features.values()]
     return rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 
 from linbp.attack.objective.base import Features, Measure, Objective, Seen
-from linbp.attack.objective.feature_maps import Paths, as_vector, check_paths, listed, unit_or_zero
+from linbp.attack.objective.feature_maps import Paths, as_vector, check_paths, guided_nodes, unit_or_zero
 from linbp.attack.scene import Scene
 from linbp.graph import Structure
 from linbp.parts import number, part, whole
@@ -32,29 +32,30 @@ class ILA(Objective):
 
     Args:
         at: path of the module whose result is the feature map (`layer2.3`), or a list of them: then h is all of their
-            values as one vector.
+            values as one vector. By default the one of the LinBP paper's code, on VGG-19-BN and ResNet-50.
         steps: of this stage; by default as many as the attack takes.
     """
 
-    at: Paths
+    at: Paths | None = None
     steps: int | None = None
 
     needs_guide: ClassVar[bool] = True
     reads_logits: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check_paths(self)
+        if self.at is not None:
+            check_paths(self)
         if self.steps is not None:
             whole(self, "steps", least=1)
 
     def nodes(self, structure: Structure) -> tuple[str, ...]:
-        """The modules of `at`."""
-        return listed(self.at)
+        """The modules of `at`, or the published one."""
+        return guided_nodes(self.at, structure)
 
     def begin(self, scene: Scene, features: Features) -> Measure:
         """The measure of one batch, from the feature maps at the clean images and at the guide's end."""
-        clean, guide = _clean_and_guide(self.at, scene, features)
-        return lambda seen: ((as_vector(seen.features, listed(self.at)) - clean) * guide).sum(1)
+        clean, guide = _clean_and_guide(scene, features)
+        return lambda seen: ((as_vector(seen.features) - clean) * guide).sum(1)
 
 
 @part("objective", "ilaf")
@@ -69,12 +70,12 @@ class ILAF(Objective):
 
     Args:
         at: path of the module whose result is the feature map, or a list of them: then h is all of their values as one
-            vector.
+            vector. By default the one of the LinBP paper's code, on VGG-19-BN and ResNet-50.
         alpha: weight of the change's size, at least 0; 0.8 is the authors' code's for I-FGSM as the guide.
         steps: of this stage; by default as many as the attack takes.
     """
 
-    at: Paths
+    at: Paths | None = None
     alpha: float = 0.8
     steps: int | None = None
 
@@ -82,24 +83,25 @@ class ILAF(Objective):
     reads_logits: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check_paths(self)
+        if self.at is not None:
+            check_paths(self)
         number(self, "alpha", least=0.0)
         if self.steps is not None:
             whole(self, "steps", least=1)
 
     def nodes(self, structure: Structure) -> tuple[str, ...]:
-        """The modules of `at`."""
-        return listed(self.at)
+        """The modules of `at`, or the published one."""
+        return guided_nodes(self.at, structure)
 
     def begin(self, scene: Scene, features: Features) -> Measure:
         """The measure of one batch, from the feature maps at the clean images and at the guide's end."""
-        clean, guide = _clean_and_guide(self.at, scene, features)
+        clean, guide = _clean_and_guide(scene, features)
         direction = unit_or_zero(guide)
         length = torch.linalg.vector_norm(guide, dim=1)
         scale = self.alpha / torch.where(length > 0, length, 1)
 
         def measure(seen: Seen) -> torch.Tensor:
-            change = as_vector(seen.features, listed(self.at)) - clean
+            change = as_vector(seen.features) - clean
             size = torch.linalg.vector_norm(change, dim=1)
             cosine = (change * direction).sum(1) / torch.where(size > 0, size, 1)
             value: torch.Tensor = cosine + scale * size
@@ -108,8 +110,8 @@ class ILAF(Objective):
         return measure
 
 
-def _clean_and_guide(at: Paths, scene: Scene, features: Features) -> tuple[torch.Tensor, torch.Tensor]:
+def _clean_and_guide(scene: Scene, features: Features) -> tuple[torch.Tensor, torch.Tensor]:
     """The feature maps at the clean images, and by how much the stage before changed them, both (N, D)."""
     assert scene.trace is not None  # a recipe with such an objective has a guide
-    clean = as_vector(features(scene.budget.clean), listed(at))
-    return clean, as_vector(features(scene.trace.images), listed(at)) - clean
+    clean = as_vector(features(scene.budget.clean))
+    return clean, as_vector(features(scene.trace.images)) - clean

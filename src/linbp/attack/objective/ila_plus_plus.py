@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 
 from linbp.attack.objective.base import Features, Measure, Objective
-from linbp.attack.objective.feature_maps import Paths, as_vector, check_paths, listed, unit_or_zero
+from linbp.attack.objective.feature_maps import Paths, as_vector, check_paths, guided_nodes, unit_or_zero
 from linbp.attack.objective.fits import REGULARISATION, Fit, fitted_direction
 from linbp.attack.scene import Scene
 from linbp.errors import RecipeError
@@ -45,7 +45,7 @@ class ILAPlusPlus(Objective):
 
     Args:
         at: path of the module whose result is the feature map, or a list of them: then h is all of their values as one
-            vector.
+            vector. By default the one of the LinBP paper's code, on VGG-19-BN and ResNet-50.
         fit: `mean`, `ridge` or `svr`; `svr` needs scikit-learn (`pip install '.[svr]'` in linbp's folder).
         regularisation: above 0: ridge's lambda (by default 1), or 1 / C of the support vector regression (by default
             1e10); `mean` has none.
@@ -53,7 +53,7 @@ class ILAPlusPlus(Objective):
         steps: of this stage; by default as many as the attack takes.
     """
 
-    at: Paths
+    at: Paths | None = None
     fit: Fit = "mean"
     regularisation: float | None = None
     normalise: bool = True
@@ -64,7 +64,8 @@ class ILAPlusPlus(Objective):
     needs_iterates: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_paths(self)
+        if self.at is not None:
+            check_paths(self)
         one_of(self, "fit", ("mean", "ridge", "svr"))
         if self.regularisation is not None:
             number(self, "regularisation", least=1e-300)
@@ -78,8 +79,8 @@ class ILAPlusPlus(Objective):
             whole(self, "steps", least=1)
 
     def nodes(self, structure: Structure) -> tuple[str, ...]:
-        """The modules of `at`."""
-        return listed(self.at)
+        """The modules of `at`, or the published one."""
+        return guided_nodes(self.at, structure)
 
     def begin(self, scene: Scene, features: Features) -> Measure:
         """The measure of one batch, from the feature maps at every point of the guide.
@@ -96,13 +97,13 @@ class ILAPlusPlus(Objective):
             for row in range(len(values))
         ]
         direction = unit_or_zero(torch.stack(rows))
-        clean = as_vector(features(scene.budget.clean), listed(self.at))
-        return lambda seen: ((as_vector(seen.features, listed(self.at)) - clean) * direction).sum(1)
+        clean = as_vector(features(scene.budget.clean))
+        return lambda seen: ((as_vector(seen.features) - clean) * direction).sum(1)
 
     def _changes(self, row: int, scene: Scene, features: Features) -> torch.Tensor:
         """How far each point of one image is from the clean image in the feature map, (points, D)."""
         assert scene.trace is not None
         points = [scene.budget.clean, *scene.trace.iterates[: len(scene.trace.objectives)]]
         images = torch.stack([point[row] for point in points])
-        found = torch.cat([as_vector(features(some), listed(self.at)) for some in torch.split(images, AT_ONCE)])
+        found = torch.cat([as_vector(features(some)) for some in torch.split(images, AT_ONCE)])
         return found[1:].sub_(found[0])

@@ -52,10 +52,10 @@ class NRDM(Objective):
     def begin(self, scene: Scene, features: Features) -> Measure:
         """The measure of one batch, from the feature map at the clean images."""
         before = features(scene.budget.clean)
-        clean = as_vector(before, tuple(before))
+        clean = as_vector(before)
 
         def measure(seen: Seen) -> torch.Tensor:
-            distance: torch.Tensor = torch.linalg.vector_norm(as_vector(seen.features, tuple(before)) - clean, dim=1)
+            distance: torch.Tensor = torch.linalg.vector_norm(as_vector(seen.features) - clean, dim=1)
             return distance
 
         return measure
