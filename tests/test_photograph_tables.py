@@ -193,3 +193,115 @@ def test_contenders_are_compared_on_photographs_that_did_not_help_to_pick_them(
         f"### SqueezeNet 1.1, eps 16/255, {2 * PHOTOGRAPHS} photographs",
         f"#### SqueezeNet 1.1, eps 8/255, {PHOTOGRAPHS} photographs",
     ]
+
+
+@pytest.mark.parametrize(
+    ("question", "recipe", "base"),
+    [
+        ("second", "`linbp(start=3) + mi >> ila(at=a.b) + mi`", "`linbp(start=3) + mi`"),
+        (
+            "second",
+            "`linbp(start=3) + mi >> ila(at=a)`, moved on to the radius",
+            "`linbp(start=3) + mi`, moved on to the radius",
+        ),
+        ("second", "`linbp(start=3) + mi`", "`linbp(start=3) + mi`"),
+        ("ahead", "`ni(decay=0.9)`, 100 steps", "`mi`, 100 steps"),
+        ("ahead", "`mi`, 100 steps", "`mi`, 100 steps"),
+        (
+            "diverse",
+            "`linbp(start=20) + di(scale=8/7)`, 100 steps, moved on to the radius",
+            "`linbp(start=20)`, 100 steps, moved on to the radius",
+        ),
+        ("radius", "`mi`, moved on to the radius", "`ifgsm`, moved on to the radius"),
+    ],
+)
+def test_every_row_about_causes_is_compared_with_what_differs_in_one_thing(
+    question: str, recipe: str, base: str
+) -> None:
+    assert script("imagenet_causes_tables").base_of(question, recipe) == base
+
+
+def test_every_attack_about_causes_has_its_base_among_the_others() -> None:
+    causes, tables = script("imagenet_causes"), script("imagenet_causes_tables")
+    for surrogate in causes.STARTS:
+        there = {(attack.question, attack.label) for attack in causes.attacks(surrogate)}
+        for question, label in there:
+            assert (question, tables.base_of(question, label)) in there
+
+
+def test_recipes_for_several_surrogates_and_with_targets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    others, tables, draw = script("imagenet_others"), script("imagenet_others_tables"), np.random.default_rng(6)
+    page = tmp_path / "results.md"
+    page.write_text("before\n<!-- others: begin --><!-- others: end -->\nafter\n")
+    monkeypatch.setattr(tables, "PAGE", page)
+    names = list(tables.SHORT)
+    measured = [clean(draw, names, number) for number in range(2)]
+    made = list(dict.fromkeys(others.attacks()))
+    lines = []
+    for number in range(2):
+        for attack in made:
+            told = line(draw, names, 0.6, **vars(attack), **{"pass": number})
+            if attack.question == "targeted":  # half of what is wrong is the target, the class 507
+                for name, said in told["predictions"].items():
+                    told["predictions"][name] = [507 if c == 8 and draw.random() < 0.5 else c for c in said]
+            lines.append(told)
+        for surrogate in others.OWN_RULES:
+            mean = f"mi >> ila-plus-plus(at={script('imagenet_recipes').PLACES[surrogate]['middle']})"
+            fields = {"surrogate": surrogate, "budget": "gradients", "pass": number}
+            measured += [line(draw, names, 0.5, recipe=recipe, **fields) for recipe in ("mifgsm", mean, "ifgsm")]
+    lines = [one for one in lines if (one["recipe"], one["budget"], one["pass"]) != ("mi-cwa", "steps", 1)]
+    tables.write(lines, measured)
+    text = page.read_text()
+    assert text.startswith("before")
+    assert text.endswith("after\n")
+    heads = [part for part in text.splitlines() if part.startswith("#### ")]
+    assert len(heads) == 6
+
+    def rows(head: str) -> dict[str, list[str]]:
+        part = text.partition(head)[2].partition("####")[0]
+        return {
+            row.split(" | ")[0].removeprefix("| "): row.split(" | ") for row in part.splitlines() if row[:3] == "| `"
+        }
+
+    def wanted(told: list[dict[str, Any]], victims: list[str], target: bool = False) -> float:
+        found = []
+        for victim in victims:
+            hits = []
+            for one in told:
+                known = measured[one["pass"]]["predictions"][victim]
+                hits += [
+                    now == 507 if target else now != 7
+                    for was, now in zip(known, one["predictions"][victim], strict=True)
+                    if was == 7
+                ]
+            found.append(np.mean(hits))
+        return 100 * float(np.mean(found))
+
+    six = [name for name in names if name not in others.OWN_RULES]
+    both = rows("#### SqueezeNet and EdgeTPU together, about 100 gradients")
+    assert len(both) == 7
+    for attack in (one for one in made if one.question == "ensemble" and one.budget == "gradients"):
+        told = [one for one in lines if all(one[name] == value for name, value in vars(attack).items())]
+        assert both[tables.name_of(told[0])][3].startswith(f"**{wanted(told, six):.0f}**")
+    fewer = text.partition("#### SqueezeNet and EdgeTPU together, 20 steps")[2].splitlines()[2]
+    assert fewer.startswith(f"{PHOTOGRAPHS} photographs, 6 victims")
+
+    aimed = rows(next(head for head in heads[2:] if "EdgeTPU, about" in head))
+    told = [
+        one
+        for one in lines
+        if (one["question"], one["surrogate"], one["recipe"]) == ("targeted", "mobilenet_edgetpu", "mi")
+    ]
+    seven = [name for name in names if name != "mobilenet_edgetpu"]
+    assert aimed["`mi`"][3].startswith(f"**{wanted(told, seven, target=True):.0f}**")
+    assert len([row for row in text.partition("### The fits of ILA++")[2].splitlines() if row.startswith("| `")]) == 8
+
+
+def test_others_cost_what_they_may() -> None:
+    others = script("imagenet_others")
+    for attack in others.attacks():
+        settings = attack.settings()
+        assert attack.budget == "steps" or 88 < settings["gradients"] <= 100  # svre takes 12 a step
+        assert settings["steps"] * settings["step_size"] >= 16 / 255 - 1e-9
+        if attack.budget == "steps":
+            assert settings["steps"] == 20
