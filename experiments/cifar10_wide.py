@@ -62,13 +62,17 @@ def means(found: dict[str, Outcomes], eps: str) -> list[str]:
     heads = [f"{SOURCES[name]}<br><small>n = {outcomes.n}</small>" for name, outcomes in found.items()]
     text = [f"#### `{SOURCE}`, eps {eps}", "", "| recipe | gradients | " + " | ".join(heads) + " |"]
     text.append("|---|---:|" + "---:|" * len(heads))
-    first = next(iter(found.values()))
-    for job in (job for job in first.jobs if job.eps == eps):
-        cells = []
+    jobs = dict.fromkeys(job for outcomes in found.values() for job in outcomes.jobs if job.eps == eps)
+    for job in jobs:
+        cells, gradients = [], 0
         for outcomes in found.values():
+            if job not in outcomes.wrong:
+                cells.append("")
+                continue
             low, high = outcomes.interval(job)
             cells.append(f"**{outcomes.mean(job):.1f}** <small>{low:.1f}-{high:.1f}</small>")
-        text.append(f"| `{job.recipe}` | {first.line[job]['gradients']} | " + " | ".join(cells) + " |")
+            gradients = outcomes.line[job]["gradients"]
+        text.append(f"| `{job.recipe}` | {gradients} | " + " | ".join(cells) + " |")
     return [*text, ""]
 
 

@@ -144,6 +144,7 @@ def compare(lines: list[dict[str, Any]], pairs: Sequence[tuple[str, str, str]], 
 
 def mcnemar(one: Fooled, other: Fooled, surrogate: str) -> tuple[int, int, float]:
     """How many pairs of photograph and victim only one recipe fools, only the other, and the exact McNemar test."""
+    assert one.keys() == other.keys()
     victims = [victim for victim in SHORT if victim in one and victim != surrogate]
     only_one = sum(int((one[victim] & ~other[victim]).sum()) for victim in victims)
     only_other = sum(int((other[victim] & ~one[victim]).sum()) for victim in victims)
@@ -153,6 +154,7 @@ def mcnemar(one: Fooled, other: Fooled, surrogate: str) -> tuple[int, int, float
 
 def gaps(one: Fooled, other: Fooled, right: dict[str, np.ndarray], surrogate: str) -> np.ndarray:
     """What each photograph adds to the difference of the means over victims, in per cent; they sum to it."""
+    assert one.keys() == other.keys()
     victims = [victim for victim in SHORT if victim in one and victim != surrogate]
     parts = np.zeros(len(right[victims[0]]))
     for victim in victims:

@@ -215,7 +215,7 @@ def test_contenders_are_compared_on_photographs_that_did_not_help_to_pick_them(
         ("radius", "`mi`, moved on to the radius", "`ifgsm`, moved on to the radius"),
     ],
 )
-def test_every_row_about_causes_is_compared_with_what_differs_in_one_thing(
+def test_rows_about_causes_are_compared_with_rows_of_the_same_steps_and_ending(
     question: str, recipe: str, base: str
 ) -> None:
     assert script("imagenet_causes_tables").base_of(question, recipe) == base

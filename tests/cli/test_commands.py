@@ -222,10 +222,9 @@ def test_every_topic_is_listed_and_every_name_shown(linbp: Run, topic: str, name
 def test_show_tells_formula_and_defaults(linbp: Run) -> None:
     text = linbp("show", "linbp").out
     for words in (
-        "recipe and rule linbp(start, rebalance=branch, gamma=1.0",
+        "recipe and rule linbp(start=none, rebalance=branch, gamma=1.0",
         "rule linbp(",
         "arXiv 2012.03528",
-        "must be given",
     ):
         assert words in text
 
@@ -638,7 +637,7 @@ def test_show_fills_the_lines_of_a_terminal(linbp: Run, monkeypatch: pytest.Monk
     text = linbp("show", "linbp").out
     formula = "u = W1' W2' W3' g,    v = W1' M1 W2' M2 W3' g,    alpha = |v| / |u|  (L2, one ratio an image),"
     assert f"    {formula}\n" in text
-    prose = [line for line in text.splitlines() if "W1" not in line]
+    prose = [line for line in text.splitlines()[1:] if "W1" not in line]  # what can be copied stays one line
     assert all(len(line) <= columns for line in prose)
     start = text[text.index("    start: ") :].partition("    rebalance: ")[0].splitlines()
     assert all(line.startswith("        ") for line in start[1:])

@@ -228,6 +228,7 @@ def test_what_cannot_be_read_is_refused() -> None:
     assert "Inside 'layer2' there are: layer2.0, layer2.1." in caught.value.hint
     assert "`linbp inspect MODEL --feature-maps` lists all 67." in caught.value.hint
     assert len(surrogate.structure.outputs) == 67
+    assert surrogate.reading(["layer1", "layer1"]).reads == ("layer1",)
     for nothing in ("", "layer5"):
         with pytest.raises(RuleError, match="no feature map"):
             surrogate.reading([nothing])

@@ -15,6 +15,7 @@ from linbp import BPA, ConBP, LinBP, Model, Recipe, Surrogate, craft
 from linbp.attack.prepare import prepare
 from linbp.errors import RuleError
 from linbp.graph import first_site, published_position
+from linbp.graph.near import near
 
 Build = Callable[[], nn.Module]
 
@@ -196,6 +197,28 @@ def test_what_is_meant_where_no_position_and_no_feature_map_is_given() -> None:
     twins = [craft(surrogate, images, [3], f"mi >> ila{at}", eps="8/255", steps=2) for at in ("", "(at=layer2.3)")]
     assert torch.equal(*twins)
     assert not torch.equal(twins[0], images.float() / 255)
+
+
+def test_a_published_position_is_written_as_it_was_given() -> None:
+    for text in ("linbp", "linbp(start=default)", "conbp(start=default)", "bpa", "bpa(start=default)"):
+        assert str(Recipe.parse(text)) == text  # a folder that was begun with one of them goes on
+
+
+def test_names_near_one_that_is_not_there() -> None:
+    names = [
+        "patch_embed",
+        "blocks.0",
+        "blocks.1",
+        "norm",
+        "vit.embeddings",
+        "vit.encoder.layer.0",
+        "vit.encoder.layer.1",
+    ]
+    assert "Inside 'blocks' there are: blocks.0, blocks.1." in near("blocks.12", names)
+    assert "Inside 'vit.encoder.layer' there are: vit.encoder.layer.0," in near("vit.encoder.layer.12", names)
+    assert near("nothing", names).endswith("At the top there are: patch_embed, norm.")
+    assert near("", names) == "At the top there are: patch_embed, norm."
+    assert near("x", []) == "It has none."
 
 
 def test_an_unknown_architecture_has_no_feature_map_of_ila(unknown: Surrogate) -> None:

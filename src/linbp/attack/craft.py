@@ -272,4 +272,5 @@ def _on_grid(images: torch.Tensor, prepared: Prepared, ids: Sequence[str]) -> to
                 "Give uint8 images, or floats that are whole levels: (images * 255).round() / 255.",
             )
     # Channels last or first, the twins are the same: what a network computes depends on it in the last bit.
-    return (whole.to(prepared.dtype) / 255).contiguous()
+    # (Not `contiguous`, which leaves images of one channel as they are.)
+    return (whole.to(prepared.dtype) / 255).clone(memory_format=torch.contiguous_format)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from linbp.attack.ensemble import Ensemble, Fuse, fused, identity
+from linbp.attack.objective import Objective
 from linbp.attack.recipe import Recipe
 from linbp.errors import ModelError, RecipeError, RuleError
 from linbp.graph import Rule, Structure, Surrogate, find_output
@@ -145,10 +146,15 @@ def _device(model: Surrogate | Ensemble) -> torch.device:
 
 def _stage(recipe: Recipe, surrogates: Sequence[Surrogate], fuse: Fuse) -> Stage:
     recipe.estimator.check_members(len(surrogates))
+    if len(surrogates) > 1 and fuse != "losses" and type(recipe.objective).nodes is not Objective.nodes:
+        raise RecipeError(
+            f"{grammar_name(recipe.objective)} reads feature maps, and an ensemble's {fuse} have none.",
+            "Average the losses instead (fuse='losses' in Python, --fuse losses).",
+        )
     ready = []
     for surrogate in surrogates:
         try:
-            ready.append(_member(recipe, surrogate, None if len(surrogates) == 1 else fuse))
+            ready.append(_member(recipe, surrogate))
         except (RecipeError, RuleError) as fault:
             if len(surrogates) == 1:
                 raise
@@ -160,15 +166,10 @@ def _stage(recipe: Recipe, surrogates: Sequence[Surrogate], fuse: Fuse) -> Stage
     return Stage(recipe=recipe, surrogates=tuple(ready), fuse=fuse)
 
 
-def _member(recipe: Recipe, surrogate: Surrogate, fuse: Fuse | None) -> Surrogate:
-    """A surrogate with a stage's rules, reading what its objective reads; without `fuse` it is the only one."""
+def _member(recipe: Recipe, surrogate: Surrogate) -> Surrogate:
+    """A surrogate with a stage's rules, reading what its objective reads."""
     ruled = surrogate.with_rule(recipe.rules) if recipe.rules and not surrogate.rules else surrogate
     nodes = recipe.objective.nodes(ruled.structure)
-    if nodes and fuse not in (None, "losses"):
-        raise RecipeError(
-            f"{grammar_name(recipe.objective)} reads feature maps, and an ensemble's {fuse} have none.",
-            "Average the losses instead (fuse='losses' in Python, --fuse losses).",
-        )
     if nodes and not recipe.objective.reads_logits:
         # A surrogate's own rule holds in every stage; it may be for the stage that guides this one.
         own = surrogate.rules if recipe.guide is None else ()

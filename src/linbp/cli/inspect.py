@@ -1,4 +1,4 @@
-"""`linbp inspect`: the sites, junctions and max-pools of a network, to pick a position from."""
+"""`linbp inspect`: the sites, junctions, max-pools and feature maps of a network, to pick a position from."""
 
 from __future__ import annotations
 

@@ -179,7 +179,7 @@ def published_node(structure: Structure) -> Published:
     if found is None:
         raise RuleError(
             f"No feature map of ILA is known for this network: by its sites it is none of {_known('ila')}.",
-            "Name one, such as at=layer2.3; `linbp inspect MODEL --feature-maps` lists them.",
+            "Name one with at=...; `linbp inspect MODEL --feature-maps` lists them.",
         )
     return found
 

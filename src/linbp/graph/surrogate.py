@@ -116,7 +116,7 @@ class Surrogate:
         """
         other = object.__new__(Surrogate)
         other.__dict__.update(self.__dict__)
-        other.reads = tuple(paths)
+        other.reads = tuple(dict.fromkeys(paths))
         meant = [find_output(path, self.structure) for path in other.reads]
         raw = {
             output.node for output in meant if output.node == output.original and output.node in self._capture.layers

@@ -13,7 +13,7 @@ from torch.nn import functional
 from linbp.errors import RecipeError, RuleError
 from linbp.graph import MaxPool, Operation, Plan, Position, SiteBackward, Structure
 from linbp.parts import number, one_of, part
-from linbp.rules.choice import Which, begin, check_sites
+from linbp.rules.choice import Which, begin, check_sites, meant
 from linbp.rules.smooth import sigmoid, smooth_sites
 
 __all__ = ["BPA"]
@@ -137,8 +137,12 @@ class BPA:
         sites: dict[int, SiteBackward] = {}
         notes: tuple[str, ...] = ()
         if self.activations:
-            start = "default" if self.start is None else self.start
-            first, notes = begin("bpa", start, structure)
+            start = meant(self.start)
+            try:
+                first, notes = begin("bpa", start, structure)
+            except RuleError as fault:
+                hint = f"{fault.hint} bpa(activations=false) is the max-pools alone." if structure.pools else fault.hint
+                raise RuleError(fault.message, hint) from None
             derivative = partial(silu_derivative, slope=float(self.slope))
             sites, more = smooth_sites("bpa", derivative, self.sites, start, first, structure)
             notes += more

@@ -8,7 +8,7 @@ from linbp.errors import RecipeError, RuleError
 from linbp.graph import Position, Site, Structure, first_site, published_position
 from linbp.parts import grammar_name, one_of
 
-__all__ = ["Which", "begin", "check_sites", "choose"]
+__all__ = ["Which", "begin", "check_sites", "choose", "meant"]
 
 Which = Literal["inside", "outside", "all"]
 
@@ -35,6 +35,11 @@ def check_sites(part: Any) -> None:
             f"{grammar_name(part)}(sites={list(part.sites)}) names no sites.",
             "Give their numbers, such as sites=[3, 5].",
         )
+
+
+def meant(start: Position | None) -> Position:
+    """The position that a rule's `start` means: the published one where none is given."""
+    return "default" if start is None else start
 
 
 def begin(rule: str, start: Position, structure: Structure) -> tuple[int, tuple[str, ...]]:

@@ -10,7 +10,7 @@ import torch
 from linbp.errors import RecipeError
 from linbp.graph import Plan, Position, Structure
 from linbp.parts import number, one_of, part
-from linbp.rules.choice import Which, begin, check_sites
+from linbp.rules.choice import Which, begin, check_sites, meant
 from linbp.rules.smooth import sigmoid, smooth_sites
 
 __all__ = ["ConBP"]
@@ -48,7 +48,7 @@ class ConBP:
         RuleError: the position matches nothing, or no ReLU is reached.
     """
 
-    start: Position = "default"
+    start: Position | None = None
     slope: float = 0.5
     rebalance: Literal["site"] | None = None
     sites: Which | tuple[int, ...] | None = None
@@ -62,12 +62,13 @@ class ConBP:
 
     def plan(self, structure: Structure) -> Plan:
         """Softplus's derivative at the ReLUs that are reached."""
-        first, notes = begin("conbp", self.start, structure)
+        start = meant(self.start)
+        first, notes = begin("conbp", start, structure)
         sites, more = smooth_sites(
             "conbp",
             partial(softplus_derivative, slope=float(self.slope)),
             self.sites,
-            self.start,
+            start,
             first,
             structure,
             ordinary_norm=self.rebalance == "site",

@@ -10,7 +10,7 @@ import torch
 from linbp.errors import RecipeError, RuleError
 from linbp.graph import Junction, Needs, Operation, Plan, Position, SiteBackward, Structure, ratio
 from linbp.parts import number, one_of, part
-from linbp.rules.choice import Which, begin, check_sites, choose
+from linbp.rules.choice import Which, begin, check_sites, choose, meant
 
 __all__ = ["LinBP", "Rebalance", "Which"]
 
@@ -77,7 +77,7 @@ class LinBP:
         RuleError: the position matches nothing, no site is reached, or gamma has no branch to act on.
     """
 
-    start: Position = "default"
+    start: Position | None = None
     rebalance: Rebalance | None = "branch"
     gamma: float = 1.0
     leak: float = 1.0
@@ -93,8 +93,9 @@ class LinBP:
 
     def plan(self, structure: Structure) -> Plan:
         """The sites to linearise and the branches to rescale on a network of this structure."""
-        first, known = begin("linbp", self.start, structure)
-        chosen = choose("linbp", self.sites, self.start, first, structure)
+        start = meant(self.start)
+        first, known = begin("linbp", start, structure)
+        chosen = choose("linbp", self.sites, start, first, structure)
         branches = [junction for junction in structure.junctions if _held(junction, structure, chosen)]
         notes: list[str] = []
         if self.rebalance == "branch":
