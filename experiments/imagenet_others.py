@@ -82,6 +82,8 @@ def attacks() -> Iterator[Attack]:
         plain = ("ifgsm", "mi", MIXED, "targeted-logit(scale=8/7)", "targeted-margin(scale=8/7)")
         yield from (Attack("targeted", name, recipe) for recipe in (*plain, f"{rule} + {MIXED}"))
         yield Attack("targeted", name, f"targeted-logit(scale=8/7) + {rule}")
+        # Which of its parts LinBP does not go with: the objective, or the smoothed gradient?
+        yield from (Attack("targeted", name, f"{part} + {rule} + {MIXED}") for part in ("logit", "ti(size=5)"))
         at = recipes.PLACES[name]["middle"]
         yield from (Attack("fits", name, f"mi >> ila-plus-plus(at={at}, fit={fit})") for fit in ("ridge", "svr"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ TITLES = {
     "fits": "The fits of ILA++",
 }
 BUDGETS = {"gradients": "about 100 gradients an image", "steps": "20 steps of 1/255"}
+WITH_LINBP = re.compile(r"linbp\([^)]*\) \+ | \+ linbp\([^)]*\)|, each network with a rule of its own")
+"""What a row with LinBP has more than the one that it is compared with, where there is one."""
 Lines = list[dict[str, Any]]
 
 
@@ -58,24 +61,28 @@ def table(lines: Lines, clean: Lines, surrogate: str, base: str, targeted: bool)
     rows, right = rows_of(lines, clean, victims, targeted), known(clean, passes)
     facts = {name_of(line): line for line in lines}
     others = {name: {victim: row[victim] for victim in victims} for name, row in rows.items()}
+    bases = {name: WITH_LINBP.sub("", name) for name in rows}
+    bases = {name: less if less in rows and less != name else base for name, less in bases.items()}
     tests = {
-        name: difference(gaps(row, others[base], right, surrogate)) for name, row in others.items() if name != base
+        name: difference(gaps(row, others[bases[name]], right, surrogate))
+        for name, row in others.items()
+        if name != base
     }
     chances = dict(zip(tests, holm([p for _, p in tests.values()]), strict=True))
     own = [f"`{name}` itself" if surrogate == BOTH else "itself" for name in members]
-    heads = ["recipe", "gradients", "steps", "mean", *own, "difference", "p", "McNemar"]
-    text = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
+    heads = ["recipe", "gradients", "steps", "mean", *own, "against", "difference", "p", "McNemar"]
+    text = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (3 + len(own)) + "---|" + "---:|" * 3]
     for name in sorted(rows, key=lambda name: -float(np.mean([others[name][victim].mean() for victim in victims]))):
         line = facts[name]
         cells = [name, str(line["gradients"]), str(line["steps"]), middle(rows[name], right, victims)]
         cells += [f"{100 * rows[name][member].mean():.0f}" for member in members]
         if name in tests:
-            chance = mcnemar(others[name], others[base], surrogate)[2]
-            cells += [tests[name][0], f"{chances[name]:.2g}", f"{chance:.2g}"]
+            chance = mcnemar(others[name], others[bases[name]], surrogate)[2]
+            cells += [bases[name], tests[name][0], f"{chances[name]:.2g}", f"{chance:.2g}"]
         else:
-            cells += [""] * 3
+            cells += [""] * 4
         text.append("| " + " | ".join(cells) + " |")
-    head = f"{len(right[victims[0]])} photographs, {len(victims)} victims; differences from {base}."
+    head = f"{len(right[victims[0]])} photographs, {len(victims)} victims."
     return [head, "", *text, ""]
 
 

@@ -284,7 +284,14 @@ def test_recipes_for_several_surrogates_and_with_targets(tmp_path: Path, monkeyp
         told = [one for one in lines if all(one[name] == value for name, value in vars(attack).items())]
         assert both[tables.name_of(told[0])][3].startswith(f"**{wanted(told, six):.0f}**")
     fewer = text.partition("#### SqueezeNet and EdgeTPU together, 20 steps")[2].splitlines()[2]
-    assert fewer.startswith(f"{PHOTOGRAPHS} photographs, 6 victims")
+    assert fewer == f"{PHOTOGRAPHS} photographs, 6 victims."
+    mixed = "`di(scale=8/7) + mi`, logits averaged"
+    assert both[mixed.replace("`,", "`, each network with a rule of its own,")][6] == mixed
+    assert both[mixed][6] == "`mi`, logits averaged"
+    assert (
+        "| `targeted-logit(scale=8/7)` | "
+        in text.partition("`targeted-logit(scale=8/7) + linbp(")[2].partition("\n")[0]
+    )
 
     aimed = rows(next(head for head in heads[2:] if "EdgeTPU, about" in head))
     told = [
