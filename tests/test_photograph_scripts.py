@@ -49,6 +49,8 @@ def photographs() -> tuple[list[str], torch.Tensor, torch.Tensor]:
 def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The script that the others take networks, photographs and passes from, with small ones."""
     found = script("imagenet_transfer")
+    for other in ("imagenet_contenders", "imagenet_recipes"):
+        script(other)  # before anything is changed that they copy when they are imported
     changes = {"network": network, "photographs": photographs, "VICTIMS": NAMES, "PASS": PASS, "STEPS": 2}
     for name, value in {**changes, "RESULTS": tmp_path / "transfer.jsonl"}.items():
         monkeypatch.setattr(found, name, value)

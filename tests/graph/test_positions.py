@@ -86,7 +86,7 @@ WRONG: list[tuple[object, str, str]] = [
     (-0.1, "outside", "0.5"),
     (float("nan"), "outside", "0.5"),
     (True, "not a position", "index"),
-    (None, "not a position", "module path"),
+    ((), "not a position", "module path"),
     ("stages.2", "no module called 'stages.2'", "stages.0, stages.1"),
     ("stages.0.2.conv", "no module called", "stages.0.0, stages.0.1"),
     ("stage", "no module called 'stage'", "stages"),
