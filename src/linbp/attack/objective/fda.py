@@ -45,8 +45,7 @@ class FDA(Objective):
     reads_logits: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if self.at is not None:
-            check_paths(self)
+        check_paths(self)
         one_of(self, "channels", ("first", "last", None))
 
     def nodes(self, structure: Structure) -> tuple[str, ...]:

@@ -24,6 +24,8 @@ def check_paths(part: Any) -> None:
         RecipeError: it does not.
     """
     given = part.at
+    if given is None:  # the objective finds them itself
+        return
     paths = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, list | tuple) else ()
     name = grammar_name(part)
     if not paths or not all(isinstance(path, str) and path for path in paths):

@@ -43,8 +43,7 @@ class ILA(Objective):
     reads_logits: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if self.at is not None:
-            check_paths(self)
+        check_paths(self)
         if self.steps is not None:
             whole(self, "steps", least=1)
 
@@ -83,8 +82,7 @@ class ILAF(Objective):
     reads_logits: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if self.at is not None:
-            check_paths(self)
+        check_paths(self)
         number(self, "alpha", least=0.0)
         if self.steps is not None:
             whole(self, "steps", least=1)

@@ -64,8 +64,7 @@ class ILAPlusPlus(Objective):
     needs_iterates: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.at is not None:
-            check_paths(self)
+        check_paths(self)
         one_of(self, "fit", ("mean", "ridge", "svr"))
         if self.regularisation is not None:
             number(self, "regularisation", least=1e-300)

@@ -39,8 +39,7 @@ class NRDM(Objective):
     needs_start: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.at is not None:
-            check_paths(self)
+        check_paths(self)
 
     def nodes(self, structure: Structure) -> tuple[str, ...]:
         """The modules of `at`, or the middle one."""

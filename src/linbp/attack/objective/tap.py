@@ -51,8 +51,7 @@ class TAP(Objective):
     fewest_steps: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
-        if self.at is not None:
-            check_paths(self)
+        check_paths(self)
         number(self, "distance", least=0.0)
         number(self, "smoothness", least=0.0)
         if not (self.distance or self.smoothness):
