@@ -12,6 +12,7 @@ from tiny_networks import images_and_labels, tiny
 from torch import nn
 
 import linbp
+from linbp.attack.budget import Budget
 from linbp.attack.folder import craft_folder
 from linbp.errors import BudgetError, ImageError, LinbpError, ModelError, RecipeError
 from linbp.image_list import list_images
@@ -109,7 +110,16 @@ def test_refusals(change: dict[str, object], fault: type[LinbpError], says: str)
 
 @pytest.mark.parametrize("options", [{"eps": "8/255"}, {"eps": 1.5, "norm": "l2"}])
 @pytest.mark.parametrize("recipe", ["ifgsm", "pgd + di(scale=1.5) + mi"])
-def test_how_images_lie_in_memory_changes_nothing(options: dict[str, Any], recipe: str) -> None:
+def test_how_images_lie_in_memory_changes_nothing(
+    options: dict[str, Any], recipe: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strides, begin = set(), Budget.__init__
+
+    def seen(self: Budget, clean: torch.Tensor, *rest: Any, **named: Any) -> None:
+        strides.add(clean.stride())  # on large networks these alone change last bits
+        begin(self, clean, *rest, **named)
+
+    monkeypatch.setattr(Budget, "__init__", seen)
     images, labels = images_and_labels(3)
     photographs = images.permute(0, 2, 3, 1).contiguous()  # as most libraries read them
     surrogate = linbp.Surrogate(tiny(torch.float32))
@@ -117,6 +127,7 @@ def test_how_images_lie_in_memory_changes_nothing(options: dict[str, Any], recip
     for given in (photographs.permute(0, 3, 1, 2), (images.float() / 255).to(memory_format=torch.channels_last)):
         assert not given.is_contiguous()
         assert torch.equal(linbp.craft(surrogate, given, labels, recipe, steps=3, **options), wanted)
+    assert strides == {torch.empty(images.shape).stride()}
 
 
 def test_two_rules_in_two_places_are_refused() -> None:
