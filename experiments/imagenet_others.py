@@ -21,22 +21,15 @@ from typing import Any
 import imagenet_recipes as recipes
 import imagenet_transfer as engine
 from imagenet_contenders import MIXED
+from imagenet_others_tables import BOTH, CLASSES, OWN_RULES, SHIFT, write
 from result_lines import add_line, read_lines
 
 import linbp
 from linbp.attack import Recipe, parse_radius
 
 RESULTS = Path(__file__).parent / "results" / "imagenet_others.jsonl"
-BOTH = "both"
-"""SqueezeNet and EdgeTPU together."""
-OWN_RULES = {
-    "squeezenet1_1": "linbp(start=0, rebalance=none, leak=0.3)",
-    "mobilenet_edgetpu": "linbp(start=0, rebalance=none, leak=0.1)",
-}
-"""LinBP with the leak that suits each network."""
 FUSES = ("logits", "probabilities", "losses")
 QUESTIONS = ("ensemble", "targeted", "fits")
-CLASSES, SHIFT = 1000, 500
 
 
 @dataclass(frozen=True)
@@ -138,8 +131,6 @@ def main() -> None:
     options = parser.parse_args()
     if not options.tables:
         compute(options.question or list(QUESTIONS), range(options.passes), options.compile)
-    from imagenet_others_tables import write
-
     write(read_lines(RESULTS), read_lines(recipes.RESULTS))
 
 
