@@ -221,7 +221,7 @@ def test_the_first_two_iterates(setting: Setting, case: Case, more: int) -> None
     assert np.array_equal(found, np.rint(expected * 255))
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if "ila" in case.text and not case.targeted], ids=str)
+@pytest.mark.parametrize("case", [case for case in CASES if "ila" in case.text and not case.targeted], ids=lambda case: case.text)
 def test_guided_by_linbp_with_momentum(setting: Setting, case: Case) -> None:
     found = craft(setting, f"linbp(start=1) + mi(decay=0.9) >> {case.text.replace(')', ', steps=2)')} + mi", 4)
     net = setting.net
