@@ -28,7 +28,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 def every_part() -> Iterator[str]:
     """A section for each kind of part, and in it each part with its signature and docstring."""
     import linbp.attack  # noqa: F401  (registers the parts)
-    from linbp.parts import kinds, names
+    from linbp.registry import kinds, names
 
     for kind in kinds():
         title, meaning = KINDS.get(kind, (f"{kind.capitalize()}s", ""))
@@ -58,7 +58,7 @@ def every_source() -> Iterator[str]:
 
 def written(name: str, thing: Callable[..., Any]) -> str:
     """A part as the grammar writes it, with every default."""
-    from linbp.attack.grammar import write_value
+    from linbp.attack.recipe.grammar import write_value
 
     parameters = [
         key if one.default is one.empty else f"{key}={write_value(one.default)}"

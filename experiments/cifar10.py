@@ -49,9 +49,9 @@ from result_lines import add_line, read_lines
 from sharing import is_mine, share_of
 
 import linbp
+from linbp.data.cifar10 import Cifar10, load_cifar10
 from linbp.errors import ModelError, StoreError
-from linbp.provenance import device_name
-from linbp.zoo import Cifar10, load_cifar10
+from linbp.jobs.provenance import device_name
 
 RESULTS = Path(__file__).parent / "results" / "cifar10.jsonl"
 WORK = Path(__file__).parent.parent / "cifar10-work"

@@ -19,10 +19,11 @@ from cifar10_smoothing import arguments, compare
 from safetensors.torch import load_file, save_file
 
 import linbp
-from linbp.models.cifar10.trained import read_card
-from linbp.zoo import Cifar10, Training, load_cifar10
-from linbp.zoo.augment import Epoch
-from linbp.zoo.trainer import Trainer, count_right
+from linbp.data.cifar10 import Cifar10, load_cifar10
+from linbp.models.cifar10 import read_card
+from linbp.training.cifar10.augment import Epoch
+from linbp.training.cifar10.trainer import Trainer, count_right
+from linbp.zoo import Training
 
 SMOOTHINGS = (0.0, 0.1)
 RECIPES = (

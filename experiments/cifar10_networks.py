@@ -15,12 +15,12 @@ from result_lines import wait_for
 from torch.nn import functional
 
 import linbp
+from linbp.data.cifar10 import Cifar10
+from linbp.data.image_list import ImageRecord, list_images
+from linbp.data.images import write_atomically, write_png
 from linbp.errors import ModelError
-from linbp.image_list import ImageRecord, list_images
-from linbp.images import write_atomically, write_png
-from linbp.linearize import Tuning, linearize_folder
-from linbp.models.cifar10.trained import packaged, read_card
-from linbp.zoo import Cifar10
+from linbp.models.cifar10 import packaged, read_card
+from linbp.training.lins import Tuning, linearize_folder
 
 COUNT = 1000
 """Test images."""

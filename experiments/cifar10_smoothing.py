@@ -18,7 +18,7 @@ import torch
 from cifar10_networks import asked
 
 import linbp
-from linbp.zoo import Cifar10, load_cifar10
+from linbp.data.cifar10 import Cifar10, load_cifar10
 
 VICTIMS = ("demo:cifar10/resnet18", "demo:cifar10/wrn16_8", "demo:cifar10/plain")
 RECIPES = (

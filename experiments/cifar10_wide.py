@@ -20,8 +20,8 @@ from cifar10_tables import compared, table
 from pages import between, holm
 from result_lines import read_lines
 
+from linbp.data.images import write_atomically
 from linbp.evaluation.statistics import rate
-from linbp.images import write_atomically
 
 FOLDER = Path(__file__).parent / "results" / "cifar10_wide"
 NARROW = Path(__file__).parent / "results" / "cifar10.jsonl"

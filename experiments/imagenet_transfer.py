@@ -28,9 +28,9 @@ from result_lines import add_line, read_lines
 from sharing import is_mine, share_of
 
 import linbp
-from linbp.image_list import list_images
-from linbp.images import read_image
-from linbp.provenance import device_name
+from linbp.data.image_list import list_images
+from linbp.data.images import read_image
+from linbp.jobs.provenance import device_name
 
 HERE = Path(__file__).parent
 SHARED = HERE.parent.parent / "shared"

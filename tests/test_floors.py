@@ -12,7 +12,7 @@ import linbp
 
 PACKAGE = Path(linbp.__file__).parent
 
-FLOORS = ("models", "zoo", "graph", "rules", "linearize", "attack", "evaluation", "bench", "cli")
+FLOORS = ("data", "jobs", "zoo", "models", "graph", "rules", "training", "attack", "evaluation", "bench", "cli")
 """The packages from the bottom up. Single modules (images, draws, parts, errors, ...) lie below them all."""
 
 GROUND = 0
@@ -21,7 +21,7 @@ ROOF = len(FLOORS) + 1
 
 
 def floor_of(module: str) -> int:
-    """The height of a module, such as `linbp.graph.capture`.
+    """The height of a module, such as `linbp.graph.capture.capture`.
 
     Raises:
         ValueError: a package that has no floor.
@@ -88,7 +88,7 @@ def test_every_package_has_a_floor() -> None:
         "import linbp.attack.loop",
         "import torch, linbp.rules",
         "from linbp.attack import craft",
-        "from linbp.attack.recipe import Recipe",
+        "from linbp.attack.recipe.recipe import Recipe",
         "from linbp import attack",
         "from linbp import craft",
         "import linbp",

@@ -16,9 +16,9 @@ from tiny_networks import SIZE, images_and_labels, tiny
 
 import linbp
 from linbp.attack import Budget, Recipe, parse_radius
-from linbp.draws import Draws
+from linbp.data.images import read_image, write_png
 from linbp.errors import BudgetError
-from linbp.images import read_image, write_png
+from linbp.randomness import Draws
 
 pixels = arrays(np.uint8, (2, 3, 5, 4), elements=st.one_of(st.sampled_from([0, 255]), st.integers(0, 255)))
 steps = arrays(np.float64, (3, 2, 3, 5, 4), elements=st.floats(-1, 1))

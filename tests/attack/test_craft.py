@@ -13,10 +13,10 @@ from torch import nn
 
 import linbp
 from linbp.attack.budget import Budget
-from linbp.attack.folder import craft_folder
+from linbp.attack.job.folder import craft_folder
+from linbp.data.image_list import list_images
+from linbp.data.images import write_png
 from linbp.errors import BudgetError, ImageError, LinbpError, ModelError, RecipeError
-from linbp.image_list import list_images
-from linbp.images import write_png
 from linbp.models.demo import demo_images
 
 MODEL = tiny()

@@ -18,12 +18,12 @@ from torch.nn import functional
 import linbp
 from linbp.attack import Budget, Ensemble, Objective, Recipe, Scene, Seen, prepare
 from linbp.attack.ensemble import Fuse
-from linbp.attack.folder import craft_folder
+from linbp.attack.job.folder import craft_folder
+from linbp.data.image_list import ImageRecord, list_images
+from linbp.data.images import read_image, write_png
 from linbp.errors import ModelError, RecipeError, RuleError, StoreError
 from linbp.evaluation import evaluate_folder
 from linbp.graph import Structure
-from linbp.image_list import ImageRecord, list_images
-from linbp.images import read_image, write_png
 
 COUNT, LARGE, SMALL = 3, 14, 9
 FUSES: tuple[Fuse, ...] = ("logits", "probabilities", "losses")

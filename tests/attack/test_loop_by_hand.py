@@ -11,8 +11,8 @@ from torch.nn import functional
 
 import linbp
 from linbp.attack import Budget, DiverseInputs, Goal, Scene
-from linbp.draws import Draws, generator
 from linbp.errors import ModelError
+from linbp.randomness import Draws, generator
 
 EPS, STEP, STEPS = 8 / 255, 1.5 / 255, 5
 

@@ -16,7 +16,7 @@ from torch import nn
 import linbp
 from linbp.attack import Recipe
 from linbp.errors import LinbpError, RecipeError
-from linbp.parts import Kind, names
+from linbp.registry import Kind, names
 
 SIZE, CLASSES, COUNT, STEPS, EPS, STEP = 8, 5, 3, 2, 20 / 255, 12 / 255
 

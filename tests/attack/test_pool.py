@@ -13,10 +13,10 @@ from tiny_networks import images_and_labels, tiny
 
 import linbp
 from linbp.attack import Budget, Goal, Recipe, Scene
+from linbp.data.image_list import list_images
+from linbp.data.images import write_png
+from linbp.data.preprocessing import Preparation
 from linbp.errors import ImageError, RecipeError
-from linbp.image_list import list_images
-from linbp.images import write_png
-from linbp.preprocess import Preparation
 
 
 def batch(count: int, seed: int = 0, size: tuple[int, int] = (6, 5)) -> torch.Tensor:

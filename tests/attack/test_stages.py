@@ -14,9 +14,9 @@ from tiny_networks import images_and_labels, tiny
 
 import linbp
 from linbp.attack import Ensemble, Momentum, RandomStart, Recipe, Scene, Sign
-from linbp.attack.objective import FDA, ILA, ILAF, NRDM, TAP, ILAPlusPlus, Logit, Margin, Measure
-from linbp.draws import generator
+from linbp.attack.parts.objective import FDA, ILA, ILAF, NRDM, TAP, ILAPlusPlus, Logit, Margin, Measure
 from linbp.errors import RecipeError, RuleError
+from linbp.randomness import generator
 from linbp.rules import SGM, LinBP
 
 COUNT = 3

@@ -19,8 +19,8 @@ from linbp.bench.pictures import (
     WORDS_WIDTH,
     magnified_difference,
 )
+from linbp.data.images import read_image
 from linbp.errors import StoreError
-from linbp.images import read_image
 
 ANSWER = Answer(
     network="Network",

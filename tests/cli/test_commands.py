@@ -20,7 +20,7 @@ import torch
 
 from linbp.cli.app import main
 from linbp.cli.output import progress_bars
-from linbp.images import read_image, write_png
+from linbp.data.images import read_image, write_png
 
 NETWORKS = '''
 import torch
@@ -490,12 +490,12 @@ def test_used_up_memory_hints_at_the_batch_size(linbp: Run, monkeypatch: pytest.
     def fail(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("linbp.attack.folder.craft_batch", fail)
+    monkeypatch.setattr("linbp.attack.job.folder.craft_batch", fail)
     two_lines(linbp(*CRAFT), "memory", "--batch-size")
 
 
 def test_ctrl_c_says_what_is_kept(linbp: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from linbp.attack import folder as job
+    from linbp.attack.job import folder as job
 
     calls, work = 0, job.craft_batch
 
@@ -649,7 +649,7 @@ def test_show_fills_the_lines_of_a_terminal(linbp: Run, monkeypatch: pytest.Monk
 def test_filling_keeps_every_word_and_list() -> None:
     from linbp.attack import Recipe
     from linbp.cli.paragraphs import filled
-    from linbp.image_list import list_images
+    from linbp.data.image_list import list_images
 
     for thing in (Recipe, Recipe.parse, list_images, main):
         text = inspect.getdoc(thing) or ""

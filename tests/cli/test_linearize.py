@@ -18,7 +18,7 @@ import torch
 
 from linbp import load_model
 from linbp.cli.app import main
-from linbp.images import write_png
+from linbp.data.images import write_png
 
 NETWORK = """
 import torch

@@ -15,9 +15,9 @@ from PIL import Image
 
 import linbp as library
 from linbp.cli.app import main
-from linbp.image_list import list_images
-from linbp.images import read_image, write_png
-from linbp.preprocess import Preparation
+from linbp.data.image_list import list_images
+from linbp.data.images import read_image, write_png
+from linbp.data.preprocessing import Preparation
 
 NETWORKS = """
 import torch

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import linbp.cli
-from linbp.images import write_png
+from linbp.data.images import write_png
 
 COUNT = 16
 

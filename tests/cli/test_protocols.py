@@ -17,11 +17,11 @@ from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
 import linbp as library
+from linbp.attack.published_protocols import PROTOCOLS
 from linbp.cli.app import main
+from linbp.data.images import Pixels, pixel_sha256, read_image, write_png
 from linbp.errors import ModelError
 from linbp.evaluation import evaluate_folder
-from linbp.images import Pixels, pixel_sha256, read_image, write_png
-from linbp.protocols import PROTOCOLS
 
 NETWORKS = """
 import torch

@@ -16,8 +16,8 @@ import pytest
 import linbp as library
 from linbp.cli.app import main
 from linbp.cli.surrogates import split_rules
+from linbp.data.images import read_image, write_png
 from linbp.errors import RecipeError
-from linbp.images import read_image, write_png
 
 NETWORKS = """
 import torch

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import linbp.attack  # noqa: F401  (registers the parts)
 from linbp.cli.app import app
-from linbp.parts import Kind, kinds, names
+from linbp.registry import Kind, kinds, names
 
 ROOT = Path(__file__).parents[2]
 PARTS = [(kind, name) for kind in kinds() for name in names(kind)]

@@ -13,11 +13,11 @@ import torch
 from torch import nn
 
 from linbp import Model
-from linbp.attack.folder import craft_folder
+from linbp.attack.job.folder import craft_folder
+from linbp.data.image_list import list_images
+from linbp.data.images import read_image, write_png
 from linbp.errors import ImageError, ModelError, StoreError
 from linbp.evaluation import Record, evaluate, evaluate_folder, write_csv
-from linbp.image_list import list_images
-from linbp.images import read_image, write_png
 
 
 def network(seed: int, classes: int = 6) -> Model:

@@ -15,8 +15,8 @@ import torch
 from torchvision.models import squeezenet1_1
 
 import linbp.models
+from linbp.data.images import read_image
 from linbp.errors import ModelError
-from linbp.images import read_image
 from linbp.models import Model, load_model
 from linbp.models.checkpoint import read_checkpoint
 from linbp.models.demo import demo_images, imagenet_classes

@@ -244,7 +244,7 @@ def test_activations_that_were_put_together_are_told() -> None:
 
 
 def test_activations_stay_as_written_where_the_logits_would_change(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("linbp.graph.composite.CLOSE", 0.5)  # a bad match: 0.9 x sigmoid(x) is no SiLU
+    monkeypatch.setattr("linbp.graph.capture.composite.CLOSE", 0.5)  # a bad match: 0.9 x sigmoid(x) is no SiLU
 
     def weaker(value: torch.Tensor) -> torch.Tensor:
         return value * (0.9 * torch.sigmoid(value))

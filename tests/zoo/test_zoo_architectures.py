@@ -13,8 +13,8 @@ from torch.nn import functional
 from linbp import LinBP, Model, Surrogate
 from linbp.errors import ModelError
 from linbp.models import load_model
-from linbp.models.cifar10 import ARCHITECTURES, INPUT_SIZE, build, count_parameters
-from linbp.models.cifar10.registry import architecture, scaled
+from linbp.zoo.architectures import ARCHITECTURES, INPUT_SIZE, build, count_parameters
+from linbp.zoo.architectures.registry import architecture, scaled
 
 MILLIONS = {
     "vgg19_bn": "20.04",

@@ -1,10 +1,14 @@
 """The one attack loop and its parts."""
 
-from linbp.attack.automatic import Choice, choose_start
+from linbp.attack.api import craft
 from linbp.attack.budget import Budget, parse_radius
-from linbp.attack.craft import craft
+from linbp.attack.choose_start import Choice, choose_start
+from linbp.attack.context import Scene, Trace
 from linbp.attack.ensemble import Ensemble
-from linbp.attack.estimator import (
+from linbp.attack.goal import Goal
+from linbp.attack.gradients import Field
+from linbp.attack.loop import run
+from linbp.attack.parts.estimator import (
     CommonWeakness,
     Estimator,
     PenalisedGradient,
@@ -12,16 +16,9 @@ from linbp.attack.estimator import (
     VarianceReducedEnsemble,
     VarianceTuning,
 )
-from linbp.attack.field import Field
-from linbp.attack.goal import Goal
-from linbp.attack.loop import run
-from linbp.attack.objective import CrossEntropy, Objective, Seen
-from linbp.attack.pool import Pool
-from linbp.attack.prepare import Prepared, prepare
-from linbp.attack.recipe import Recipe
-from linbp.attack.scene import Scene, Trace
-from linbp.attack.start import RandomStart, Start
-from linbp.attack.transform import (
+from linbp.attack.parts.objective import CrossEntropy, Objective, Seen
+from linbp.attack.parts.start import RandomStart, Start
+from linbp.attack.parts.transform import (
     Admix,
     DiverseInputs,
     ScaleInvariant,
@@ -29,7 +26,10 @@ from linbp.attack.transform import (
     TranslationInvariant,
     UniformNoise,
 )
-from linbp.attack.update import FullStep, Momentum, Nesterov, Progress, Sign, Update
+from linbp.attack.parts.update import FullStep, Momentum, Nesterov, Progress, Sign, Update
+from linbp.attack.pool import Pool
+from linbp.attack.prepare import Prepared, prepare
+from linbp.attack.recipe.recipe import Recipe
 
 __all__ = [
     "Admix",

@@ -9,10 +9,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 
-from linbp.attack.lengths import absolute_mean, divided, euclidean
-from linbp.draws import Draws
+from linbp.attack.norms import absolute_mean, divided, euclidean
+from linbp.data.fraction import read_fraction
 from linbp.errors import BudgetError
-from linbp.fraction import read_fraction
+from linbp.randomness import Draws
 
 __all__ = ["Budget", "Norm", "Rounding", "parse_radius", "radii"]
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from linbp.attack.grammar import write
+from linbp.attack.recipe.grammar import write
 from linbp.errors import ModelError, RecipeError
 from linbp.graph import Surrogate
 from linbp.models.model import Model

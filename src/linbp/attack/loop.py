@@ -8,18 +8,18 @@ from collections.abc import Callable, Sequence
 import torch
 
 from linbp.attack.budget import Budget
+from linbp.attack.context import Scene, Trace
 from linbp.attack.ensemble import fused
-from linbp.attack.field import Field, Member
 from linbp.attack.goal import Goal
-from linbp.attack.lengths import absolute_sum
-from linbp.attack.objective import Seen
+from linbp.attack.gradients import Field, Member
+from linbp.attack.norms import absolute_sum
+from linbp.attack.parts.objective import Seen
+from linbp.attack.parts.transform import Transform
 from linbp.attack.pool import Pool
 from linbp.attack.prepare import Stage
-from linbp.attack.scene import Scene, Trace
-from linbp.attack.transform import Transform
-from linbp.draws import Draws
 from linbp.errors import ModelError
 from linbp.graph import Surrogate
+from linbp.randomness import Draws
 
 __all__ = ["run"]
 

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from linbp.data.image_list import ImageRecord
+from linbp.data.images import Pixels, pixel_sha256, read_ahead, to_uint8
 from linbp.errors import ImageError
-from linbp.image_list import ImageRecord
-from linbp.images import Pixels, pixel_sha256, read_ahead, to_uint8
 
 __all__ = ["Pool"]
 

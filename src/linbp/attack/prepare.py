@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 from linbp.attack.ensemble import Ensemble, Fuse, fused, identity
-from linbp.attack.objective import Objective
-from linbp.attack.recipe import Recipe
+from linbp.attack.parts.objective import Objective
+from linbp.attack.recipe.recipe import Recipe
 from linbp.errors import ModelError, RecipeError, RuleError
 from linbp.graph import Rule, Structure, Surrogate, find_output
 from linbp.models.model import Model
-from linbp.parts import grammar_name
+from linbp.registry import grammar_name
 
 __all__ = ["Prepared", "Stage", "prepare"]
 

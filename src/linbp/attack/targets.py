@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import torch
 
-from linbp.draws import generator
 from linbp.errors import RecipeError
+from linbp.randomness import generator
 
 __all__ = ["TargetRule", "least_likely", "random_other", "shifted"]
 

@@ -13,18 +13,18 @@ from typing import Any
 
 import torch
 
-from linbp.attack.folder import craft_folder
-from linbp.attack.store import TwinFolder
+from linbp.attack.job.folder import craft_folder
+from linbp.attack.job.store import TwinFolder
+from linbp.bench.cached_predictions import Remembered
 from linbp.bench.demonstrations import IMAGENET, Demonstration
 from linbp.bench.pictures import Answer, PictureRow, draw_picture
-from linbp.bench.remembered import Remembered
+from linbp.data.image_list import ImageRecord, list_images
+from linbp.data.images import Pixels, read_image, store_error, to_unit, write_atomically, write_png
 from linbp.errors import ModelError, StoreError
 from linbp.evaluation import Evaluation, evaluate_folder
-from linbp.image_list import ImageRecord, list_images
-from linbp.images import Pixels, read_image, store_error, to_unit, write_atomically, write_png
+from linbp.jobs.provenance import run_facts
 from linbp.models import Model, load_model
 from linbp.models.demo import DemoImages
-from linbp.provenance import run_facts
 
 __all__ = ["DemoResult", "RecipeResult", "run_demo"]
 

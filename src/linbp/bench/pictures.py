@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from linbp.images import Pixels, write_atomically
+from linbp.data.images import Pixels, write_atomically
 
 __all__ = ["Answer", "PictureRow", "draw_picture", "magnified_difference"]
 

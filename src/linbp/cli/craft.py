@@ -13,7 +13,7 @@ from linbp.cli.output import counted, interval, print_json, progress_bars, stdou
 from linbp.cli.surrogates import load_surrogates
 
 if TYPE_CHECKING:
-    from linbp.attack.folder import FolderReport
+    from linbp.attack.job.folder import FolderReport
 
 __all__ = ["craft"]
 
@@ -142,15 +142,15 @@ def craft(
 
     Then: linbp evaluate twins --victim MODEL
     """
+    from linbp.attack.api import check_pool
     from linbp.attack.budget import parse_radius
-    from linbp.attack.craft import check_pool
-    from linbp.attack.folder import craft_folder
-    from linbp.attack.recipe import Recipe
+    from linbp.attack.job.folder import craft_folder
+    from linbp.attack.published_protocols import find_protocol
+    from linbp.attack.recipe.recipe import Recipe
     from linbp.attack.targets import TargetRule
+    from linbp.data.image_list import list_images
     from linbp.errors import BudgetError, RecipeError
-    from linbp.image_list import list_images
     from linbp.models import load_model
-    from linbp.protocols import find_protocol
 
     # What is quickly checked comes before what takes time.
     parsed, named = Recipe.parse(recipe), None if protocol is None else find_protocol(protocol)
@@ -209,7 +209,7 @@ def craft(
 
 def _kept(out: Path, wanted: int) -> str:
     """What to say after Ctrl-C."""
-    from linbp.attack.store import TwinFolder
+    from linbp.attack.job.store import TwinFolder
 
     kept = len(TwinFolder(out).read_records())
     if not kept:
@@ -230,7 +230,7 @@ def _facts(report: FolderReport) -> dict[str, Any]:
 
 def _protocol_line(settings: dict[str, Any]) -> str:
     """What a protocol decided, in one line."""
-    from linbp.preprocess import Preparation
+    from linbp.data.preprocessing import Preparation
 
     return (
         f"Protocol {settings['protocol']}: images {Preparation.from_dict(settings['preparation'])}; "

@@ -73,8 +73,8 @@ def evaluate(
 
       linbp evaluate twins --victim file:my_network.py:build --json > result.json
     """
+    from linbp.data.images import check_place
     from linbp.evaluation import evaluate_folder
-    from linbp.images import check_place
 
     if csv is not None:
         check_place(csv)  # what is quickly checked comes before what takes time

@@ -49,8 +49,8 @@ def inspect(
 
       linbp inspect file:my_network.py:build --json
     """
+    from linbp.data.images import read_image
     from linbp.graph import Surrogate
-    from linbp.images import read_image
 
     device = usable_device(device)
     pixels = None if image is None else read_image(image)
@@ -129,7 +129,7 @@ def _published(surrogate: Surrogate) -> dict[str, str] | None:
 
 def _look(surrogate: Surrogate, pixels: Any) -> dict[str, Any]:
     """The network's five first classes for an image, and the ordinary gradient's norm at its own prediction."""
-    from linbp.images import to_unit
+    from linbp.data.images import to_unit
 
     unit = to_unit(pixels[None], surrogate.dtype, surrogate.device)
     logits = surrogate.logits(unit)
@@ -147,7 +147,7 @@ def _look(surrogate: Surrogate, pixels: Any) -> dict[str, Any]:
 
 
 def _print(facts: dict[str, Any]) -> None:
-    from linbp.attack.grammar import write_value
+    from linbp.attack.recipe.grammar import write_value
 
     console, model = stdout(), facts["model"]
     console.print(

@@ -15,7 +15,7 @@ from linbp.cli.options import Debug, Device, Json, Threads, command_line, load_s
 from linbp.cli.output import add_row, interval, make_table, print_json, share, stdout
 
 if TYPE_CHECKING:
-    from linbp.linearize import LinearizeReport
+    from linbp.training.lins import LinearizeReport
 
 __all__ = ["linearize"]
 
@@ -128,8 +128,8 @@ def linearize(
 
     Then: linbp craft --surrogate lins/model.pt2 --recipe mi --data photos --out twins
     """
-    from linbp.image_list import list_images
-    from linbp.linearize import Tuning, linearize_folder
+    from linbp.data.image_list import list_images
+    from linbp.training.lins import Tuning, linearize_folder
 
     # What is quickly checked comes before what takes time.
     tuning = Tuning(
@@ -243,7 +243,7 @@ def _bars(quiet: bool) -> Iterator[Callable[[str, int, int, str], None]]:
 
 def _kept(out: Path) -> str:
     """What to say after Ctrl-C."""
-    from linbp.linearize.store import JobFolder
+    from linbp.training.lins.store import JobFolder
 
     manifest = JobFolder(out).read_manifest()
     if manifest is None:

@@ -59,14 +59,14 @@ def _sources() -> list[dict[str, Any]]:
 
 
 def _protocols() -> list[dict[str, Any]]:
-    from linbp.protocols import PROTOCOLS
+    from linbp.attack.published_protocols import PROTOCOLS
 
     return [{"name": name, "summary": protocol.title} for name, protocol in PROTOCOLS.items()]
 
 
 def _parts(topic: str) -> list[dict[str, Any]]:
     import linbp.attack  # noqa: F401  (registers the parts)
-    from linbp.parts import kinds, names
+    from linbp.registry import kinds, names
 
     (kind,) = (kind for kind in kinds() if f"{kind}s" == topic)
     return [

@@ -38,10 +38,10 @@ def show(
       linbp show linbp-2020-imagenet
     """
     import linbp.attack  # noqa: F401  (registers the parts)
+    from linbp.attack.published_protocols import PROTOCOLS
     from linbp.errors import RecipeError, nearest_name
     from linbp.models import SOURCES
-    from linbp.parts import kinds, names
-    from linbp.protocols import PROTOCOLS
+    from linbp.registry import kinds, names
 
     if name in PROTOCOLS:
         show_protocol(PROTOCOLS[name], json)
@@ -79,7 +79,7 @@ def show(
 
 def _meant(word: str) -> str | None:
     """The hint for a word that stands in what parts are called when they are written out, such as momentum."""
-    from linbp.parts import kinds, names
+    from linbp.registry import kinds, names
 
     pattern = re.compile(rf"\b{re.escape(word)}\b", re.IGNORECASE)
     found = {

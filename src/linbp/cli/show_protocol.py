@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from linbp.cli.output import add_row, make_table, print_json, stdout
 
 if TYPE_CHECKING:
-    from linbp.preprocess import View
-    from linbp.protocol import Protocol
+    from linbp.attack.protocol import Protocol
+    from linbp.data.preprocessing import View
 
 __all__ = ["show_protocol"]
 

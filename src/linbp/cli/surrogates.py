@@ -31,7 +31,7 @@ def split_rules(text: str) -> tuple[str, tuple[Rule, ...]]:
     Raises:
         RecipeError: what stands there is no sum of rules.
     """
-    from linbp.attack.recipe import Recipe
+    from linbp.attack.recipe.recipe import Recipe
 
     match = RULES.fullmatch(text)
     if match is None:

@@ -13,7 +13,8 @@ from linbp.cli.options import Debug, Device, Json, command_line, usable_device
 from linbp.cli.output import add_row, interval, make_table, print_json, progress_bars, stdout
 
 if TYPE_CHECKING:
-    from linbp.zoo import Training, TrainReport
+    from linbp.training.cifar10 import TrainReport
+    from linbp.zoo import Training
 
 __all__ = ["zoo"]
 
@@ -70,8 +71,8 @@ def list_networks(json: Json = False, debug: Debug = False) -> None:
 
 
 def _network(name: str, summary: str) -> dict[str, Any]:
-    from linbp.models.cifar10 import count_parameters
     from linbp.zoo import PRESETS, preset
+    from linbp.zoo.architectures import count_parameters
 
     presets = {
         kind: {"width": (found := preset(kind, name)).width, "epochs": found.epochs}
@@ -82,7 +83,7 @@ def _network(name: str, summary: str) -> dict[str, Any]:
 
 
 def _shipped(path: Path) -> dict[str, Any]:
-    from linbp.models.cifar10.trained import read_card
+    from linbp.models.cifar10 import read_card
 
     card = read_card(path)
     return {
@@ -173,7 +174,8 @@ def train_networks(
 
     Then: linbp craft --surrogate cifar10:zoo/vgg19_bn/vgg19_bn.safetensors --recipe mi --data photos --out twins
     """
-    from linbp.zoo import load_cifar10, train
+    from linbp.data.cifar10 import load_cifar10
+    from linbp.training.cifar10 import train
 
     place = usable_device(device) or "cpu"
     # What is quickly checked comes before what takes time.
@@ -265,7 +267,7 @@ def _progress(
 
 def _kept(folder: Path, name: str) -> str:
     """What to say after Ctrl-C."""
-    from linbp.zoo.store import RunFolder
+    from linbp.training.cifar10.store import RunFolder
 
     state = RunFolder(folder, name).read_checkpoint()
     if state is None:

@@ -3,9 +3,9 @@
 from linbp.evaluation.evaluate import Evaluation, evaluate
 from linbp.evaluation.folder import FolderEvaluation, evaluate_folder, write_csv
 from linbp.evaluation.records import Record
-from linbp.evaluation.select import Select, Selection, select_every_victim
+from linbp.evaluation.selection import Select, Selection, select_every_victim
 from linbp.evaluation.statistics import Rate, Statistics, rate, summarise
-from linbp.evaluation.view import VictimInput
+from linbp.evaluation.victim_input import VictimInput
 
 __all__ = [
     "Evaluation",

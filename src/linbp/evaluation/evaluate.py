@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from linbp.data.images import Pixels, distances, to_uint8
 from linbp.errors import ImageError
 from linbp.evaluation.predict import (
     check_classes,
@@ -18,7 +19,6 @@ from linbp.evaluation.predict import (
 )
 from linbp.evaluation.records import Record, make_records
 from linbp.evaluation.statistics import Statistics, summarise
-from linbp.images import Pixels, distances, to_uint8
 from linbp.models import Classifier
 
 __all__ = ["Evaluation", "evaluate"]

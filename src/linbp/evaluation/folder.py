@@ -15,7 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from linbp.attack.store import TwinFolder
+from linbp.attack.job.store import TwinFolder
+from linbp.data.image_list import list_images
+from linbp.data.images import Pixels, distances, pixel_sha256, read_ahead, size_batches, write_file
+from linbp.data.preprocessing import Preparation
 from linbp.errors import ImageError, ModelError, StoreError
 from linbp.evaluation.evaluate import Evaluation
 from linbp.evaluation.predict import (
@@ -25,14 +28,11 @@ from linbp.evaluation.predict import (
     predict,
 )
 from linbp.evaluation.records import Record, make_records
-from linbp.evaluation.select import Select, Selection, select_every_victim
+from linbp.evaluation.selection import Select, Selection, select_every_victim
 from linbp.evaluation.statistics import summarise
-from linbp.evaluation.view import Shown, VictimInput, choose_input, show_to
-from linbp.image_list import list_images
-from linbp.images import Pixels, distances, pixel_sha256, read_ahead, size_batches, write_file
+from linbp.evaluation.victim_input import Shown, VictimInput, choose_input, show_to
+from linbp.jobs.provenance import run_facts
 from linbp.models import Classifier
-from linbp.preprocess import Preparation
-from linbp.provenance import run_facts
 
 __all__ = ["FolderEvaluation", "evaluate_folder", "write_csv"]
 

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from linbp.data.images import Pixels, to_unit
+from linbp.data.labels import shift_of
 from linbp.errors import ImageError, LinbpError, ModelError
-from linbp.images import Pixels, to_unit
-from linbp.labels import shift_of
 from linbp.models import BlackBox, Classifier, Model, OnnxModel, load_model
 
 __all__ = ["check_classes", "check_victim_not_shifted", "load_victim", "predict", "predict_batch"]

@@ -1,11 +1,11 @@
 """A network as a graph: capture, sites and junctions, and rewriting."""
 
-from linbp.graph.analysis import Junction, MaxPool, Output, Site, Structure
-from linbp.graph.backward import Needs, Operation, SiteBackward, ratio
-from linbp.graph.nodes import find_output, spatial_size, stage_outputs
-from linbp.graph.position import Position, first_site
-from linbp.graph.published import Published, published_node, published_position
-from linbp.graph.rewrite import Plan
+from linbp.graph.engine.backward import Needs, Operation, SiteBackward, ratio
+from linbp.graph.engine.rewrite import Plan
+from linbp.graph.structure.analysis import Junction, MaxPool, Output, Site, Structure
+from linbp.graph.structure.feature_maps import find_output, spatial_size, stage_outputs
+from linbp.graph.structure.position import Position, first_site
+from linbp.graph.structure.published import Published, published_node, published_position
 from linbp.graph.surrogate import Rule, Surrogate
 
 __all__ = [

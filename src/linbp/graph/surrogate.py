@@ -10,11 +10,11 @@ from torch import fx
 from torch.nn import functional
 
 from linbp.errors import ImageError, ModelError
-from linbp.graph.analysis import Junction, MaxPool, Site, Structure
-from linbp.graph.capture import Capture, capture
-from linbp.graph.layout import GROUP, MemoryFormat, best_memory_format, in_memory_format
-from linbp.graph.nodes import find_output
-from linbp.graph.rewrite import Plan, rewrite
+from linbp.graph.capture.capture import Capture, capture
+from linbp.graph.engine.rewrite import Plan, rewrite
+from linbp.graph.kernels.layout import GROUP, MemoryFormat, best_memory_format, in_memory_format
+from linbp.graph.structure.analysis import Junction, MaxPool, Site, Structure
+from linbp.graph.structure.feature_maps import find_output
 from linbp.models.model import Model, check_logits
 
 __all__ = ["Rule", "Surrogate"]

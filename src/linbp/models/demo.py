@@ -15,6 +15,7 @@ from linbp.errors import ModelError, nearest_name
 from linbp.models.checkpoint import file_sha256, fill, read_checkpoint, untouched_random_state
 from linbp.models.cifar10 import load_packaged
 from linbp.models.model import Model
+from linbp.zoo import WEIGHTS
 
 __all__ = ["CaffeSqueezeNet", "DemoImages", "cifar10_images", "demo_images", "imagenet_classes", "load"]
 
@@ -101,7 +102,7 @@ def load(rest: str) -> Model:
 
 
 def _squeezenet() -> Model:
-    path = Path(__file__).parent / "data" / "squeezenet1_1.safetensors"
+    path = WEIGHTS / "squeezenet1_1.safetensors"
     with untouched_random_state():
         module = CaffeSqueezeNet()
     fill(module, read_checkpoint(path), path.name)

@@ -17,7 +17,7 @@ from linbp.errors import ModelError
 from linbp.models.checkpoint import existing_file, file_sha256, pickled_names
 from linbp.models.model import Model
 from linbp.models.sidecar import read_sidecar
-from linbp.quiet import quiet_torch
+from linbp.models.torch_messages import quiet_torch
 
 __all__ = ["FixedBatch", "load"]
 

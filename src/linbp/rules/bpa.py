@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from linbp.errors import RecipeError, RuleError
 from linbp.graph import MaxPool, Operation, Plan, Position, SiteBackward, Structure
-from linbp.parts import number, one_of, part
+from linbp.registry import number, one_of, part
 from linbp.rules.choice import Which, begin, check_sites, meant
 from linbp.rules.smooth import sigmoid, smooth_sites
 

@@ -9,7 +9,7 @@ import torch
 
 from linbp.errors import RecipeError
 from linbp.graph import Plan, Position, Structure
-from linbp.parts import number, one_of, part
+from linbp.registry import number, one_of, part
 from linbp.rules.choice import Which, begin, check_sites, meant
 from linbp.rules.smooth import sigmoid, smooth_sites
 

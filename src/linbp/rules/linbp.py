@@ -9,7 +9,7 @@ import torch
 
 from linbp.errors import RecipeError, RuleError
 from linbp.graph import Junction, Needs, Operation, Plan, Position, SiteBackward, Structure, ratio
-from linbp.parts import number, one_of, part
+from linbp.registry import number, one_of, part
 from linbp.rules.choice import Which, begin, check_sites, choose, meant
 
 __all__ = ["LinBP", "Rebalance", "Which"]

@@ -6,7 +6,7 @@ from typing import Literal
 
 from linbp.errors import RecipeError, RuleError
 from linbp.graph import Plan, Structure
-from linbp.parts import number, one_of, part
+from linbp.registry import number, one_of, part
 
 __all__ = ["SGM"]
 

@@ -1,19 +1,12 @@
-"""Networks for CIFAR-10, trained from nothing: data, settings, and a training that survives being killed."""
+"""CIFAR-10 networks that anyone can train: architectures, settings and presets, and the weights that ship."""
 
-from linbp.models.cifar10 import ARCHITECTURES, Architecture
-from linbp.zoo.data import Cifar10, load_cifar10
-from linbp.zoo.job import TrainReport, train
+from pathlib import Path
+
+from linbp.zoo.architectures import ARCHITECTURES, Architecture
 from linbp.zoo.presets import PRESETS, preset
 from linbp.zoo.settings import Training
 
-__all__ = [
-    "ARCHITECTURES",
-    "PRESETS",
-    "Architecture",
-    "Cifar10",
-    "TrainReport",
-    "Training",
-    "load_cifar10",
-    "preset",
-    "train",
-]
+__all__ = ["ARCHITECTURES", "PRESETS", "WEIGHTS", "Architecture", "Training", "preset"]
+
+WEIGHTS = Path(__file__).parent / "weights"
+"""Where the weights that ship with linbp lie."""

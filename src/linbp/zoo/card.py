@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from linbp.models.cifar10 import INPUT_SIZE, MEAN, STD, count_parameters, find_architecture
-from linbp.models.cifar10.trained import CLASS_NAMES
-from linbp.zoo.data import CIFAR10_SHA256
+from linbp.data.cifar10 import CIFAR10_SHA256
+from linbp.zoo.architectures import CLASS_NAMES, INPUT_SIZE, MEAN, STD, count_parameters, find_architecture
 from linbp.zoo.settings import Training
 
 __all__ = ["make_card", "make_page"]

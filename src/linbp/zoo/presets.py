@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, get_args
 
 from linbp.errors import RecipeError, nearest_name
-from linbp.models.cifar10 import find_architecture
+from linbp.zoo.architectures import find_architecture
 from linbp.zoo.settings import Training
 
 __all__ = ["PRESETS", "Preset", "preset"]

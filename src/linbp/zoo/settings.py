@@ -7,8 +7,8 @@ import math
 from typing import Literal, get_args
 
 from linbp.errors import RecipeError
-from linbp.models.cifar10 import find_architecture
-from linbp.ranges import check_range
+from linbp.validation import check_range
+from linbp.zoo.architectures import find_architecture
 
 __all__ = ["Optimizer", "Precision", "Training"]
 

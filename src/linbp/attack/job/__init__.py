@@ -1,0 +1,1 @@
+"""The resumable job: a folder of adversarial images."""

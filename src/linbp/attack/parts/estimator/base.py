@@ -1,0 +1,61 @@
+"""What every estimator is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import torch
+
+from linbp.attack.context import Scene
+from linbp.attack.gradients import Field
+from linbp.errors import RecipeError
+from linbp.registry import grammar_name
+
+__all__ = ["Estimate", "Estimator", "several"]
+
+Estimate = Callable[[Field, torch.Tensor], torch.Tensor]
+"""Makes one gradient at images (N, C, H, W) from those that a step's field gives; it may remember earlier steps."""
+
+
+class Estimator:
+    """Makes one gradient from one or more.
+
+    Attributes:
+        fewest_steps: with fewer steps the estimator is no different from the plain one.
+    """
+
+    fewest_steps: ClassVar[int] = 1
+
+    def gradients_per_step(self, members: int) -> int:
+        """How many forward and backward passes each image takes in a step, with so many surrogates."""
+        raise TypeError(f"{type(self).__name__} counts no gradients.")
+
+    def gradients(self, steps: int, members: int) -> int:
+        """How many they are in so many steps."""
+        return steps * self.gradients_per_step(members)
+
+    def check_members(self, members: int) -> None:
+        """Refuse a number of surrogates with which the estimator would have no effect.
+
+        Raises:
+            RecipeError: it does.
+        """
+
+    def begin(self, scene: Scene) -> Estimate:
+        """The estimate of one batch."""
+        raise TypeError(f"{type(self).__name__} makes no gradient.")
+
+
+def several(estimator: Estimator, members: int) -> None:
+    """Refuse a single surrogate, for use in `check_members`.
+
+    Raises:
+        RecipeError: there is one.
+    """
+    if members < 2:
+        name = grammar_name(estimator)
+        raise RecipeError(
+            f"{name} goes from surrogate to surrogate, and there is only one.",
+            f"Give at least two (--surrogate several times; linbp.Ensemble in Python), or leave {name} out.",
+        )

@@ -1,0 +1,73 @@
+"""What every objective is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from linbp.attack.context import Scene
+from linbp.graph import Structure
+
+__all__ = ["Features", "Measure", "Objective", "Seen"]
+
+Features = Callable[[torch.Tensor], Mapping[str, torch.Tensor]]
+"""The feature maps of images (N, C, H, W), by module path, without gradients."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What the surrogate answered at one point; gradients flow back from all of it.
+
+    Attributes:
+        logits: (N, classes).
+        features: the feature maps (N, ...) that the objective reads, by module path.
+        images: (N, C, H, W), the point itself, before the transforms.
+    """
+
+    logits: torch.Tensor
+    features: Mapping[str, torch.Tensor]
+    images: torch.Tensor
+
+
+Measure = Callable[[Seen], torch.Tensor]
+"""One number for each image, shape (N,), larger where the attack is nearer to its goal."""
+
+
+class Objective:
+    """What is increased, one number an image.
+
+    Attributes:
+        needs_guide: whether it works on what a stage before it found.
+        needs_iterates: whether it needs every point of that stage, and not its end only.
+        needs_start: whether it has no gradient at the clean image, so that the attack has to begin elsewhere.
+        takes_targets: whether it can lead to a target class.
+        reads_logits: whether the logits matter, or feature maps only.
+        fewest_steps: with fewer steps from the clean image its gradient is that of the cross-entropy.
+    """
+
+    needs_guide: ClassVar[bool] = False
+    needs_iterates: ClassVar[bool] = False
+    needs_start: ClassVar[bool] = False
+    takes_targets: ClassVar[bool] = True
+    reads_logits: ClassVar[bool] = True
+    fewest_steps: ClassVar[int] = 1
+
+    def nodes(self, structure: Structure) -> tuple[str, ...]:
+        """The module paths of the feature maps that it reads on a network of this structure.
+
+        Raises:
+            RuleError: there is no such feature map.
+        """
+        return ()
+
+    def begin(self, scene: Scene, features: Features) -> Measure:
+        """The measure of one batch.
+
+        Args:
+            scene: the batch.
+            features: of any images of the batch, of the clean ones for example.
+        """
+        raise TypeError(f"{type(self).__name__} has no measure.")

@@ -1,0 +1,44 @@
+"""What every transform is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+
+from linbp.attack.context import Scene
+from linbp.randomness import Draws
+
+__all__ = ["Transform"]
+
+
+class Transform:
+    """A differentiable change of the images; the gradient is taken through it, at the image itself.
+
+    Attributes:
+        at_image: whether it acts on the gradient at the image itself: then it comes before all others, wherever it
+            stands in the recipe.
+        needs_pool: whether it mixes in images of a pool.
+        excludes: parts that it cannot be summed with, by their names, and why.
+    """
+
+    at_image: ClassVar[bool] = False
+    needs_pool: ClassVar[bool] = False
+    excludes: ClassVar[Mapping[str, str]] = {}
+
+    def copies(self) -> int:
+        """How many changed copies each image has; their gradients are averaged."""
+        return 1
+
+    def apply(self, images: torch.Tensor, scene: Scene, draws: Draws, copy: int) -> torch.Tensor:
+        """The changed images, of the same shape.
+
+        Args:
+            images: (N, C, H, W) in [0, 1].
+            scene: the batch.
+            draws: of this step, one generator an image; afresh for each copy that other transforms make. The copies
+                that the transform itself makes share them, unless it puts the copy's number into the purpose.
+            copy: number of the copy that is wanted, from 0.
+        """
+        raise TypeError(f"{type(self).__name__} changes nothing.")

@@ -1,0 +1,74 @@
+"""Diverse inputs: random resizing and padding."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from linbp.attack.context import Scene
+from linbp.attack.parts.transform.base import Transform
+from linbp.errors import RecipeError
+from linbp.randomness import Draws
+from linbp.registry import number, one_of, part
+
+__all__ = ["DiverseInputs", "Interpolation"]
+
+Interpolation = Literal["nearest", "bilinear"]
+
+
+@part("transform", "di")
+class DiverseInputs(Transform):
+    """Diverse inputs: with some probability, enlarge the image to a random size, pad it with zeros at a random place to
+    the largest size, and bring it back to its own size. Coin, size and place are drawn for each image and step.
+
+    With height H, the random height is a whole number from H up to, not including, floor(scale H); the width keeps the
+    proportion. Xie et al.: Improving Transferability of Adversarial Examples with Input Diversity, CVPR 2019, arXiv
+    1803.06978: probability 0.5, 299 to 330 pixels (scale 1.1), nearest neighbour.
+
+    Args:
+        probability: of changing an image, above 0 and at most 1.
+        scale: largest size over the image's own, above 1.
+        interpolation: `nearest` or `bilinear`.
+    """
+
+    probability: float = 0.5
+    scale: float = 1.1
+    interpolation: Interpolation = "nearest"
+
+    def __post_init__(self) -> None:
+        number(self, "probability", least=1e-9, most=1.0)
+        number(self, "scale", least=1.0, most=4.0)
+        one_of(self, "interpolation", ("nearest", "bilinear"))
+
+    def apply(self, images: torch.Tensor, scene: Scene, draws: Draws, copy: int) -> torch.Tensor:
+        """The changed images, of the same shape."""
+        if int(images.shape[-2] * self.scale) <= images.shape[-2]:
+            raise RecipeError(
+                f"di(scale={self.scale:g}) would have no effect on images {images.shape[-2]} pixels high.",
+                "Give a larger scale.",
+            )
+        rows = [self._one(image[None], draw) for image, draw in zip(images, draws.generators("di"), strict=True)]
+        return torch.cat(rows)
+
+    def _one(self, image: torch.Tensor, draw: np.random.Generator) -> torch.Tensor:
+        height, width = image.shape[-2:]
+        if draw.random() >= self.probability:
+            return image
+        tallest, widest = int(height * self.scale), int(width * self.scale)
+        new_height = int(draw.integers(height, tallest))
+        new_width = max(1, round(width * new_height / height))
+        top = int(draw.integers(0, tallest - new_height + 1))
+        left = int(draw.integers(0, max(widest - new_width, 0) + 1))
+        enlarged = self._resize(image, (new_height, new_width))
+        right, bottom = max(widest - new_width - left, 0), tallest - new_height - top
+        return self._resize(functional.pad(enlarged, (left, right, top, bottom)), (height, width))
+
+    def _resize(self, image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        if tuple(image.shape[-2:]) == size:
+            return image
+        if self.interpolation == "nearest":
+            return functional.interpolate(image, size=size, mode="nearest")
+        return functional.interpolate(image, size=size, mode="bilinear", align_corners=False)

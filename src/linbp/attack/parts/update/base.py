@@ -1,0 +1,51 @@
+"""What every update is."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Protocol
+
+import torch
+
+from linbp.attack.context import Scene
+
+__all__ = ["Memoryless", "Progress", "Update"]
+
+
+class Progress(Protocol):
+    """What an update remembers of one batch from step to step."""
+
+    def look_ahead(self, images: torch.Tensor) -> torch.Tensor:
+        """Where the next gradient is taken, given where the images are."""
+        ...
+
+    def direction(self, gradient: torch.Tensor) -> torch.Tensor:
+        """The direction to step along, given the gradient there; the budget gives it its norm's length."""
+        ...
+
+
+class Memoryless:
+    """The gradient at the images, and nothing remembered."""
+
+    def look_ahead(self, images: torch.Tensor) -> torch.Tensor:
+        """The images."""
+        return images
+
+    def direction(self, gradient: torch.Tensor) -> torch.Tensor:
+        """The gradient."""
+        return gradient
+
+
+class Update:
+    """How a gradient becomes a step.
+
+    Attributes:
+        single_step: whether it is one step of the whole radius.
+        fewest_steps: with fewer steps the update is no different from the plain one.
+    """
+
+    single_step: ClassVar[bool] = False
+    fewest_steps: ClassVar[int] = 1
+
+    def begin(self, scene: Scene) -> Progress:
+        """A fresh memory for one batch."""
+        return Memoryless()

@@ -1,0 +1,1 @@
+"""Recipes: an attack as data, its grammar, and the named ones."""

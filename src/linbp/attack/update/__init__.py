@@ -1,8 +1,0 @@
-"""How gradients become a direction; the budget turns the direction into a step of its norm."""
-
-from linbp.attack.update.base import Memoryless, Progress, Update
-from linbp.attack.update.momentum import Momentum
-from linbp.attack.update.nesterov import Nesterov
-from linbp.attack.update.sign import FullStep, Sign
-
-__all__ = ["FullStep", "Memoryless", "Momentum", "Nesterov", "Progress", "Sign", "Update"]

@@ -1,0 +1,90 @@
+"""Whether folding batch norms leaves a network what it is: measured, not assumed."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import fx
+
+from linbp.graph.capture import cache as programs
+from linbp.graph.capture.constants import shallow_copy
+from linbp.graph.capture.fold import affine_batch_norm, fold_batch_norm
+
+__all__ = ["difference", "folded"]
+
+AGREEMENT = 1e-5
+"""Largest relative difference that folding may make to logits and gradients."""
+
+
+def folded(
+    network: fx.GraphModule, probe: torch.Tensor, key: str | None
+) -> tuple[fx.GraphModule, dict[str, str], list[str]]:
+    """A copy of the network with batch norms folded if that agrees, else as it was; with a note where there were any.
+
+    The comparison is in float64, folded weights included. In float32 the gradients of any two ways to compute a deep
+    network differ by more than 1e-5, because activations within rounding of zero fall on either side of it; that says
+    nothing about folding. It takes longer than all the rest, so its outcome is kept on disk beside the program.
+
+    Args:
+        network: a captured network.
+        probe: images (N, C, H, W), of which the first is compared.
+        key: what the outcome is kept under, or None.
+
+    Returns:
+        The network, the layer that each folded batch norm went into (by the names of their nodes), and the note.
+    """
+    trial = shallow_copy(network)
+    merged = fold_batch_norm(trial)
+    if not merged:
+        return network, {}, []
+    worst = programs.recall(key) if key else None
+    if worst is None:
+        worst = _folding_error(network, probe[:1].double())
+        if key:
+            programs.remember(key, worst)
+    if worst <= AGREEMENT:
+        note = f"{len(merged)} batch norms folded into convolutions (logits and gradients agree to {worst:.0e})"
+        return trial, merged, [note]
+    note = f"batch norms kept: folding {len(merged)} of them would change logits or gradients by {worst:.0e}"
+    return network, {}, [note]
+
+
+def _folding_error(network: fx.GraphModule, images: torch.Tensor) -> float:
+    """The largest relative difference that folding makes to logits and gradient, in float64."""
+    wide, merged = _widened(network), _widened(network)
+    fold_batch_norm(merged)
+    affine_batch_norm(wide)
+    affine_batch_norm(merged)
+    before, after = _logits_and_gradient(wide, images), _logits_and_gradient(merged, images)
+    return max(difference(found, expected) for found, expected in zip(after, before, strict=True))
+
+
+def _widened(network: fx.GraphModule) -> fx.GraphModule:
+    """A copy that computes in float64, also where the graph names another float."""
+    wide = copy.deepcopy(network).double()
+    for node in wide.graph.nodes:
+        node.args, node.kwargs = fx.node.map_aggregate((node.args, node.kwargs), _wide)
+    wide.recompile()
+    return wide
+
+
+def _wide(argument: Any) -> Any:
+    is_float = isinstance(argument, torch.dtype) and argument.is_floating_point
+    return torch.float64 if is_float else argument
+
+
+def _logits_and_gradient(network: fx.GraphModule, probe: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    images = probe.clone().requires_grad_()
+    with torch.enable_grad():
+        logits = network(images)
+        loss = torch.nn.functional.cross_entropy(logits, logits.detach().argmin(1), reduction="sum")
+    (gradient,) = torch.autograd.grad(loss, images)
+    return logits.detach(), gradient
+
+
+def difference(found: torch.Tensor, expected: torch.Tensor) -> float:
+    """|found - expected| / |expected|, in L2 norms over everything."""
+    scale = expected.double().norm().item()
+    return (found.double() - expected.double()).norm().item() / scale if scale > 0 else float(found.double().norm())

@@ -1,0 +1,1 @@
+"""From a graph and a plan of rules to a network that gives the rules' gradients."""

@@ -1,0 +1,1 @@
+"""Faster forms of a finished graph, with the same values."""

@@ -1,0 +1,75 @@
+"""The norm of a branch's ordinary gradient without the last convolution of its backward pass.
+
+LinBP's ratio needs |v|, and v itself is thrown away. Where a branch begins with a 1 x 1 convolution W from many
+channels to few (a bottleneck), v = W' z at each position, and in the QR decomposition W' = Q R the columns of Q are
+orthonormal, so |v| = |R z|. R is square, as large as z has channels: a quarter of the multiplications in ResNet-50,
+exact, and without the cancellation of z' (W W') z.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.nn import functional
+
+from linbp.graph.engine.backward import Walk, image_norms
+from linbp.graph.kernels.convolution import convolution_of
+
+__all__ = ["Entry", "entry_of"]
+
+
+class Entry(nn.Module):
+    """A branch's first convolution, which can measure the gradient at its input without computing it.
+
+    Args:
+        weight: (out, in, 1, 1) with out < in.
+        bias: (out,), or None.
+        walk: of the network; while its `measured_at` is this module, a backward pass ends here and leaves the norms of
+            the images' gradients, shape (N,), in `walk.norms`.
+    """
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, walk: Walk) -> None:
+        super().__init__()
+        self.weight, self.bias, self.walk = weight, bias, walk
+        matrix = weight[:, :, 0, 0].t()
+        self.transposed = _pointwise(matrix)
+        self.triangle = _pointwise(torch.linalg.qr(matrix.cpu().double(), mode="r").R.to(weight))  # mps has no float64
+
+    def forward(self, fork: torch.Tensor) -> torch.Tensor:
+        """The convolution."""
+        result: torch.Tensor = _Convolution.apply(fork, self)
+        return result
+
+    def gradient(self, gradient: torch.Tensor) -> torch.Tensor | None:
+        """The gradient at the fork, or None where only its norms are asked for."""
+        if self.walk.measured_at is not self:
+            return functional.conv2d(gradient, self.transposed)
+        self.walk.norms = image_norms(functional.conv2d(gradient, self.triangle))
+        return None
+
+
+class _Convolution(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, fork: torch.Tensor, entry: Entry) -> torch.Tensor:
+        ctx.entry = entry
+        return functional.conv2d(fork, entry.weight, entry.bias)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, None]:
+        return ctx.entry.gradient(gradients[0]), None
+
+
+def _pointwise(matrix: torch.Tensor) -> torch.Tensor:
+    """A matrix as the weight of a 1 x 1 convolution."""
+    return matrix.contiguous()[:, :, None, None].contiguous(memory_format=torch.channels_last)
+
+
+def entry_of(network: fx.GraphModule, node: fx.Node, walk: Walk) -> Entry | None:
+    """The measuring form of a node, or None where it is no 1 x 1 convolution from more channels to fewer."""
+    found = convolution_of(network, node)
+    if found is None or not found.weight.is_floating_point() or found.weight.shape[0] >= found.weight.shape[1]:
+        return None
+    one = found.weight.shape[2:] == (1, 1) and found.stride == (1, 1) and found.padding == (0, 0) and found.groups == 1
+    return Entry(found.weight, found.bias, walk) if one else None

@@ -1,0 +1,1 @@
+"""What a captured graph holds: sites, residual blocks, pools, attention and feature maps."""

@@ -1,0 +1,1 @@
+"""Folders of resumable jobs: lock, settings, checkpoints, records and what made them."""

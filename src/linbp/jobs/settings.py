@@ -1,0 +1,94 @@
+"""Folders of resumable jobs: which settings differ from those a folder was begun with, and what a full disk leaves."""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from linbp.data.image_list import MANIFEST
+from linbp.data.images import write_atomically
+from linbp.errors import StoreError
+
+__all__ = ["MANIFEST", "differences", "refuse_other_settings", "write_between_checkpoints"]
+
+_LISTS = {
+    "images_sha256": "the images, their labels or targets",
+    "training_sha256": "the training images or their labels",
+    "validation_sha256": "the validation images or their labels",
+}
+
+
+def refuse_other_settings(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Let a job go on only with the settings that its folder was begun with.
+
+    Args:
+        folder: of the job.
+        old: settings in the folder's manifest.
+        new: settings asked for now.
+
+    Raises:
+        StoreError: they differ; the message names each setting that does.
+    """
+    # Nobody can read two hashes of a list of images.
+    changed = [_LISTS.get(line.partition(":")[0], line) for line in differences(old, new)]
+    if changed:
+        raise StoreError(
+            f"{folder} was begun with other settings: {'; '.join(changed)}.",
+            "Choose a new folder (--out), or go back to the settings of this one.",
+        )
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Which settings differ, each as `name: old -> new`, nested ones with dots, those in lists with their number.
+
+    >>> differences({"eps": 0.03, "model": {"name": "a"}}, {"eps": 0.05, "model": {"name": "a"}})
+    ['eps: 0.03 -> 0.05']
+    """
+    found = []
+    for name in dict.fromkeys([*old, *new]):
+        before, after = (_numbered(value) for value in (old.get(name), new.get(name)))
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            found += differences(before, after, f"{prefix}{name}.")
+        elif before != after:
+            found.append(f"{prefix}{name}: {_short(before)} -> {_short(after)}")
+    return found
+
+
+def write_between_checkpoints(path: Path, content: bytes) -> None:
+    """Put a whole file of a job in place that goes on from its last checkpoint.
+
+    Raises:
+        StoreError: the disk is full, or the folder cannot be written; the file before is still there.
+    """
+    try:
+        write_atomically(path, content)
+    except StoreError as error:
+        cause = error.__cause__
+        full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        raise StoreError(
+            error.message,
+            f"It needs {len(content) / 2**20:.1f} MiB. Free some space and run the same command again: it goes on "
+            "from the last checkpoint."
+            if full
+            else "Change the folder's permissions or check the disk, and run the same command again: it goes on "
+            "from the last checkpoint.",
+        ) from error
+
+
+def _numbered(value: Any) -> Any:
+    """A list of nested settings, such as the members of an ensemble, as a mapping from their number, from 1."""
+    nested = isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value)
+    return {str(number): item for number, item in enumerate(value, 1)} if nested else value
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Mapping) and "name" in value:
+        return str(value["name"])
+    if isinstance(value, Mapping) and value and all(isinstance(item, Mapping) for item in value.values()):
+        return " and ".join(_short(item) for item in value.values())
+    text = value if isinstance(value, str) else json.dumps(value)
+    # Hashes are told apart by their first digits.
+    return f"{text[:12]}..." if len(text) == 64 and text.isalnum() else text

@@ -1,0 +1,128 @@
+"""The registry of parts: one decorator gives a frozen dataclass its name in the grammar of recipes."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import Any, Literal, TypeVar, get_args
+
+from typing_extensions import dataclass_transform
+
+from linbp.errors import RecipeError, nearest_name
+
+__all__ = ["Kind", "find", "grammar_name", "kinds", "names", "number", "one_of", "part", "register", "whole"]
+
+Kind = Literal["recipe", "rule", "transform", "objective", "estimator", "update", "start"]
+"""What a part does. Each kind is a word of the documentation; `start` is where the first step begins."""
+
+Class = TypeVar("Class")
+
+_registry: dict[Kind, dict[str, Callable[..., Any]]] = {kind: {} for kind in get_args(Kind)}
+
+
+def kinds() -> tuple[Kind, ...]:
+    """Every kind of part."""
+    return get_args(Kind)
+
+
+def register(kind: Kind, name: str, thing: Callable[..., Any]) -> None:
+    """Put one callable under `name`; a second one of the same kind and name is refused.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    taken = _registry[kind].get(name)
+    if taken is not None and taken is not thing:
+        raise ValueError(f"{kind} {name!r} is already {taken.__module__}.{taken.__qualname__}")
+    _registry[kind][name] = thing
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def part(kind: Kind, name: str) -> Callable[[type[Class]], type[Class]]:
+    """Class decorator: make a frozen, keyword-only dataclass of the class and register it as `name`.
+
+    Args:
+        kind: what the part does.
+        name: its word in the grammar of recipes, such as `di`.
+    """
+
+    def decorate(cls: type[Class]) -> type[Class]:
+        frozen: Any = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+        frozen.kind, frozen.grammar_name = kind, name
+        register(kind, name, frozen)
+        return cls
+
+    return decorate
+
+
+def names(kind: Kind) -> dict[str, Callable[..., Any]]:
+    """All registered callables of one kind by name, in the order of registration, those of other packages last."""
+    load_plugins()
+    return dict(_registry[kind])
+
+
+def find(name: str) -> tuple[Kind, Callable[..., Any]]:
+    """The callable that a word of the grammar stands for; named recipes come before parts.
+
+    Raises:
+        RecipeError: no such word, with the nearest one.
+    """
+    load_plugins()
+    for kind in kinds():
+        if name in _registry[kind]:
+            return kind, _registry[kind][name]
+    known = {word for kind in kinds() for word in _registry[kind]}
+    raise RecipeError(f"There is no recipe or part called {name!r}.", nearest_name(name, known))
+
+
+def grammar_name(thing: Any) -> str:
+    """The word that an instance of a registered part is written with."""
+    return str(thing.grammar_name)
+
+
+def number(part: Any, name: str, *, least: float, most: float = math.inf) -> None:
+    """Check that a parameter of a part is a finite number between two bounds, for use in `__post_init__`.
+
+    Raises:
+        RecipeError: it is not.
+    """
+    value = getattr(part, name)
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not fits or not least <= value <= most:
+        bounds = f"from {least:g} to {most:g}" if math.isfinite(most) else f"of at least {least:g}"
+        raise RecipeError(f"{grammar_name(part)}({name}={value}) is out of range.", f"{name} is a number {bounds}.")
+
+
+def whole(part: Any, name: str, *, least: int) -> None:
+    """Check that a parameter of a part is a whole number of at least `least`, for use in `__post_init__`.
+
+    Raises:
+        RecipeError: it is not.
+    """
+    value = getattr(part, name)
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise RecipeError(
+            f"{grammar_name(part)}({name}={value}) is out of range.", f"{name} is a whole number of at least {least}."
+        )
+
+
+def one_of(part: Any, name: str, allowed: tuple[Any, ...]) -> None:
+    """Check that a parameter of a part is one of a few words, for use in `__post_init__`.
+
+    Raises:
+        RecipeError: it is not.
+    """
+    value = getattr(part, name)
+    if value not in allowed:
+        words = ", ".join("none" if word is None else str(word) for word in allowed)
+        raise RecipeError(f"{grammar_name(part)}({name}={value}) is not known.", f"{name} is one of: {words}.")
+
+
+@functools.cache
+def load_plugins() -> None:
+    """Import the parts of other packages: every entry point of the group `linbp.registry` names a module."""
+    for point in entry_points(group="linbp.parts"):
+        point.load()

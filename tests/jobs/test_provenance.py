@@ -1,0 +1,35 @@
+"""What a run says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from linbp.jobs.provenance import run_facts
+
+
+@pytest.fixture
+def convolutions(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A GPU in name, and settings of precision that are put back."""
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Some GPU")
+    before = torch.backends.cudnn.conv.fp32_precision
+    yield
+    torch.backends.cudnn.conv.fp32_precision = before
+
+
+@pytest.mark.usefixtures("convolutions")
+@pytest.mark.parametrize("precision", ["tf32", "ieee"])
+def test_a_run_on_a_gpu_says_what_its_convolutions_are_computed_in(precision: str) -> None:
+    torch.backends.cudnn.conv.fp32_precision = precision
+    facts = run_facts("cuda", "linbp craft")
+    assert facts["device"] == "cuda (Some GPU)"
+    assert facts["float32_convolutions"] == precision
+    assert facts["float32_products"] in ("none", "ieee", "tf32")
+
+
+def test_a_run_on_a_cpu_has_nothing_to_say_of_it() -> None:
+    facts = run_facts("cpu", "linbp craft")
+    assert facts["device"] == "cpu"
+    assert not [name for name in facts if name.startswith("float32")]
