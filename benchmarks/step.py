@@ -50,7 +50,7 @@ class Nothing:
 
 
 def one_step(stages: Sequence[Stage], images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """The loop's work for one step on a batch, from the clean images to the rounded twins."""
+    """The loop's work for one step on a batch, from the clean images to the rounded adversarial images."""
     budget = Budget(images, [8 / 255] * len(images), norm="linf", rounding="inward")
     size = images.new_full((len(images), 1, 1, 1), 1 / 255)
     ids = [str(index) for index in range(len(images))]

@@ -1,11 +1,12 @@
 """Which criterion finds a good start for LinBP without asking a victim? The first 24 photographs, two surrogates.
 
-LinBP is run from eight positions of each surrogate (twenty steps, as in `imagenet_transfer.py`), and its twins are
-shown to the surrogate itself, to the surrogate through changes of the input or with noise on its weights, and to other
-networks. What counts is the mean rise of the cross-entropy on the other networks; the one that is asked is left out.
+LinBP is run from eight positions of each surrogate (twenty steps, as in `imagenet_transfer.py`), and its adversarial
+images are shown to the surrogate itself, to the surrogate through changes of the input or with noise on its weights,
+and to other networks. What counts is the mean rise of the cross-entropy on the other networks; the one that is asked is
+left out.
 
-    python experiments/choose_start.py --twins FOLDER    # crafts into FOLDER, and measures, what is missing
-    python experiments/choose_start.py --tables          # writes the table of `docs/position.md`
+    python experiments/choose_start.py --adversarial images FOLDER    # crafts into FOLDER, and measures, what is
+    missing python experiments/choose_start.py --tables          # writes the table of `docs/position.md`
 """
 
 from __future__ import annotations
@@ -76,8 +77,8 @@ def recipes(surrogate: str) -> list[str]:
     return ["ifgsm", *(f"linbp(start={start})" for start in engine.POSITIONS[surrogate])]
 
 
-def twins_of(surrogate: linbp.Surrogate, name: str, eps: str, recipe: str, folder: Path) -> torch.Tensor:
-    """The twins in [0, 1], crafted unless they lie in the folder."""
+def adversarial_images_of(surrogate: linbp.Surrogate, name: str, eps: str, recipe: str, folder: Path) -> torch.Tensor:
+    """The adversarial images in [0, 1], crafted unless they lie in the folder."""
     place = folder / f"{name}_{eps.partition('/')[0]}_{recipe}.npy"
     if not place.is_file():
         ids, images, labels = engine.photographs()
@@ -110,8 +111,8 @@ def compute(folder: Path) -> None:
             for recipe in recipes(name):
                 if (name, eps, recipe) in done:
                     continue
-                twins = twins_of(surrogate, name, eps, recipe, folder)
-                rises = {what: (losses(model, how(twins)) - before[what]).tolist() for what, model, how in probes}
+                adv = adversarial_images_of(surrogate, name, eps, recipe, folder)
+                rises = {what: (losses(model, how(adv)) - before[what]).tolist() for what, model, how in probes}
                 rounded = {what: [round(value, 3) for value in values] for what, values in rises.items()}
                 line = {"surrogate": name, "eps": eps, "recipe": recipe, "rises": rounded}
                 with RESULTS.open("a") as file:
@@ -156,13 +157,17 @@ def table(lines: list[dict[str, Any]]) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--twins", type=Path, help="folder where crafted twins are kept, outside the repository")
+    parser.add_argument(
+        "--adversarial images",
+        type=Path,
+        help="folder where crafted adversarial images are kept, outside the repository",
+    )
     parser.add_argument("--tables", action="store_true", help="write the table only")
     options = parser.parse_args()
     if not options.tables:
-        if options.twins is None:
-            parser.error("name a folder with --twins")
-        compute(options.twins)
+        if options.adv is None:
+            parser.error("name a folder with --adversarial images")
+        compute(options.adv)
     page = PAGE.read_text()
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)

@@ -1,6 +1,7 @@
 """The paper's experiments on CIFAR-10, on networks of this project's zoo.
 
-Seven parts: `transfer` (every attack at three radii), `distance` (how far twins go, and where), `rebalancing` (what the
+Seven parts: `transfer` (every attack at three radii), `distance` (how far adversarial images go, and where),
+    `rebalancing` (what the
 ratio and gamma buy on residual nets), `skips` (what SGM's decay does beside identities and projections), `position`
 (success against LinBP's and LinS's position), `gradients` (success against the gradients spent) and `linear` (LinS
 against LinBP, and both). Interrupted and started again, it goes on where it was; every line of the results file is one
@@ -138,7 +139,7 @@ def run(jobs: list[Job], share: tuple[int, int], data: Cifar10, models: dict[str
                     f"{results} was made with another network of LinS on {job.surrogate} from site {job.removed}.",
                     "Give --work the folder it was made with.",
                 )
-            twins = linbp.craft(
+            adv = linbp.craft(
                 surrogate,
                 images[mine],
                 labels[mine],
@@ -150,14 +151,14 @@ def run(jobs: list[Job], share: tuple[int, int], data: Cifar10, models: dict[str
                 batch_size=options.batch,
             )
             if job.filled:
-                twins = moved_on(twins, images[mine], math.floor(255 * Fraction(job.eps)))
+                adv = moved_on(adv, images[mine], math.floor(255 * Fraction(job.eps)))
         except StoreError:
             raise
         except linbp.LinbpError as fault:
             refused.add(job)
             print(f"left out: {job}: {fault}", flush=True)
             continue
-        pixels = (twins * 255).round().to(torch.uint8)
+        pixels = (adv * 255).round().to(torch.uint8)
         everyone = {name: model for name, model in models.items() if is_victim(name)} | {"itself": own}
         answers = {name: asked(model, pixels, labels[mine]) for name, model in everyone.items()}
         found = {

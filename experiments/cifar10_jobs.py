@@ -153,7 +153,7 @@ def transfer() -> list[Job]:
 
 
 def distance() -> list[Job]:
-    """How far twins go, and where: all of them moved on to the radius."""
+    """How far adversarial images go, and where: all of them moved on to the radius."""
     jobs = []
     for surrogate in (SOURCE, BASIC):
         own = linbp(surrogate)
@@ -243,7 +243,7 @@ def better_than_rivals() -> list[Pair]:
 
 
 def at_the_radius() -> list[Pair]:
-    """The paper's claim again, between twins that all go as far as they may."""
+    """The paper's claim again, between adversarial images that all go as far as they may."""
     own = [pair for pair in better_than_rivals() if pair[0].surrogate in (SOURCE, BASIC) and pair[0].eps == RADIUS]
     return [(replace(one, filled=True), replace(other, filled=True)) for one, other in own]
 

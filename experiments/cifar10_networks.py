@@ -76,7 +76,8 @@ def asked(model: Any, images: torch.Tensor, labels: torch.Tensor) -> tuple[list[
 
 
 def is_victim(name: str) -> bool:
-    """Whether a network is asked about twins: not those that were made for one question only, as `resnet18-short`."""
+    """Whether a network is asked about adversarial images: not those that were made for one question only, as
+    `resnet18-short`."""
     return "-" not in name
 
 

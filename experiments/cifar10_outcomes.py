@@ -76,7 +76,7 @@ class Outcomes:
         return float(np.mean([self.loss[job][name] - self.clean_loss[name] for name in names]))
 
     def shares(self, job: Job) -> np.ndarray:
-        """For each image, the share of the victims that its twin fools."""
+        """For each image, the share of the victims that its adversarial image fools."""
         return np.mean([self.wrong[job][name] for name in self.victims(job.surrogate)], axis=0)
 
     def mean(self, job: Job) -> float:

@@ -1,6 +1,7 @@
 """Whether I-FGSM fails on a network itself, as where its slope around correct images is too small for the budget.
 
-Attacks each network on test images that it and the victims get right, and counts whom the twins fool: the network
+Attacks each network on test images that it and the victims get right, and counts whom the adversarial images fool: the
+    network
 itself and the victims. A network that its own gradient does not fool is no fair surrogate for a comparison: whatever
 changes the gradient then seems to transfer better.
 
@@ -68,9 +69,9 @@ def compare(surrogates: dict[str, linbp.Model], data: Cifar10, recipes: list[str
         others = {one: victim for one, victim in victims.items() if victim.name != model.name}
         for text in recipes:
             eps = float(Fraction(options.eps))
-            twins = linbp.craft(model, images, labels, linbp.Recipe.parse(text), eps=eps, steps=options.steps)
+            adv = linbp.craft(model, images, labels, linbp.Recipe.parse(text), eps=eps, steps=options.steps)
             found = {
-                one: linbp.evaluate(network, images, twins, labels).statistics.success
+                one: linbp.evaluate(network, images, adv, labels).statistics.success
                 for one, network in {"itself": model, **others}.items()
             }
             cells = [""] * (1 + len(VICTIMS))

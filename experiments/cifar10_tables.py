@@ -15,7 +15,7 @@ from linbp.data.images import write_atomically
 PAGE = Path(__file__).parent.parent / "docs" / "cifar10.md"
 HEADS = {
     "transfer": "Every attack at three radii",
-    "distance": "How far twins go, and where",
+    "distance": "How far adversarial images go, and where",
     "rebalancing": "What the ratio and gamma buy on residual nets",
     "skips": "What SGM's decay does beside projections",
     "position": "Success against the position",

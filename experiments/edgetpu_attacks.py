@@ -118,9 +118,9 @@ def attacks(bench: Bench, passes: int) -> None:
             if recipe.startswith("leak"):
                 taken = taken.with_rule(measure.Partly(0, float(recipe.split()[1])))
                 text = recipe.split(": ")[1]
-            twins = linbp.craft(taken, images, labels, text, **settings)
-            copied = on_copies(bench, surrogate, twins, labels)
-            bench.keep("attack", surrogate, name, begin, classes=seen(bench, twins), copies=copied)
+            adv = linbp.craft(taken, images, labels, text, **settings)
+            copied = on_copies(bench, surrogate, adv, labels)
+            bench.keep("attack", surrogate, name, begin, classes=seen(bench, adv), copies=copied)
 
 
 def on_copies(bench: Bench, surrogate: str, images: torch.Tensor, labels: torch.Tensor) -> dict[str, Any]:

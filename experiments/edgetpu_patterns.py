@@ -1,4 +1,4 @@
-"""How much of what a twin does is its own image's doing? MobileNet EdgeTPU, 24 photographs.
+"""How much of what an adversarial image does is its own image's doing? MobileNet EdgeTPU, 24 photographs.
 
 Every perturbation is also put on another photograph, and random patterns of the same radius are shown: signs drawn for
 each pixel, and smooth ones, the signs of a 19 x 19 grid enlarged. What another image's perturbation does as well is no
@@ -55,13 +55,13 @@ def main() -> None:
             rows.append([f"{levels}/255", text, f"{levels:.1f}", *cells(found), "", ""])
         for recipe in RECIPES:
             steps = None if linbp.Recipe.parse(recipe).single_step else engine.STEPS
-            twins = linbp.craft(
+            adv = linbp.craft(
                 surrogate, images, labels, recipe, eps=f"{levels}/255", steps=steps, ids=ids, batch_size=24
             )
-            change = twins - clean
+            change = adv - clean
             size = 255 * float(change.abs().mean())
             another = fooled((clean + change.roll(1, 0)).clamp(0, 1))
-            rows.append([f"{levels}/255", f"`{recipe}`", f"{size:.1f}", *cells(fooled(twins)), *cells(another)])
+            rows.append([f"{levels}/255", f"`{recipe}`", f"{size:.1f}", *cells(fooled(adv)), *cells(another)])
             print(rows[-1], flush=True)
     pairs = sum(int(known.sum()) for name, known in right.items() if name != NAME)
     heads = [

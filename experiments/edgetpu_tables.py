@@ -282,7 +282,7 @@ def parts(lines: list[Line]) -> str:
 
 
 def ranks(lines: list[Line]) -> str:
-    """What the surrogate sees in changed copies of the twins, beside what the victims see."""
+    """What the surrogate sees in changed copies of the adversarial images, beside what the victims see."""
     clean, grouped = {int(a["variant"]): a for a in of(lines, "clean")}, defaultdict(list)
     for line in of(lines, "attack"):
         recipe, steps, number = (part.strip() for part in line["variant"].rsplit("|", 2))

@@ -35,7 +35,7 @@ RESULTS = Path(__file__).parent / "results" / "imagenet_causes.jsonl"
 EPS, LEVELS = "16/255", 16
 STARTS = {"squeezenet1_1": 3, "mobilenet_edgetpu": 20}
 LEADERS = ("linbp(start={start})", "linbp(start=0, rebalance=none, leak=0.3)", "mi", "di(scale=8/7) + mi")
-"""Whose twins are also moved on to the radius."""
+"""Whose adversarial images are also moved on to the radius."""
 LEAKS = (0.1, 0.2, 0.3, 0.5, 0.7, 1)
 SLOPES = {"squeezenet1_1": (1, 0.1, 0.01, 0.001, 0.0001), "mobilenet_edgetpu": (4, 1, 0.25, 0.0625)}
 """Factors of the published slopes and temperature."""
@@ -43,7 +43,7 @@ BEST = {
     "squeezenet1_1": ("conbp(start=3, slope=0.005)", "bpa(start=3, slope=0.001, temperature=0.01)"),
     "mobilenet_edgetpu": ("conbp(start=20, slope=0.5)", "bpa(start=20, slope=0.25)"),
 }
-"""The best of each kind, whose twins are also moved on to the radius."""
+"""The best of each kind, whose adversarial images are also moved on to the radius."""
 ONE_OF_TWO = {"squeezenet1_1": ("bpa(start=3, slope=0.001)", "bpa(start=3, temperature=0.01)")}
 """Slope alone and temperature alone, where there are max-pools."""
 OBJECTIVES, MANY = ("ifgsm", "margin", "logit"), 100
@@ -64,13 +64,13 @@ Logits = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class Attack:
-    """A recipe, and what is done to its twins afterwards.
+    """A recipe, and what is done to its adversarial images afterwards.
 
     Attributes:
         question: that it belongs to.
         recipe: as text.
         then: `filled`: every pixel that moved is moved on to the radius, in its direction. `shrunk`: the recipe is one
-            step, of the mean distance (in whole levels) that the twins of I-FGSM have from their image.
+            step, of the mean distance (in whole levels) that the adversarial images of I-FGSM have from their image.
         steps: how many, of 1/255.
 
     Neither makes distances quite equal: a pixel that did not move stays, and at the same mean distance steps of one
@@ -128,11 +128,11 @@ def attacks(surrogate: str) -> Iterator[Attack]:
 
 
 Made = dict[tuple[str, int], torch.Tensor]
-"""Twins by recipe and number of steps."""
+"""Adversarial images by recipe and number of steps."""
 
 
 def craft(surrogate: linbp.Surrogate, attack: Attack, rows: slice, known: Made) -> torch.Tensor:
-    """The twins of some photographs, in [0, 1]; those of whole recipes are kept in `known`."""
+    """The adversarial images of some photographs, in [0, 1]; those of whole recipes are kept in `known`."""
     _, images, _ = engine.photographs()
 
     def made(recipe: str) -> torch.Tensor:
@@ -150,10 +150,10 @@ def craft(surrogate: linbp.Surrogate, attack: Attack, rows: slice, known: Made) 
     if attack.then == "shrunk":
         levels = ((made("ifgsm") - clean).abs() * 255).flatten(1).mean(1).round()
         return fresh(attack.recipe, (levels / 255).tolist())
-    twins = made(attack.recipe)
+    adv = made(attack.recipe)
     if attack.then == "filled":
-        return moved_on(twins, images[rows], LEVELS)
-    return twins
+        return moved_on(adv, images[rows], LEVELS)
+    return adv
 
 
 @torch.no_grad()
@@ -166,9 +166,10 @@ def standing(logits: torch.Tensor, labels: torch.Tensor, known: torch.Tensor) ->
 
 @torch.no_grad()
 def standings(
-    victims: dict[str, Logits], clean: torch.Tensor, twins: torch.Tensor, labels: torch.Tensor
+    victims: dict[str, Logits], clean: torch.Tensor, adv: torch.Tensor, labels: torch.Tensor
 ) -> dict[str, dict[str, Any]]:
-    """For each network, its `standing` on clean images and twins, over how many, and its clean logits' spread.
+    """For each network, its `standing` on clean images and adversarial images, over how many, and its clean logits'
+    spread.
 
     The spread is the mean over images of the standard deviation over classes, a unit in which networks are comparable.
     """
@@ -176,9 +177,9 @@ def standings(
     for name, logits in victims.items():
         before = logits(clean)
         known = before.argmax(1) == labels
-        shown = [standing(before, labels, known), standing(logits(twins), labels, known)]
+        shown = [standing(before, labels, known), standing(logits(adv), labels, known)]
         spread = float(before[known].double().std(1).mean())
-        found[name] = {"clean": shown[0], "twins": shown[1], "n": int(known.sum()), "spread": spread}
+        found[name] = {"clean": shown[0], "adv": shown[1], "n": int(known.sum()), "spread": spread}
     return found
 
 
@@ -229,20 +230,20 @@ def compute(name: str, passes: range, questions: list[str], compiled: bool) -> N
             if attack.question not in questions or (name, attack.question, attack.label, number) in done:
                 continue
             begin = time.time()
-            twins = craft(surrogate, attack, rows, known)
-            pixels = (twins * 255).round().to(torch.uint8)
+            adv = craft(surrogate, attack, rows, known)
+            pixels = (adv * 255).round().to(torch.uint8)
             moved = (pixels.int() - images[rows].int()).abs()
             assert int(moved.max()) <= LEVELS
             line = {"surrogate": name, "question": attack.question, "recipe": attack.label, "pass": number, "eps": EPS}
             line["steps"] = attack.steps
             if attack.question == "objective":
-                line["standing"] = standings(victims, clean, twins, labels[rows])
+                line["standing"] = standings(victims, clean, adv, labels[rows])
             add_line(
                 RESULTS,
                 {
                     **line,
                     "mean_levels": round(float(moved.float().mean()), 3),
-                    **engine.answers(victims, twins),
+                    **engine.answers(victims, adv),
                     "seconds": round(time.time() - begin, 1),
                     "torch": torch.__version__,
                     "linbp": linbp.__version__,

@@ -112,7 +112,7 @@ def standings(lines: Lines, surrogate: str, victims: list[str]) -> list[str]:
 
 def moves(seen: list[dict[str, Any]]) -> np.ndarray:
     """By how much the label's logit and the largest other one of one network moved; mean over the images it knew."""
-    gone = [(np.array(each["twins"]) - np.array(each["clean"])) / each["spread"] for each in seen if each["n"]]
+    gone = [(np.array(each["adv"]) - np.array(each["clean"])) / each["spread"] for each in seen if each["n"]]
     return np.average(gone, axis=0, weights=[each["n"] for each in seen if each["n"]])
 
 

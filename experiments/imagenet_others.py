@@ -107,14 +107,14 @@ def compute(questions: list[str], passes: range, compiled: bool) -> None:
                 surrogate = linbp.Ensemble([*(ruled if attack.own_rules else plain).values()], attack.fuse)
             lengths = {name: settings[name] for name in ("steps", "step_size")}
             targets = (labels[rows] + SHIFT) % CLASSES if attack.question == "targeted" else None
-            twins = engine.craft(surrogate, rows, attack.recipe, recipes.EPS, targets=targets, **lengths)
+            adv = engine.craft(surrogate, rows, attack.recipe, recipes.EPS, targets=targets, **lengths)
             add_line(
                 RESULTS,
                 {
                     **vars(attack),
                     "pass": number,
                     **settings,
-                    **engine.answers(victims, twins),
+                    **engine.answers(victims, adv),
                     "seconds": round(time.time() - begin, 1),
                     **engine.made_with("cpu"),
                 },

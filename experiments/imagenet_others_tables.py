@@ -38,7 +38,8 @@ def name_of(line: dict[str, Any]) -> str:
 
 
 def rows_of(lines: Lines, clean: Lines, victims: list[str], targeted: bool) -> dict[str, Fooled]:
-    """For each attack, which photographs that a network had right are wrong on their twins, or are the target."""
+    """For each attack, which photographs that a network had right are wrong on their adversarial images, or are the
+    target."""
     found: dict[str, dict[int, dict[str, np.ndarray]]] = {}
     before = {line["pass"]: line for line in clean}
     for line in sorted(lines, key=lambda line: line["pass"]):

@@ -198,10 +198,10 @@ def compute(todo: Sequence[Task], share: tuple[int, int], device: str, compiled:
             continue
         mixing = any(part.needs_pool for stage in recipe.stages for part in stage.transforms)
         begin = time.time()
-        twins = engine.craft_passes(
+        adv = engine.craft_passes(
             surrogates[name], [*lines], recipe, EPS, pool=pool if mixing else None, **settings(recipe, budget)
         )
-        found = {number: engine.answers(victims, twins[number]) for number in lines}
+        found = {number: engine.answers(victims, adv[number]) for number in lines}
         seconds = round((time.time() - begin) / len(lines), 1)
         for number, line in lines.items():
             add_line(RESULTS, {**line, **found[number], "seconds": seconds, **facts})

@@ -43,7 +43,7 @@ PAIRS = (
 )
 """What is compared: surrogate, recipe, and the recipe it is compared with."""
 Fooled = dict[str, np.ndarray]
-"""For each network, whether the photographs that it has right are wrong on their twins."""
+"""For each network, whether the photographs that it has right are wrong on their adversarial images."""
 
 
 def complete_passes(lines: list[dict[str, Any]], surrogate: str, eps: str) -> set[int]:
@@ -60,7 +60,8 @@ def complete_passes(lines: list[dict[str, Any]], surrogate: str, eps: str) -> se
 
 
 def fooled(lines: list[dict[str, Any]], surrogate: str, eps: str, passes: set[int]) -> dict[str, Fooled]:
-    """For each recipe and victim, whether each photograph that the victim had right is wrong on its twin."""
+    """For each recipe and victim, whether each photograph that the victim had right is wrong on its adversarial
+    image."""
     clean = {line["pass"]: line for line in lines if line["recipe"] == "clean"}
     # Two processes on one surrogate may both have added a line; the same attack then counts once.
     mine = {

@@ -101,7 +101,7 @@ def photographs() -> tuple[list[str], torch.Tensor, torch.Tensor]:
 def craft(
     surrogate: linbp.Surrogate, rows: slice | list[int], recipe: Any, eps: Any, batch_size: int = PASS, **settings: Any
 ) -> torch.Tensor:
-    """The twins of some photographs, in [0, 1]."""
+    """The adversarial images of some photographs, in [0, 1]."""
     ids, images, labels = photographs()
     names = [ids[row] for row in torch.arange(len(ids))[rows].tolist()]
     return linbp.craft(
@@ -112,14 +112,15 @@ def craft(
 def craft_passes(
     surrogate: linbp.Surrogate, passes: Sequence[int], recipe: Any, eps: Any, **settings: Any
 ) -> dict[int, torch.Tensor]:
-    """The twins of several passes, made in one batch, which they do not depend on (on a GPU but for the last bits).
+    """The adversarial images of several passes, made in one batch, which they do not depend on (on a GPU but for the
+    last bits).
 
     The passes ascend: the last one of all may be smaller.
     """
     ids, _, _ = photographs()
     rows = [row for number in passes for row in range(len(ids))[number * PASS : (number + 1) * PASS]]
-    twins = craft(surrogate, rows, recipe, eps, batch_size=len(rows), **settings)
-    return dict(zip(passes, twins.split(PASS), strict=True))
+    adv = craft(surrogate, rows, recipe, eps, batch_size=len(rows), **settings)
+    return dict(zip(passes, adv.split(PASS), strict=True))
 
 
 def together(passes: Sequence[int], count: int) -> list[Sequence[int]]:
@@ -164,10 +165,10 @@ def predictions(victims: dict[str, Logits], images: torch.Tensor) -> dict[str, l
     }
 
 
-def answers(victims: dict[str, Logits], twins: torch.Tensor) -> dict[str, Any]:
-    """What a line says of twins in [0, 1]: the victims' classes, and the hash of the pixels."""
-    pixels = (twins * 255).round().to(torch.uint8).numpy()
-    return {"predictions": predictions(victims, twins), "sha256": hashlib.sha256(pixels.tobytes()).hexdigest()}
+def answers(victims: dict[str, Logits], adv: torch.Tensor) -> dict[str, Any]:
+    """What a line says of adversarial images in [0, 1]: the victims' classes, and the hash of the pixels."""
+    pixels = (adv * 255).round().to(torch.uint8).numpy()
+    return {"predictions": predictions(victims, adv), "sha256": hashlib.sha256(pixels.tobytes()).hexdigest()}
 
 
 def compute(passes: Sequence[int], device: str, compiled: bool) -> None:
@@ -193,12 +194,12 @@ def compute(passes: Sequence[int], device: str, compiled: bool) -> None:
                     if key(entry) in done:
                         continue
                     begin = time.time()
-                    twins = craft(surrogate, rows, recipe, eps, steps=STEPS)
+                    adv = craft(surrogate, rows, recipe, eps, steps=STEPS)
                     add_line(
                         RESULTS,
                         {
                             **entry,
-                            **answers({name: victims[name], **others}, twins),
+                            **answers({name: victims[name], **others}, adv),
                             "seconds": round(time.time() - begin, 1),
                             **facts,
                         },

@@ -38,7 +38,7 @@ def walk(budget: Budget, moves: np.ndarray) -> torch.Tensor:
     st.one_of(st.floats(1 / 255, 1), st.integers(1, 255).map(lambda level: level / 255), st.just(0.03)),
     st.sampled_from([torch.float32, torch.float64]),
 )
-def test_l_inf_twins_stay_within_whole_levels(
+def test_l_inf_adversarial_images_stay_within_whole_levels(
     clean: np.ndarray, moves: np.ndarray, eps: float, dtype: torch.dtype
 ) -> None:
     budget = Budget(torch.from_numpy(clean).to(dtype) / 255, [eps, eps], norm="linf", rounding="inward")
@@ -49,13 +49,15 @@ def test_l_inf_twins_stay_within_whole_levels(
 
 
 @given(pixels, steps, st.floats(1 / 255, 2), st.sampled_from([torch.float32, torch.float64]))
-def test_l2_twins_stay_in_the_ball(clean: np.ndarray, moves: np.ndarray, eps: float, dtype: torch.dtype) -> None:
+def test_l2_adversarial_images_stay_in_the_ball(
+    clean: np.ndarray, moves: np.ndarray, eps: float, dtype: torch.dtype
+) -> None:
     budget = Budget(torch.from_numpy(clean).to(dtype) / 255, [eps, eps], norm="l2", rounding="inward")
     levels = (walk(budget, moves) * 255).round().to(torch.int64).numpy()
     assert levels.min() >= 0
     assert levels.max() <= 255
-    for twin, original in zip(levels, clean.astype(np.int64), strict=True):
-        assert int(((twin - original) ** 2).sum()) <= (255 * eps) ** 2
+    for adv_image, original in zip(levels, clean.astype(np.int64), strict=True):
+        assert int(((adv_image - original) ** 2).sum()) <= (255 * eps) ** 2
 
 
 photographs = arrays(np.uint8, (2, 3, SIZE, SIZE), elements=st.one_of(st.sampled_from([0, 255]), st.integers(0, 255)))
@@ -81,10 +83,10 @@ def test_a_png_read_back_is_in_the_budget(
 ) -> None:
     eps = eps if norm == "linf" else eps * 10
     sizes = {} if Recipe.parse(recipe).single_step else {"step_size": share * eps}
-    twins = craft(SURROGATE, recipe, [0, 1], torch.from_numpy(clean), eps=eps, norm=norm, seed=seed, **sizes)
+    adv = craft(SURROGATE, recipe, [0, 1], torch.from_numpy(clean), eps=eps, norm=norm, seed=seed, **sizes)
     folder: Path = tmp_path_factory.mktemp("png")
-    for index, twin in enumerate(twins):
-        write_png(folder / f"{index}.png", (twin * 255).round().to(torch.uint8).permute(1, 2, 0).numpy())
+    for index, adv_image in enumerate(adv):
+        write_png(folder / f"{index}.png", (adv_image * 255).round().to(torch.uint8).permute(1, 2, 0).numpy())
         read = read_image(folder / f"{index}.png").astype(np.int64).transpose(2, 0, 1)
         change = read - clean[index].astype(np.int64)
         if norm == "linf":
@@ -158,10 +160,10 @@ def test_l2_rounding_takes_back_as_little_as_it_must() -> None:
 
 def test_each_image_has_its_own_radius() -> None:
     images, labels = images_and_labels(3)
-    twins = linbp.craft(SURROGATE, images, labels, "ifgsm", eps=[2 / 255, 4 / 255, 6 / 255], steps=10)
-    largest = (twins * 255 - images).abs().flatten(1).amax(1)
+    adv = linbp.craft(SURROGATE, images, labels, "ifgsm", eps=[2 / 255, 4 / 255, 6 / 255], steps=10)
+    largest = (adv * 255 - images).abs().flatten(1).amax(1)
     assert largest.tolist() == [2, 4, 6]
-    assert torch.equal(linbp.craft(SURROGATE, images[1:2], labels[1:2], "ifgsm", eps=4 / 255, steps=10), twins[1:2])
+    assert torch.equal(linbp.craft(SURROGATE, images[1:2], labels[1:2], "ifgsm", eps=4 / 255, steps=10), adv[1:2])
 
 
 def test_samples_fill_the_ball_and_stay_in_it() -> None:

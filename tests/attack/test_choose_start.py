@@ -40,7 +40,7 @@ def proxy(seed: int) -> linbp.Model:
     return linbp.Model(Other(seed), input_size=(3, SIZE, SIZE), name=f"proxy {seed}")
 
 
-def test_the_choice_is_the_site_whose_twins_raise_the_proxies_losses_most() -> None:
+def test_the_choice_is_the_site_whose_adversarial_images_raise_the_proxies_losses_most() -> None:
     images, labels = images_and_labels(4)
     surrogate, proxies = linbp.Surrogate(tiny()), [proxy(0), proxy(1)]
     choice = linbp.choose_start(
@@ -50,12 +50,12 @@ def test_the_choice_is_the_site_whose_twins_raise_the_proxies_losses_most() -> N
     assert sites == [0, 1, 2, 3]  # of five; the last one is after a sum, where LinBP has nothing to do
     for site in sites:
         text = f"linbp(start={site}, rebalance=none) + mi"
-        twins = linbp.craft(surrogate, images, labels, text, eps=EPS, steps=STEPS)
+        adv = linbp.craft(surrogate, images, labels, text, eps=EPS, steps=STEPS)
         total = 0.0
         for seed in (0, 1):
             with torch.no_grad():
                 losses = [
-                    functional.cross_entropy(Other(seed)(of), labels).item() for of in (images.double() / 255, twins)
+                    functional.cross_entropy(Other(seed)(of), labels).item() for of in (images.double() / 255, adv)
                 ]
             total += (losses[1] - losses[0]) / 2
         rises[site] = total
@@ -73,13 +73,11 @@ def test_with_targets_the_proxies_targets_decide() -> None:
         tiny(), images, labels, recipe, proxies=[proxy(0)], eps=EPS, steps=STEPS, targets=targets
     )
     site, score = choice.scores[0]
-    twins = linbp.craft(
+    adv = linbp.craft(
         tiny(), images, labels, f"linbp(start={site}, rebalance=none)", eps=EPS, steps=STEPS, targets=targets
     )
     with torch.no_grad():
-        before, after = (
-            functional.cross_entropy(Other(0)(of), targets).item() for of in (images.double() / 255, twins)
-        )
+        before, after = (functional.cross_entropy(Other(0)(of), targets).item() for of in (images.double() / 255, adv))
     assert score == pytest.approx(before - after, rel=1e-9)
 
 
@@ -126,7 +124,7 @@ def test_a_job_chooses_once_and_keeps_the_choice(photos: Path, tmp_path: Path, m
         report = craft_folder(
             tiny(),
             list_images(photos),
-            tmp_path / "twins",
+            tmp_path / "adv",
             "linbp(start=auto)",
             eps=EPS,
             steps=STEPS,
@@ -140,15 +138,15 @@ def test_a_job_chooses_once_and_keeps_the_choice(photos: Path, tmp_path: Path, m
     assert choice["images"] == 8
     assert f"linbp(start={choice['start']})" == choice["recipe"]
     assert str(first["notes"]).count(f"start=auto chose site {choice['start']} (") == 1
-    assert json.loads((tmp_path / "twins" / "manifest.json").read_text())["choice"] == choice
+    assert json.loads((tmp_path / "adv" / "manifest.json").read_text())["choice"] == choice
     images, labels = images_and_labels(10)
     expected = linbp.craft(
         tiny(), images, labels, str(choice["recipe"]), eps=EPS, steps=STEPS, ids=[str(n) for n in range(10)]
     )
     for index in range(10):
-        found = read_image(tmp_path / "twins" / f"{index}.png").transpose(2, 0, 1)
+        found = read_image(tmp_path / "adv" / f"{index}.png").transpose(2, 0, 1)
         assert np.array_equal(found, (expected[index] * 255).round().numpy())
-    (tmp_path / "twins" / "3.png").unlink()
+    (tmp_path / "adv" / "3.png").unlink()
     monkeypatch.setattr("linbp.attack.job.folder.choose_for_job", None)
     assert job(proxies=[proxy(0)])["choice"] == choice
     with pytest.raises(StoreError, match="proxies"):
@@ -210,7 +208,7 @@ def test_a_job_chooses_in_l2_with_steps_that_reach_the_radius(photos: Path, tmp_
     report = craft_folder(
         tiny(),
         list_images(photos)[:3],
-        tmp_path / "twins",
+        tmp_path / "adv",
         "linbp(start=auto)",
         eps=1.0,
         steps=40,
@@ -236,5 +234,5 @@ def test_a_job_chooses_in_l2_with_steps_that_reach_the_radius(photos: Path, tmp_
 def test_a_stage_of_its_own_steps_may_wait_in_l2(photos: Path, tmp_path: Path) -> None:
     recipe = "linbp(start=auto) >> ila(at=blocks.0, steps=20)"
     options = {"eps": 1.0, "steps": 20, "norm": "l2", "proxies": [proxy(0)], "trust_labels": True}
-    report = craft_folder(tiny(), list_images(photos)[:2], tmp_path / "twins", recipe, **options)  # type: ignore[arg-type]
+    report = craft_folder(tiny(), list_images(photos)[:2], tmp_path / "adv", recipe, **options)  # type: ignore[arg-type]
     assert report.made == 2

@@ -35,16 +35,16 @@ def test_tensors_in_tensors_out_arrays_in_arrays_out() -> None:
     assert single.dtype == torch.float32
 
 
-def test_no_images_are_no_twins() -> None:
+def test_no_images_are_no_adversarial_images() -> None:
     images, labels = images_and_labels(1)
     assert linbp.craft(MODEL, images[:0], labels[:0], "ifgsm", eps="4/255").shape == (0, 3, 12, 12)
 
 
 def test_images_of_another_size_keep_it() -> None:
     images = torch.randint(0, 256, (2, 3, 20, 17), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    twins = linbp.craft(MODEL, images, [1, 2], "linbp(start=1) + di(scale=1.3)", eps="4/255", steps=3)
-    assert twins.shape == images.shape
-    assert 0 < (twins * 255 - images).abs().max() <= 4
+    adv = linbp.craft(MODEL, images, [1, 2], "linbp(start=1) + di(scale=1.3)", eps="4/255", steps=3)
+    assert adv.shape == images.shape
+    assert 0 < (adv * 255 - images).abs().max() <= 4
 
 
 def test_progress_counts_image_steps() -> None:
@@ -155,7 +155,9 @@ def test_a_victim_without_gradients_is_no_surrogate() -> None:
         ("efficientnet_lite0", ("linbp(start=0.5)", "linbp(start=0.5, rebalance=site) + sgm(gamma=0.5)")),
     ],
 )
-def test_float32_twins_of_real_images_hardly_depend_on_the_batch(network: str, recipes: tuple[str, ...]) -> None:
+def test_float32_adversarial_images_of_real_images_hardly_depend_on_the_batch(
+    network: str, recipes: tuple[str, ...]
+) -> None:
     """At least 99.9% of the pixels are equal; kernels may sum in another order for another batch size."""
     samples = demo_images()
     images, labels = samples.images[:6], samples.labels[:6]

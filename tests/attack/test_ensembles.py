@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 import linbp
-from linbp.attack import Budget, Ensemble, Objective, Recipe, Scene, Seen, prepare
+from linbp.attack import Budget, Context, Ensemble, Objective, Observation, Recipe, prepare
 from linbp.attack.ensemble import Fuse
 from linbp.attack.job.folder import craft_folder
 from linbp.data.image_list import ImageRecord, list_images
@@ -37,7 +37,7 @@ def pair() -> list[linbp.Surrogate]:
 
 @pytest.fixture
 def unrounded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Twins as the loop leaves them, before they are put on the 8-bit grid."""
+    """Adversarial images as the loop leaves them, before they are put on the 8-bit grid."""
     with monkeypatch.context() as patch:
         patch.setattr(Budget, "finish", lambda budget, images: images)
         yield
@@ -115,7 +115,7 @@ def test_an_ensembles_prediction_is_that_of_what_it_averages(pair: list[linbp.Su
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("fuse", FUSES)
-def test_a_twin_depends_on_nothing_but_its_image(fuse: Fuse, dtype: torch.dtype) -> None:
+def test_an_adversarial_image_depends_on_nothing_but_its_image(fuse: Fuse, dtype: torch.dtype) -> None:
     images, labels = images_and_labels(5)
     ensemble = Ensemble([tiny(dtype), tiny_chain(SMALL, dtype)], fuse)
     ids = list("abcde")
@@ -133,9 +133,9 @@ def test_a_twin_depends_on_nothing_but_its_image(fuse: Fuse, dtype: torch.dtype)
 def test_the_fuses_differ_and_equal_networks_are_one(pair: list[linbp.Surrogate]) -> None:
     images, labels = images_and_labels(COUNT)
     options: dict[str, Any] = {"eps": "8/255", "steps": 5}
-    twins = [linbp.craft(Ensemble(pair, fuse), images, labels, "mi", **options) for fuse in FUSES]
+    adv = [linbp.craft(Ensemble(pair, fuse), images, labels, "mi", **options) for fuse in FUSES]
     for one in range(3):
-        assert not torch.equal(twins[one], twins[one - 1])
+        assert not torch.equal(adv[one], adv[one - 1])
     alone = linbp.craft(pair[0], images, labels, "mi", **options)
     for fuse in FUSES:
         doubled = linbp.craft(Ensemble([pair[0], pair[0]], fuse), images, labels, "mi", **options)
@@ -180,13 +180,13 @@ class Distance(Objective):
 
     at: tuple[str, ...] = ("blocks.0", "body.2")
 
-    def nodes(self, structure: Structure) -> tuple[str, ...]:
+    def feature_maps(self, structure: Structure) -> tuple[str, ...]:
         return tuple(path for path in self.at if path in structure.outputs)
 
-    def begin(self, scene: Scene, features: Callable[[torch.Tensor], Any]) -> Callable[[Seen], torch.Tensor]:
-        ((path, clean),) = features(scene.budget.clean).items()
+    def begin(self, context: Context, features: Callable[[torch.Tensor], Any]) -> Callable[[Observation], torch.Tensor]:
+        ((path, clean),) = features(context.budget.clean).items()
 
-        def measure(seen: Seen) -> torch.Tensor:
+        def measure(seen: Observation) -> torch.Tensor:
             return (seen.features[path] - clean).square().flatten(1).sum(1)
 
         return measure
@@ -281,9 +281,9 @@ def test_a_folder_records_every_member_goes_on_and_can_be_evaluated(
     images, labels = images_and_labels(4)
     ids = [image.image_id for image in photographs]
     ensemble = Ensemble([ruled, pair[1]], "probabilities")
-    twins = linbp.craft(ensemble, images, labels, settings["recipe"], eps="6/255", steps=3, ids=ids)
+    adv = linbp.craft(ensemble, images, labels, settings["recipe"], eps="6/255", steps=3, ids=ids)
     for row, image_id in enumerate(ids):
-        assert np.array_equal(read_image(out / f"{image_id}.png"), (twins[row] * 255).round().permute(1, 2, 0).numpy())
+        assert np.array_equal(read_image(out / f"{image_id}.png"), (adv[row] * 255).round().permute(1, 2, 0).numpy())
     manifest = json.loads((out / "manifest.json").read_text())
     written = manifest["settings"]["surrogate"]
     assert written["fuse"] == "probabilities"
@@ -296,7 +296,7 @@ def test_a_folder_records_every_member_goes_on_and_can_be_evaluated(
     (out / f"{ids[1]}.png").unlink()
     again = craft_folder(ensemble, photographs, out, **settings)
     assert (again.made, again.kept) == (1, 3)
-    assert np.array_equal(read_image(out / f"{ids[1]}.png"), (twins[1] * 255).round().permute(1, 2, 0).numpy())
+    assert np.array_equal(read_image(out / f"{ids[1]}.png"), (adv[1] * 255).round().permute(1, 2, 0).numpy())
 
     for other, words in (
         (Ensemble([ruled, pair[1]], "losses"), r"surrogate\.fuse: probabilities -> losses"),
@@ -313,5 +313,5 @@ def test_a_folder_records_every_member_goes_on_and_can_be_evaluated(
     result = evaluate_folder(out, victims)
     assert result.manifest == manifest | {"runs": result.manifest["runs"]}
     for victim, evaluation in zip(victims, result.evaluations, strict=True):
-        wrong = (victim.logits(twins).argmax(1) != labels).double().mean()
+        wrong = (victim.logits(adv).argmax(1) != labels).double().mean()
         assert evaluation.statistics.wrong.value == pytest.approx(float(wrong))

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 import linbp
-from linbp.attack import Budget, DiverseInputs, Goal, Scene
+from linbp.attack import Budget, Context, DiverseInputs, Goal
 from linbp.errors import ModelError
 from linbp.randomness import Draws, generator
 
@@ -125,7 +125,7 @@ def test_diverse_inputs_by_index_arithmetic(setting) -> None:  # type: ignore[no
 def test_bilinear_diverse_inputs_are_what_torch_makes_of_the_image() -> None:
     image = torch.rand(1, 3, 20, 14, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     budget = Budget((image * 255).round() / 255, [0.1], norm="linf", rounding="inward")
-    scene = Scene(budget=budget, goal=Goal(labels=torch.zeros(1)), step_size=torch.ones(1, 1, 1, 1), steps=6)
+    context = Context(budget=budget, goal=Goal(labels=torch.zeros(1)), step_size=torch.ones(1, 1, 1, 1), steps=6)
     for step in range(6):
         draw = generator(0, "x", step, "di")
         draw.random()
@@ -137,7 +137,7 @@ def test_bilinear_diverse_inputs_are_what_torch_makes_of_the_image() -> None:
         large = functional.pad(functional.interpolate(image, size=(height, width), **options), around)
         expected = functional.interpolate(large, size=(20, 14), **options)
         found = DiverseInputs(probability=1.0, scale=1.4, interpolation="bilinear").apply(
-            image, scene, Draws(0, ["x"], step), 0
+            image, context, Draws(0, ["x"], step), 0
         )
         assert torch.allclose(found, expected, atol=1e-12)
 
@@ -150,8 +150,8 @@ def test_l2_steps_have_the_length_that_is_asked_for() -> None:
     start = start.clamp(0.3, 0.7).mul(255).round() / 255
     found = surrogate.gradient(start, labels)
     wanted = start + 0.4 * found / found.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
-    twins = linbp.craft(surrogate, start, labels, "ifgsm", eps=3.0, steps=1, step_size=0.4, norm="l2")
-    assert (twins - wanted).abs().max() <= 0.5 / 255 + 1e-12
+    adv = linbp.craft(surrogate, start, labels, "ifgsm", eps=3.0, steps=1, step_size=0.4, norm="l2")
+    assert (adv - wanted).abs().max() <= 0.5 / 255 + 1e-12
 
 
 class Linear(nn.Module):
@@ -176,10 +176,10 @@ def test_the_answer_on_a_linear_network() -> None:
     expected = torch.stack([128 + way, 128 - way])  # labels 0 and 1
     labels = torch.tensor([0, 1])
     for recipe, steps in (("fgsm", None), ("ifgsm", 8), ("ifgsm", 30), ("mi", 8), ("pgd", 30)):
-        twins = linbp.craft(model, clean, labels, recipe, eps="8/255", steps=steps)
-        assert torch.equal((twins * 255).round(), expected), recipe
+        adv = linbp.craft(model, clean, labels, recipe, eps="8/255", steps=steps)
+        assert torch.equal((adv * 255).round(), expected), recipe
         targeted = linbp.craft(model, clean, labels, recipe, eps="8/255", steps=steps, targets=1 - labels)
-        assert torch.equal(targeted, twins), "with two classes, away from one is towards the other"
+        assert torch.equal(targeted, adv), "with two classes, away from one is towards the other"
 
 
 def test_an_image_without_gradient_stays_and_is_never_nan() -> None:
@@ -195,9 +195,9 @@ def test_an_image_without_gradient_stays_and_is_never_nan() -> None:
     model = linbp.Model(Dead(), input_size=(3, SIZE, SIZE))
     for recipe in ("ifgsm", "mi", "linbp(start=0, rebalance=site) + mi"):
         for norm in ("linf", "l2"):
-            twins = linbp.craft(model, images, labels, recipe, eps="8/255", steps=3, norm=norm)  # type: ignore[arg-type]
-            assert torch.isfinite(twins).all()
-            assert torch.equal((twins * 255).round(), images.double()) or "linbp" in recipe
+            adv = linbp.craft(model, images, labels, recipe, eps="8/255", steps=3, norm=norm)  # type: ignore[arg-type]
+            assert torch.isfinite(adv).all()
+            assert torch.equal((adv * 255).round(), images.double()) or "linbp" in recipe
 
 
 def test_nan_gradients_name_the_image() -> None:

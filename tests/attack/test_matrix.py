@@ -106,8 +106,8 @@ def text(parts: Sum) -> str:
 
 
 @functools.cache
-def twins(parts: Sum, several: bool = False) -> torch.Tensor | str:
-    """The twins in levels, made on one network or on an ensemble of two, or why the sum is refused."""
+def adv(parts: Sum, several: bool = False) -> torch.Tensor | str:
+    """The adversarial images in levels, made on one network or on an ensemble of two, or why the sum is refused."""
     recipe = Recipe.parse(text(parts))
     images, labels = images_and_labels(COUNT)
     members = [surrogate(seed, parts[0], "block" in parts[2]) for seed in (1, 2)]
@@ -158,7 +158,7 @@ def test_every_sum_is_changed_by_each_of_its_parts_or_refused(rule: str, objecti
     for transform, update, estimator in itertools.product(TRANSFORMS, UPDATES, ESTIMATORS):
         parts: Sum = (rule, transform, objective, update, estimator)
         several = estimator in SEVERAL
-        found = twins(parts, several)
+        found = adv(parts, several)
         if refused(parts):
             assert str(found).startswith(f"{refused(parts)} would have no effect in 1 step."), (parts, found)
             continue
@@ -172,7 +172,7 @@ def test_every_sum_is_changed_by_each_of_its_parts_or_refused(rule: str, objecti
             less = without(parts, place)
             if less == parts:
                 continue
-            before = twins(less, several)
+            before = adv(less, several)
             assert isinstance(before, str) is (refused(less) is not None), (less, before)
             assert isinstance(before, str) or not torch.equal(before, found), (parts, less)
     assert ran >= 80

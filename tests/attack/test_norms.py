@@ -11,7 +11,7 @@ from torch import nn
 import linbp
 from linbp.attack import Recipe
 from linbp.attack.budget import Budget
-from linbp.attack.context import Scene
+from linbp.attack.context import Context
 from linbp.attack.goal import Goal
 from linbp.attack.norms import absolute_mean, absolute_sum, divided, euclidean
 from linbp.attack.parts.update.base import Progress
@@ -58,13 +58,13 @@ class Faint(nn.Module):
 def test_faint_gradients_move_an_image_in_l2_too(recipe: str) -> None:
     model = linbp.Model(Faint(), input_size=(3, 8, 8))
     images = torch.full((2, 3, 8, 8), 128, dtype=torch.uint8)
-    twins = linbp.craft(model, images, [0, 1], recipe, eps=0.5, steps=4, norm="l2")
-    assert ((twins * 255 - 128).flatten(1).norm(dim=1) / 255).min() > 0.4
+    adv = linbp.craft(model, images, [0, 1], recipe, eps=0.5, steps=4, norm="l2")
+    assert ((adv * 255 - 128).flatten(1).norm(dim=1) / 255).min() > 0.4
 
 
 @pytest.mark.parametrize("recipe", ["mi", "ni(scale=l1)", "ni"])
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_float32_twins_do_not_depend_on_the_batch_with_two_threads(recipe: str, norm: str) -> None:
+def test_float32_adversarial_images_do_not_depend_on_the_batch_with_two_threads(recipe: str, norm: str) -> None:
     class Wide(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -131,7 +131,7 @@ def test_sums_in_half_precision_move_every_pixel(text: str) -> None:
         budget = Budget(torch.full(size, 0.5, dtype=dtype), [8 / 255], norm="linf", rounding="inward")
         step = torch.full((1, 1, 1, 1), 1 / 255, dtype=dtype)
         nobody = Goal(labels=torch.zeros(1, dtype=torch.int64))
-        return Recipe.parse(text).update.begin(Scene(budget=budget, goal=nobody, step_size=step, steps=3))
+        return Recipe.parse(text).update.begin(Context(budget=budget, goal=nobody, step_size=step, steps=3))
 
     progress, exact = begun(torch.float16), begun(torch.float64)
     for _ in range(3):

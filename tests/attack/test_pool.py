@@ -12,7 +12,7 @@ from PIL import Image
 from tiny_networks import images_and_labels, tiny
 
 import linbp
-from linbp.attack import Budget, Goal, Recipe, Scene
+from linbp.attack import Budget, Context, Goal, Recipe
 from linbp.data.image_list import list_images
 from linbp.data.images import write_png
 from linbp.data.preprocessing import Preparation
@@ -65,14 +65,14 @@ def test_images_of_other_kinds_are_refused() -> None:
 def test_a_scene_knows_the_candidates_of_every_row() -> None:
     images = batch(4)
     clean, labels = unit(images[[2, 0]]), torch.tensor([1, 2])
-    scene = Scene(
+    context = Context(
         budget=Budget(clean, [0.1, 0.1], norm="linf", rounding="inward"),
         goal=Goal(labels=labels),
         step_size=torch.ones(2, 1, 1, 1),
         steps=1,
         pool=linbp.Pool(images, [2, 1, 0, 2]),
     )
-    assert scene.candidates == ((0, 3), (1, 2))
+    assert context.candidates == ((0, 3), (1, 2))
 
 
 # --- sizes and values
@@ -216,9 +216,9 @@ def test_the_images_under_attack_may_be_the_pool(surrogate: linbp.Surrogate) -> 
 def test_few_partners_are_drawn_again(surrogate: linbp.Surrogate) -> None:
     images, labels = images_and_labels(2)
     pool = linbp.Pool(images)
-    twins = linbp.craft(surrogate, images, labels, "admix", eps="8/255", steps=2, pool=pool)
+    adv = linbp.craft(surrogate, images, labels, "admix", eps="8/255", steps=2, pool=pool)
     one = linbp.craft(surrogate, images, labels, "admix(partners=1)", eps="8/255", steps=2, pool=pool)
-    assert torch.equal(twins, one), "three times the same partner is that partner"
+    assert torch.equal(adv, one), "three times the same partner is that partner"
 
 
 @pytest.mark.parametrize(("recipe", "pool", "words"), [("admix", False, "there is none"), ("mi", True, "no use")])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tiny_networks import images_and_labels, tiny
 
 import linbp
-from linbp.attack import Ensemble, Momentum, RandomStart, Recipe, Scene, Sign
+from linbp.attack import Context, Ensemble, Momentum, RandomStart, Recipe, Sign
 from linbp.attack.parts.objective import FDA, ILA, ILAF, NRDM, TAP, ILAPlusPlus, Logit, Margin, Measure
 from linbp.errors import RecipeError, RuleError
 from linbp.randomness import generator
@@ -87,13 +87,13 @@ def test_progress_counts_the_steps_of_every_stage(setting: Setting) -> None:
     assert seen == [(done, 18) for done in (2, 4, 6, 8, 10, 12, 13, 14, 15, 16, 17, 18)]
 
 
-def traced(monkeypatch: pytest.MonkeyPatch, part: type[Any]) -> list[Scene]:
-    scenes: list[Scene] = []
+def traced(monkeypatch: pytest.MonkeyPatch, part: type[Any]) -> list[Context]:
+    scenes: list[Context] = []
     real = part.begin
 
-    def begin(self: Any, scene: Scene, features: Any) -> Measure:
-        scenes.append(scene)
-        measure: Measure = real(self, scene, features)
+    def begin(self: Any, context: Context, features: Any) -> Measure:
+        scenes.append(context)
+        measure: Measure = real(self, context, features)
         return measure
 
     monkeypatch.setattr(part, "begin", begin)
@@ -150,7 +150,7 @@ def test_ila_in_l2_by_hand(setting: Setting) -> None:
     net, at = setting.net, "blocks.0"
     clean = np.clip(setting.clean, 0.3, 0.7)
     clean = np.rint(clean * 255) / 255
-    twins = linbp.craft(
+    adv = linbp.craft(
         setting.surrogate, clean, setting.labels, f"ila(at={at}, steps=2)", eps=3.0, steps=3, step_size=0.4, norm="l2"
     )
     for row, image in enumerate(clean):
@@ -165,7 +165,7 @@ def test_ila_in_l2_by_hand(setting: Setting) -> None:
             point = step(point, {"logits": cross_entropy_gradient(look(net, point).logits, label, None)})
         direction = look(net, point, [at]).features[at] - before
         wanted = step(step(image, {at: direction}), {at: direction})
-        assert np.abs(twins[row] - wanted).max() <= 0.5 / 255 + 1e-9
+        assert np.abs(adv[row] - wanted).max() <= 0.5 / 255 + 1e-9
 
 
 def test_ila_on_an_ensemble_by_hand(setting: Setting) -> None:
@@ -175,7 +175,7 @@ def test_ila_on_an_ensemble_by_hand(setting: Setting) -> None:
         second = type(setting.net)().double().eval()
     other = linbp.Model(second, input_size=(3, 12, 12), mean=(0.5,) * 3, std=(0.25,) * 3, name="second")
     nets, at = (setting.net, second), "blocks.0"
-    twins = linbp.craft(
+    adv = linbp.craft(
         Ensemble([setting.surrogate, other], "losses"),
         setting.clean,
         setting.labels,
@@ -200,7 +200,7 @@ def test_ila_on_an_ensemble_by_hand(setting: Setting) -> None:
             step_size=STEP,
             eps=EPS,
         )[-1]
-        assert np.array_equal(np.rint(twins[row] * 255), np.rint(wanted * 255))
+        assert np.array_equal(np.rint(adv[row] * 255), np.rint(wanted * 255))
     with pytest.raises(RecipeError, match="ila reads feature maps, and an ensemble's logits have none"):
         craft(Ensemble([setting.surrogate, other], "logits"), f"ila(at={at})", [0])
 
@@ -209,7 +209,7 @@ LONG = "pgd + di(scale=1.5) >> ila-plus-plus(at=[stem, blocks.0], fit=ridge) + r
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_a_twin_of_three_stages_depends_on_its_image_only(dtype: torch.dtype) -> None:
+def test_an_adversarial_image_of_three_stages_depends_on_its_image_only(dtype: torch.dtype) -> None:
     """Nine images: in float32 they are computed in groups of eight, and a point's feature maps in other groups."""
     surrogate = linbp.Surrogate(tiny(dtype))
     whole = craft(surrogate, LONG, list(range(9)))

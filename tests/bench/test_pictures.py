@@ -1,4 +1,4 @@
-"""The picture of clean images, twins and answers."""
+"""The picture of clean images, adversarial images and answers."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ ANSWER = Answer(
     clean="beaker",
     clean_probability=0.9,
     clean_right=True,
-    twin="a name of a class that is far too long for the room that there is for it",
-    twin_probability=0.5,
-    twin_right=False,
+    adv_image="a name of a class that is far too long for the room that there is for it",
+    adv_probability=0.5,
+    adv_right=False,
 )
 ORANGE = (0xC2, 0x41, 0x0C)
 
@@ -37,14 +37,14 @@ ORANGE = (0xC2, 0x41, 0x0C)
 def row(size: int = 224) -> PictureRow:
     draws = np.random.default_rng(0)
     clean = draws.integers(16, 240, (size, size, 3)).astype(np.uint8)
-    twin = (clean + draws.integers(-16, 17, clean.shape)).astype(np.uint8)
-    return PictureRow(label="beaker", clean=clean, twin=twin, answers=(ANSWER, ANSWER))
+    adv_image = (clean + draws.integers(-16, 17, clean.shape)).astype(np.uint8)
+    return PictureRow(label="beaker", clean=clean, adv_image=adv_image, answers=(ANSWER, ANSWER))
 
 
 def test_the_difference_is_magnified_around_grey() -> None:
     clean = np.array([[[0, 10, 255]]], dtype=np.uint8)
-    twin = np.array([[[16, 8, 200]]], dtype=np.uint8)
-    assert magnified_difference(clean, twin, 7).tolist() == [[[240, 114, 0]]]
+    adv_image = np.array([[[16, 8, 200]]], dtype=np.uint8)
+    assert magnified_difference(clean, adv_image, 7).tolist() == [[[240, 114, 0]]]
 
 
 def test_images_are_shown_pixel_by_pixel(tmp_path: Path) -> None:
@@ -52,14 +52,16 @@ def test_images_are_shown_pixel_by_pixel(tmp_path: Path) -> None:
     draw_picture(tmp_path / "picture.png", [shown, shown], title="title", remark="remark", levels=16)
     picture = read_image(tmp_path / "picture.png")
     top = TOP + GAP // 2
-    for column, pixels in enumerate((shown.clean, shown.twin, magnified_difference(shown.clean, shown.twin, 7))):
+    for column, pixels in enumerate(
+        (shown.clean, shown.adv_image, magnified_difference(shown.clean, shown.adv_image, 7))
+    ):
         left = MARGIN + column * (ENLARGED + GAP)
         np.testing.assert_array_equal(picture[top : top + 224, left : left + 224], pixels)
 
 
 def test_only_wrong_answers_are_orange_and_words_stay_inside(tmp_path: Path) -> None:
     draw_picture(tmp_path / "wrong.png", [row()], title="title", remark="remark", levels=16)
-    right = dataclasses.replace(row(), answers=(dataclasses.replace(ANSWER, twin_right=True),))
+    right = dataclasses.replace(row(), answers=(dataclasses.replace(ANSWER, adv_right=True),))
     draw_picture(tmp_path / "right.png", [right], title="title", remark="remark", levels=16)
     left = MARGIN + 3 * (ENLARGED + GAP) + GAP
     wrong_picture, right_picture = (read_image(tmp_path / f"{name}.png") for name in ("wrong", "right"))

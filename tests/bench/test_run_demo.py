@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from linbp.bench.cached_predictions import Remembered
+from linbp.bench.cached_predictions import CachedPredictions
 from linbp.bench.demo import run_demo
 from linbp.bench.demonstrations import CIFAR10, IMAGENET
 from linbp.data.images import distances, read_image
@@ -61,10 +61,10 @@ def test_the_demonstration_runs_offline_and_keeps_what_is_done(tmp_path: Path, m
         assert reports[-1][0] == reports[-1][1]
     assert json.loads((tmp_path / "demo" / "results.json").read_text()) == json.loads(json.dumps(result.to_dict()))
     assert read_image(result.picture).shape[1] > 1000
-    twins = {path: path.stat().st_mtime_ns for line in result.recipes for path in line.folder.glob("*.png")}
+    adv = {path: path.stat().st_mtime_ns for line in result.recipes for path in line.folder.glob("*.png")}
     again = run_demo(tmp_path / "demo", recipes=recipes, images=3, steps=2)
     assert again.recipes == result.recipes
-    assert {path: path.stat().st_mtime_ns for path in twins} == twins
+    assert {path: path.stat().st_mtime_ns for path in adv} == adv
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_a_remembered_network_is_asked_once_about_each_image() -> None:
             asked.append(len(x))
             return x.flatten(1)[:, :5]
 
-    network = Remembered(Model(Counting(), input_size=(3, 4, 4), name="net"))
+    network = CachedPredictions(Model(Counting(), input_size=(3, 4, 4), name="net"))
     images = torch.rand(4, 3, 4, 4)
     assert torch.equal(network.logits(images[:3]), images[:3].flatten(1)[:, :5])
     assert torch.equal(network.logits(images.flip(0)), images.flip(0).flatten(1)[:, :5])

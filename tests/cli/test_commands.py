@@ -133,7 +133,7 @@ def changed(**options: str) -> tuple[str, ...]:
 def test_the_main_job(linbp: Run, folder: Path) -> None:
     crafted = linbp(*CRAFT)
     assert crafted.status == 0, crafted.err
-    assert "6 twins in out: 6 made now, 0 kept from before; 3 gradients per image." in crafted.out
+    assert "6 adversarial images in out: 6 made now, 0 kept from before; 3 gradients per image." in crafted.out
     assert crafted.err == ""
     assert sorted(path.name for path in Path("out").glob("*.png")) == [f"i{number}.png" for number in range(6)]
     assert "0 made now, 6 kept" in linbp(*CRAFT).out
@@ -511,7 +511,7 @@ def test_ctrl_c_says_what_is_kept(linbp: Run, monkeypatch: pytest.MonkeyPatch) -
         answer = linbp(*CRAFT, "--batch-size", "4")
     assert answer.status == 130
     assert answer.err.splitlines() == [
-        "Interrupted: 4 of 6 twins are finished and kept in out; the same command goes on from there."
+        "Interrupted: 4 of 6 adversarial images are finished and kept in out; the same command goes on from there."
     ]
     assert "2 made now, 4 kept" in linbp(*CRAFT).out
 
@@ -535,7 +535,7 @@ def test_infinite_logits_give_two_lines(linbp: Run) -> None:
     two_lines(linbp("evaluate", "out", "--victim", "file:networks.py:infinite"), "NaN or infinite")
 
 
-def test_twins_are_kept_when_a_later_image_gives_nan(linbp: Run) -> None:
+def test_adversarial_images_are_kept_when_a_later_image_gives_nan(linbp: Run) -> None:
     for number in range(6):
         pixels = read_image(f"photos/i{number}.png").copy()
         pixels[0, 0, 0] = 255 if number == 4 else 10
@@ -548,11 +548,11 @@ def test_twins_are_kept_when_a_later_image_gives_nan(linbp: Run) -> None:
     assert {path.name: path.read_bytes() for path in Path("out").glob("*.png")} == kept
 
 
-def test_twins_that_did_not_change_are_told(linbp: Run) -> None:
+def test_adversarial_images_that_did_not_change_are_told(linbp: Run) -> None:
     answer = linbp(*changed(surrogate="file:networks.py:certain"), "--trust-labels", "--labels", "predicted", "--json")
     assert json.loads(answer.out)["unchanged"] == 6
     answer = linbp(*changed(surrogate="file:networks.py:certain"), "--trust-labels", "--labels", "predicted")
-    assert "Note: 6 twins are their clean images" in answer.out
+    assert "Note: 6 adversarial images are their clean images" in answer.out
     assert "are their clean images" not in linbp(*changed(out="other")).out
 
 
@@ -569,8 +569,8 @@ def test_the_demonstration_ends_with_its_table(linbp: Run, monkeypatch: pytest.M
     from linbp.bench.demo import DemoResult, RecipeResult
     from linbp.evaluation import evaluate
 
-    clean, twin = (np.full((1, 3, 8, 8), level, np.uint8) for level in (5, 6))
-    knowing = evaluate("file:networks.py:knowing", clean, twin, [5])
+    clean, adv_image = (np.full((1, 3, 8, 8), level, np.uint8) for level in (5, 6))
+    knowing = evaluate("file:networks.py:knowing", clean, adv_image, [5])
     line = RecipeResult(recipe="ifgsm", folder=Path("demo/ifgsm"), white_box=knowing, victims=(knowing, knowing))
 
     def run_demo(out: Path, demonstration: bench.Demonstration, **_: Any) -> DemoResult:

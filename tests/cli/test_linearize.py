@@ -121,7 +121,7 @@ def two_lines(answer: Answer) -> str:
     return error
 
 
-def test_from_the_network_to_twins_of_its_linear_form(linbp: Run) -> None:
+def test_from_the_network_to_adversarial_images_of_its_linear_form(linbp: Run) -> None:
     more = ["--epochs", "3", "--augment", "flip+crop", "--validation", "0.3"]
     status, out, err = linbp(*words("lins", *more, start="stem"))
     assert (status, err) == (0, "")
@@ -139,11 +139,11 @@ def test_from_the_network_to_twins_of_its_linear_form(linbp: Run) -> None:
     assert [one["module_path"] for one in before] == ["", "block.2", ""]
     assert [(one["op"], one["module_path"]) for one in facts["sites"]] == [("relu", "")]
 
-    craft = ["--recipe", "linbp(start=block, sites=all) + mi", "--data", "photos", "--out", "twins", "--steps", "2"]
+    craft = ["--recipe", "linbp(start=block, sites=all) + mi", "--data", "photos", "--out", "adv", "--steps", "2"]
     status, out, err = linbp("craft", "--surrogate", "lins/model.pt2", *craft, "--batch-size", "7")
     assert (status, err) == (0, "")
-    assert f"{COUNT} twins in twins" in out
-    status, out, _ = linbp("evaluate", "twins", "--victim", "lins/model.pt2", "--victim", "file:net.py:net")
+    assert f"{COUNT} adversarial images in adversarial images" in out
+    status, out, _ = linbp("evaluate", "adv", "--victim", "lins/model.pt2", "--victim", "file:net.py:net")
     assert status == 0
 
     status, out, err = linbp(*words("again", "--epochs", "0", start="0"), "--json")
@@ -244,10 +244,10 @@ def test_labels_that_count_from_one(linbp: Run) -> None:
     assert json.loads(out)["manifest"]["accuracy"]["before"]["training"]["accuracy"] == 1.0
 
 
-def test_a_folder_of_twins_is_another_job(linbp: Run) -> None:
+def test_a_folder_of_adversarial_images_is_another_job(linbp: Run) -> None:
     attack = ["--recipe", "fgsm", "--data", "photos"]
-    assert linbp("craft", "--surrogate", "file:net.py:net", *attack, "--out", "twins").status == 0
-    assert "twins holds another job" in two_lines(linbp(*words("twins")))
+    assert linbp("craft", "--surrogate", "file:net.py:net", *attack, "--out", "adv").status == 0
+    assert "adversarial images holds another job" in two_lines(linbp(*words("adv")))
     assert linbp(*words("lins", "--epochs", "0")).status == 0
     two_lines(linbp("craft", "--surrogate", "file:net.py:net", *attack, "--out", "lins"))
     two_lines(linbp("evaluate", "lins", "--victim", "file:net.py:net"))

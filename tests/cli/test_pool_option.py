@@ -90,11 +90,11 @@ def two_lines(answer: Answer, *words: str) -> None:
 
 
 @pytest.mark.parametrize("pool", ["photos", "others"])
-def test_twins_are_those_of_python(linbp: Run, pool: str) -> None:
+def test_adversarial_images_are_those_of_python(linbp: Run, pool: str) -> None:
     """The pool may be the folder under attack; another one may have other sizes and no labels."""
     answer = linbp(pool=pool)
     assert answer.status == 0, answer.err
-    assert "5 twins in out: 5 made now, 0 kept from before; 12 gradients per image." in answer.out
+    assert "5 adversarial images in out: 5 made now, 0 kept from before; 12 gradients per image." in answer.out
     files = sorted(Path(pool).glob("*.png"))
     images = [torch.from_numpy(np.asarray(Image.open(path)).transpose(2, 0, 1).copy()) for path in files]
     mixed = library.Pool(images, [number % 3 for number in range(COUNT)] if pool == "photos" else None)
@@ -106,8 +106,8 @@ def test_twins_are_those_of_python(linbp: Run, pool: str) -> None:
         clean = read_image(f"photos/i{number}.png").transpose(2, 0, 1)[None]
         options = {"ids": [f"i{number}"], "eps": "8/255", "steps": 3, "pool": mixed}
         alone = library.craft(surrogate, clean, [number % 3], RECIPE, **options)
-        twin = read_image(f"out/i{number}.png").transpose(2, 0, 1)[None]
-        assert np.array_equal(twin, np.round(alone * 255))
+        adv_image = read_image(f"out/i{number}.png").transpose(2, 0, 1)[None]
+        assert np.array_equal(adv_image, np.round(alone * 255))
 
 
 def test_labels_of_the_pool_decide_and_batches_do_not(linbp: Run) -> None:

@@ -18,7 +18,7 @@ from linbp.data.images import write_png
 
 COUNT = 16
 
-# float32, as users run it: the twins of a rerun must be the same bits all the same.
+# float32, as users run it: the adversarial images of a rerun must be the same bits all the same.
 NETWORK = """
 import torch
 from torch import nn
@@ -63,7 +63,7 @@ def start(command: list[str], folder: Path, **options: object) -> subprocess.Pop
     )
 
 
-def wait_for_twins(folder: Path, count: int, process: subprocess.Popen[str]) -> None:
+def wait_for_adversarial_images(folder: Path, count: int, process: subprocess.Popen[str]) -> None:
     """Until so many records are there; fails if the process ends before."""
     records = folder / "out" / "records.jsonl"
     while not (records.exists() and records.read_bytes().count(b"\n") >= count):
@@ -80,7 +80,7 @@ def test_killed_or_interrupted_jobs_go_on_to_the_same_bits(folder: Path) -> None
     # Steps enough that a batch takes some tenths of a second, so that the signals come in the middle.
     steps = 60
     killed = start(arguments("out", steps), folder)
-    wait_for_twins(folder, 3, killed)
+    wait_for_adversarial_images(folder, 3, killed)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     assert killed.returncode == -signal.SIGKILL
@@ -89,14 +89,15 @@ def test_killed_or_interrupted_jobs_go_on_to_the_same_bits(folder: Path) -> None
 
     for name in (signal.SIGINT, signal.SIGTERM):  # the second is what schedulers send
         interrupted = start(arguments("out", steps), folder)
-        wait_for_twins(folder, kept + 2, interrupted)
+        wait_for_adversarial_images(folder, kept + 2, interrupted)
         interrupted.send_signal(name)
         out, err = interrupted.communicate()
         assert interrupted.returncode == 130, err
         assert out == ""
         kept = (folder / "out" / "records.jsonl").read_bytes().count(b"\n")
         assert err.splitlines() == [
-            f"Interrupted: {kept} of {COUNT} twins are finished and kept in out; the same command goes on from there."
+            f"Interrupted: {kept} of {COUNT} adversarial images are finished and kept in out; the same command "
+            "goes on from there."
         ]
         assert kept < COUNT
 
@@ -167,7 +168,7 @@ def test_ctrl_c_while_the_command_line_loads(
     with pytest.raises(SystemExit) as left:
         linbp.cli.main()
     assert left.value.code == 130
-    assert capsys.readouterr().err == "Interrupted: nothing was begun.\n"
+    assert capsys.readouterr().err == "Interrupted: nothing was started.\n"
 
 
 BRANCHING = """

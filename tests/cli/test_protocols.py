@@ -174,10 +174,10 @@ def test_photographs_are_prepared_and_attacked_as_published(
     assert (found["eps"], found["steps"], found["step_size"], found["rounding"]) == pytest.approx(values)
     assert (found["protocol"], found["norm"]) == (protocol, "linf")
     for number, record in enumerate(records()):
-        clean, twin = by_hand(protocol, number), read_image(f"out/i{number}.png")
+        clean, adv_image = by_hand(protocol, number), read_image(f"out/i{number}.png")
         assert record["clean_sha256"] == pixel_sha256(clean)
-        assert twin.shape == clean.shape
-        change = twin.astype(int) - clean
+        assert adv_image.shape == clean.shape
+        change = adv_image.astype(int) - clean
         assert np.abs(change).max() == levels == record["linf"]
         unit = torch.from_numpy(clean.transpose(2, 0, 1)[None]).float() / 255
         assert record["prediction_clean"] == int(load("bicubic").logits(unit).argmax())
@@ -214,14 +214,14 @@ VIEWS: dict[str, dict[str, list[Any]]] = {
 
 
 def predictions(protocol: str, name: str, own: bool) -> list[tuple[int, int]]:
-    """The classes that a victim gives clean image and twin, preprocessed with torchvision."""
+    """The classes that a victim gives clean image and adversarial image, preprocessed with torchvision."""
     view = transforms.Compose([] if own else VIEWS[protocol][name])
     found = []
     for number in range(8):
         pair = (by_hand(protocol, number), read_image(f"out/i{number}.png"))
         units = [view(torch.from_numpy(pixels.transpose(2, 0, 1)[None].copy()).double() / 255) for pixels in pair]
-        clean, twin = (int(load(name).logits(unit).argmax()) for unit in units)
-        found.append((clean, twin))
+        clean, adv_image = (int(load(name).logits(unit).argmax()) for unit in units)
+        found.append((clean, adv_image))
     return found
 
 
@@ -240,7 +240,7 @@ def test_victims_see_what_the_released_test_shows_them(linbp: Run, protocol: str
         result = json.loads(answer.out)
         assert result["victim_input"] == ("own" if own else "protocol")
         for at, name in enumerate(VIEWS[protocol]):
-            seen = [(int(row["clean_prediction"]), int(row["twin_prediction"])) for row in rows[8 * at : 8 * at + 8]]
+            seen = [(int(row["clean_prediction"]), int(row["adv_prediction"])) for row in rows[8 * at : 8 * at + 8]]
             assert seen == predictions(protocol, name, own), name
             shown = result["victims"][at]["shown"]
             assert shown.startswith("white box: ") is (name == "white" and not own)
@@ -321,7 +321,7 @@ def test_target_rules(linbp: Run, rule: str) -> None:
     assert found == [record["target"] for record in records("again")]
     assert (found == [record["target"] for record in records("seed")]) is (rule != "random")
     for record, target in zip(records(), found, strict=True):
-        assert record["loss_twin"] < record["loss_clean"]  # to the target
+        assert record["loss_adv"] < record["loss_clean"]  # to the target
         assert target != record["label"]
         if rule.startswith("shift"):
             assert target == (record["label"] + int(rule[6:])) % 5
@@ -386,9 +386,9 @@ def test_a_network_that_does_not_tell_its_size(linbp: Run) -> None:
         (found,) = evaluate_folder(protocol, [scope["Sizeless"]()]).evaluations
         assert found.shown.endswith("its own resizing to a size unknown")
         for number, record in enumerate(found.records):
-            twin = read_image(f"{protocol}/i{number}.png").transpose(2, 0, 1)[None].copy()
-            seen = view(torch.from_numpy(twin).float() / 255)
-            assert record.twin_prediction == int(scope["Sizeless"]().logits(seen).argmax())
+            adv_image = read_image(f"{protocol}/i{number}.png").transpose(2, 0, 1)[None].copy()
+            seen = view(torch.from_numpy(adv_image).float() / 255)
+            assert record.adv_prediction == int(scope["Sizeless"]().logits(seen).argmax())
     linbp(*craft("--protocol", "ta-bench-2023", recipe="fgsm"))
     with pytest.raises(ModelError, match="sizeless does not say which size") as caught:
         evaluate_folder("out", [scope["Sizeless"]()])

@@ -96,19 +96,21 @@ def craft(surrogates: list[str], *options: str, recipe: str = "mi", out: str = "
 
 
 @pytest.mark.parametrize("fuse", [None, "probabilities", "losses"])
-def test_twins_are_those_of_the_ensemble_in_python(linbp: Run, fuse: str | None) -> None:
+def test_adversarial_images_are_those_of_the_ensemble_in_python(linbp: Run, fuse: str | None) -> None:
     found = linbp(*craft([A, RULED], *(["--fuse", fuse] if fuse else [])))
     assert found.status == 0, found.err
-    assert f"{COUNT} twins in out: {COUNT} made now, 0 kept from before; 6 gradients per image." in found.out
+    assert (
+        f"{COUNT} adversarial images in out: {COUNT} made now, 0 kept from before; 6 gradients per image." in found.out
+    )
     assert "The ensemble itself knew" in found.out
     networks = [library.load_model(name) for name in (A, B)]
     rule = library.LinBP(start=0, rebalance=None)
     pair = library.Ensemble([networks[0], library.Surrogate(networks[1], rule)], fuse or "logits")
     images = np.stack([read_image(f"photos/i{number}.png").transpose(2, 0, 1) for number in range(COUNT)])
     ids = [f"i{number}" for number in range(COUNT)]
-    twins = library.craft(pair, images, list(range(COUNT)), "mi", eps="8/255", steps=3, ids=ids)
-    for number, twin in enumerate(twins):
-        assert np.array_equal(read_image(f"out/i{number}.png"), np.rint(255 * twin).transpose(1, 2, 0))
+    adv = library.craft(pair, images, list(range(COUNT)), "mi", eps="8/255", steps=3, ids=ids)
+    for number, adv_image in enumerate(adv):
+        assert np.array_equal(read_image(f"out/i{number}.png"), np.rint(255 * adv_image).transpose(1, 2, 0))
     written = json.loads(Path("out/manifest.json").read_text())["settings"]["surrogate"]
     assert written["fuse"] == (fuse or "logits")
     assert [member["name"] for member in written["members"]] == ["a", "b"]
@@ -205,7 +207,7 @@ def test_the_python_of_the_page(linbp: Run) -> None:
         .replace("eps=", "steps=3, eps=")
     )
     exec(code, known)
-    assert known["twins"].shape == images.shape  # type: ignore[attr-defined]
+    assert known["adv"].shape == images.shape  # type: ignore[attr-defined]
 
 
 def test_a_rule_is_told_from_a_path_with_the_word_in_it() -> None:

@@ -188,7 +188,7 @@ def test_a_download_that_fails(linbp: Run, data: str, monkeypatch: pytest.Monkey
 def test_other_settings_and_other_checkpoints(linbp: Run, data: str) -> None:
     assert linbp("zoo", "train", "plain", "resnet18", "--data", data, "--out", "zoo", *SMALL).status == 0
     message, hint = error(linbp("zoo", "train", "plain", "--data", data, "--out", "zoo", *SMALL, "--seed", "1"))
-    assert message == "zoo/plain was begun with other settings: seed: 0 -> 1."
+    assert message == "zoo/plain was started with other settings: seed: 0 -> 1."
     assert "--out" in hint
     torch.save({"format": "zoo 1", "settings": {"architecture": "vgg19_bn"}}, "zoo/resnet18/checkpoint.pt")
     message, _ = error(linbp("zoo", "train", "resnet18", "--data", data, "--out", "zoo", *SMALL))

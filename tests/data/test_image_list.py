@@ -191,19 +191,19 @@ def test_the_shared_photographs_are_listed() -> None:
     assert (found[0].label, found[0].target) == (305, 778)
 
 
-def test_twins_among_the_images_are_no_class(tmp_path: Path) -> None:
+def test_adversarial_images_among_the_images_are_no_class(tmp_path: Path) -> None:
     picture(tmp_path / "3" / "a.png")
-    picture(tmp_path / "twins" / "3_a.png")
-    with pytest.raises(ImageError, match="twins"):
+    picture(tmp_path / "adv" / "3_a.png")
+    with pytest.raises(ImageError, match="adv"):
         list_images(tmp_path)
-    (tmp_path / "twins" / "manifest.json").write_text("{}")
+    (tmp_path / "adv" / "manifest.json").write_text("{}")
     assert rows(tmp_path) == [("3_a", "a.png", 3, None)]
     picture(tmp_path / "4" / "c.png")
     (tmp_path / "4" / "manifest.json").write_text("{}")  # somebody's own: a class keeps its images
     assert [row[0] for row in rows(tmp_path)] == ["3_a", "4_c"]
     picture(tmp_path / "flat" / "b.png")
-    picture(tmp_path / "flat" / "twins" / "b.png")
-    (tmp_path / "flat" / "twins" / "manifest.json").write_text("{}")
+    picture(tmp_path / "flat" / "adv" / "b.png")
+    (tmp_path / "flat" / "adv" / "manifest.json").write_text("{}")
     assert rows(tmp_path / "flat") == [("b", "b.png", None, None)]
 
 

@@ -222,10 +222,10 @@ def test_batches_hold_every_image_once_and_one_size_each(sizes: list[tuple[int, 
 
 
 def test_distances_are_those_of_numpy() -> None:
-    clean, twin = noise(seed=1), noise(seed=2)
-    linf, l2 = images.distances(clean, twin)
-    difference = clean.astype(float) - twin
+    clean, adv_image = noise(seed=1), noise(seed=2)
+    linf, l2 = images.distances(clean, adv_image)
+    difference = clean.astype(float) - adv_image
     assert linf == np.abs(difference).max()
     assert l2 == pytest.approx(np.linalg.norm(difference / 255))
     with pytest.raises(ImageError, match="shape"):
-        images.distances(clean, twin[1:])
+        images.distances(clean, adv_image[1:])

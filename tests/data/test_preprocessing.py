@@ -94,7 +94,7 @@ def test_a_preparation_survives_json(preparation: Preparation) -> None:
     assert Preparation.from_dict(json.loads(json.dumps(preparation.to_dict()))) == preparation
 
 
-def twins(size: int = 224) -> torch.Tensor:
+def adv(size: int = 224) -> torch.Tensor:
     pixels = np.stack([photograph(size, size), photograph(size, size)[::-1]])
     return torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy()).float() / 255
 
@@ -110,11 +110,11 @@ def test_the_released_tests_view(side: int) -> None:
         ]
     )
     for size in (224, 299):  # 299 gets smaller, where antialiasing would show
-        found = look(twins(size), view, Network(size=(side, side), interpolation="bicubic"))
+        found = look(adv(size), view, Network(size=(side, side), interpolation="bicubic"))
         assert found.shape[-2:] == (side, side)
-        assert torch.equal(found, by_hand(twins(size)))
+        assert torch.equal(found, by_hand(adv(size)))
     assert not torch.equal(
-        by_hand(twins(299)), look(twins(299), (Resize(interpolation="nearest"),), Network(size=(side, side)))
+        by_hand(adv(299)), look(adv(299), (Resize(interpolation="nearest"),), Network(size=(side, side)))
     )
 
 
@@ -129,27 +129,27 @@ def test_the_released_tests_view(side: int) -> None:
 )
 def test_a_photographs_preprocessing_a_second_time(side: int, fraction: float, mode: str, enlarged: int) -> None:
     found = look(
-        twins(), (Resize(enlarged=True), Crop()), Network(size=(side, side), interpolation=mode, crop_fraction=fraction)
+        adv(), (Resize(enlarged=True), Crop()), Network(size=(side, side), interpolation=mode, crop_fraction=fraction)
     )
     wanted = transforms.Compose(
         [transforms.Resize(enlarged, MODES[mode], antialias=False), transforms.CenterCrop(side)]
-    )(twins())
+    )(adv())
     assert torch.equal(found, wanted)
     if mode == "bicubic" and enlarged != 480:
-        assert twins().max() <= 1
-        bright = look((twins() > 0.5).float(), (Resize(enlarged=True),), Network(size=(side, side), interpolation=mode))
+        assert adv().max() <= 1
+        bright = look((adv() > 0.5).float(), (Resize(enlarged=True),), Network(size=(side, side), interpolation=mode))
         assert bright.max() > 1  # as in the benchmark, nothing brings them back
 
 
 def test_a_network_that_is_no_square() -> None:
     tall = Network(size=(96, 48), crop_fraction=0.75)
-    assert look(twins(), (Resize(enlarged=True),), tall).shape[-2:] == (128, 64)
-    assert look(twins(), (Resize(enlarged=True), Crop()), tall).shape[-2:] == (96, 48)
+    assert look(adv(), (Resize(enlarged=True),), tall).shape[-2:] == (128, 64)
+    assert look(adv(), (Resize(enlarged=True), Crop()), tall).shape[-2:] == (96, 48)
     # Images that are no square keep their aspect ratio in front of a square network.
-    wide = twins()[..., :112, :]
+    wide = adv()[..., :112, :]
     assert look(wide, (Resize(enlarged=True),), Network(size=(112, 112), crop_fraction=1.0)).shape[-2:] == (112, 224)
     with pytest.raises(ImageError, match="no middle of 300 x 300"):
-        look(twins(), (Crop(side=300),), tall)
+        look(adv(), (Crop(side=300),), tall)
 
 
 def test_a_view_survives_json() -> None:

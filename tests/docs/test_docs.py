@@ -130,7 +130,7 @@ def test_the_shell_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert len(block.text.splitlines()) <= 10
     printed = run_shell(block.text, tmp_path)
     assert "interval" in printed
-    assert len(list((tmp_path / "twins" / "linbp").glob("*.png"))) == 2
+    assert len(list((tmp_path / "adv" / "linbp").glob("*.png"))) == 2
     assert len((tmp_path / "predictions.csv").read_text(encoding="utf-8").splitlines()) == 1 + 2 * 2
 
 
@@ -159,8 +159,8 @@ def test_the_tutorial(project: Path, capsys: pytest.CaptureFixture[str]) -> None
     for block in blocks("docs/tutorial.md", "sh"):
         run_shell(block.text, project)
     for folder in ("ifgsm", "linbp"):
-        assert len(list((project / "twins" / folder).glob("*.png"))) == 3
-        assert (project / "twins" / folder / "manifest.json").is_file()
+        assert len(list((project / "adv" / folder).glob("*.png"))) == 3
+        assert (project / "adv" / folder / "manifest.json").is_file()
     (library,) = (one for one in blocks("docs/tutorial.md", "python") if one.title == "exposure.py")
     (project / "exposure.py").write_text(library.text.replace("steps=50", f"steps={STEPS}"), encoding="utf-8")
     runpy.run_path(str(project / "exposure.py"))
@@ -223,7 +223,7 @@ def test_the_page_on_victims(project: Path, served: list[str], monkeypatch: pyte
         assert block.title
         (project / block.title).write_text(block.text, encoding="utf-8")
     craft = ["craft", "--surrogate", "demo:squeezenet1_1", "--recipe", "ifgsm", "--steps", STEPS]
-    crafted = CliRunner().invoke(app, [*craft, "--data", "photos", "--out", "twins/linbp", "--trust-labels"])
+    crafted = CliRunner().invoke(app, [*craft, "--data", "photos", "--out", "adv/linbp", "--trust-labels"])
     assert crafted.exit_code == 0, crafted.output
     (project / "exported").mkdir()
     (card,) = blocks("docs/victims.md", "json")
@@ -234,16 +234,16 @@ def test_the_page_on_victims(project: Path, served: list[str], monkeypatch: pyte
     assert "net.onnx" in printed
     assert "gets RGB" not in printed
     run_shell(of_service, project)
-    files = [*(project / "photos").glob("*.png"), *(project / "twins" / "linbp").glob("*.png")]
+    files = [*(project / "photos").glob("*.png"), *(project / "adv" / "linbp").glob("*.png")]
     pixels = [np.asarray(Image.open(path).convert("RGB")) for path in files]
     assert sorted(served) == sorted(hashlib.sha256(one.tobytes()).hexdigest() for one in pixels)
     rows = list(csv.DictReader((project / "service.csv").read_text(encoding="utf-8").splitlines()))
     expected = {
         path.stem: int(one.sum()) % 1000 for path, one in zip(files, pixels, strict=True) if path.parent.name == "linbp"
     }
-    assert {row["image_id"]: int(row["twin_prediction"]) for row in rows} == expected
+    assert {row["image_id"]: int(row["adv_prediction"]) for row in rows} == expected
     monkeypatch.setenv("SERVICE_TOKEN", "another")
-    refused = CliRunner().invoke(app, ["evaluate", "twins/linbp", "--victim", "file:service.py:service"])
+    refused = CliRunner().invoke(app, ["evaluate", "adv/linbp", "--victim", "file:service.py:service"])
     assert refused.exit_code == 2
     assert re.search(r"service failed on \d images: service.py, line \d+: HTTPError", refused.output)
     cropped = linbp.load_model("file:cropped.py:network")

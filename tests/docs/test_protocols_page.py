@@ -75,10 +75,10 @@ def test_the_surrogates_own_size() -> None:
 
 def test_settling() -> None:
     released = PROTOCOLS["linbp-2020-imagenet"]
-    assert released.settle_number("eps", None, released.eps) == 0.03
-    assert released.settle_number("eps", 0.1 * (1 + 1e-12), released.eps) == 0.1
+    assert released.resolve_number("eps", None, released.eps) == 0.03
+    assert released.resolve_number("eps", 0.1 * (1 + 1e-12), released.eps) == 0.1
     with pytest.raises(RecipeError, match=r"eps 0\.031 contradicts .* \(eps 0\.03 or 0\.05 or 0\.1\)") as caught:
-        released.settle_number("eps", 0.031, released.eps)
+        released.resolve_number("eps", 0.031, released.eps)
     assert "linbp show linbp-2020-imagenet" in caught.value.hint
     with pytest.raises(RecipeError, match="no protocol called 'ta-bench'") as caught:
         find_protocol("ta-bench")

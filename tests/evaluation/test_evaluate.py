@@ -37,11 +37,11 @@ def reds(*levels: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return images
 
 
-CLEAN, TWINS, LABELS, TARGETS = reds(1, 2, 3, 4, 5), reds(1, 3, 4, 9, 7), [1, 2, 3, 0, 5], [2, 3, 5, 9, 5]
+CLEAN, ADV, LABELS, TARGETS = reds(1, 2, 3, 4, 5), reds(1, 3, 4, 9, 7), [1, 2, 3, 0, 5], [2, 3, 5, 9, 5]
 
 
 def test_untargeted_counts_only_images_that_the_victim_knew() -> None:
-    found = evaluate(victim(), CLEAN, TWINS, LABELS, batch_size=2)
+    found = evaluate(victim(), CLEAN, ADV, LABELS, batch_size=2)
     assert [record.fooled for record in found.records] == [False, True, True, False, True]
     assert (found.statistics.fooled.successes, found.statistics.fooled.n) == (3, 4)
     assert (found.statistics.wrong.successes, found.statistics.wrong.n) == (4, 5)
@@ -51,27 +51,27 @@ def test_untargeted_counts_only_images_that_the_victim_knew() -> None:
 
 
 def test_targeted_counts_targets_that_differ_from_the_label() -> None:
-    found = evaluate(victim(), CLEAN, TWINS, LABELS, targets=TARGETS, ids=list("abcde")).statistics
+    found = evaluate(victim(), CLEAN, ADV, LABELS, targets=TARGETS, ids=list("abcde")).statistics
     assert found.hit is not None
     assert (found.hit.successes, found.hit.n) == (1, 3)
     assert (found.fooled.successes, found.fooled.n) == (3, 4)
 
 
 def test_every_kind_of_array_and_batch_size_gives_the_same_records() -> None:
-    wanted = evaluate(victim(), CLEAN, TWINS, LABELS).records
+    wanted = evaluate(victim(), CLEAN, ADV, LABELS).records
     for dtype in (torch.float32, torch.float64):
-        images, twins = (torch.from_numpy(array).to(dtype) / 255 for array in (CLEAN, TWINS))
+        images, adv = (torch.from_numpy(array).to(dtype) / 255 for array in (CLEAN, ADV))
         for batch_size in (1, 3, 99):
-            assert evaluate(victim(), images, twins, torch.tensor(LABELS), batch_size=batch_size).records == wanted
-    as_arrays = (CLEAN / np.float32(255), TWINS / np.float64(255), np.array(LABELS))
+            assert evaluate(victim(), images, adv, torch.tensor(LABELS), batch_size=batch_size).records == wanted
+    as_arrays = (CLEAN / np.float32(255), ADV / np.float64(255), np.array(LABELS))
     assert evaluate(victim(), *as_arrays).records == wanted
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"twins": TWINS[:3]}, "twins"),
-        ({"twins": TWINS / 255 + 0.3 / 255}, "8-bit grid"),
+        ({"adv": ADV[:3]}, "adv"),
+        ({"adv": ADV / 255 + 0.3 / 255}, "8-bit grid"),
         ({"images": CLEAN[0]}, "shape"),
         ({"images": CLEAN.astype(np.int64)}, "int64"),
         ({"labels": [1, 2]}, "Give 5 integers"),
@@ -79,25 +79,25 @@ def test_every_kind_of_array_and_batch_size_gives_the_same_records() -> None:
         ({"targets": [1]}, "Give 5 integers"),
         ({"ids": ["a"]}, "1 ids"),
         ({"batch_size": 0}, "batch size"),
-        ({"images": CLEAN[:0], "twins": TWINS[:0], "labels": np.zeros(0, int)}, "no images"),
+        ({"images": CLEAN[:0], "adv": ADV[:0], "labels": np.zeros(0, int)}, "no images"),
     ],
 )
 def test_what_does_not_fit_is_refused(changes: dict[str, Any], words: str) -> None:
-    given = {"images": CLEAN, "twins": TWINS, "labels": LABELS, **changes}
+    given = {"images": CLEAN, "adv": ADV, "labels": LABELS, **changes}
     with pytest.raises(ImageError) as caught:
-        evaluate(victim(), given.pop("images"), given.pop("twins"), given.pop("labels"), **given)
+        evaluate(victim(), given.pop("images"), given.pop("adv"), given.pop("labels"), **given)
     assert words in str(caught.value)
 
 
 def test_a_victim_that_does_not_fit_is_refused() -> None:
     with pytest.raises(ModelError, match=r"5 classes .* image '4' has label 5"):
-        evaluate(victim(classes=5), CLEAN, TWINS, LABELS)
+        evaluate(victim(classes=5), CLEAN, ADV, LABELS)
     with pytest.raises(ModelError, match=r"image '3' has target 9"):
-        evaluate(victim(classes=6), CLEAN, TWINS, LABELS, targets=TARGETS)
+        evaluate(victim(classes=6), CLEAN, ADV, LABELS, targets=TARGETS)
     with pytest.raises(ModelError, match="NaN"):
-        evaluate(victim(broken=True), CLEAN, TWINS, LABELS)
+        evaluate(victim(broken=True), CLEAN, ADV, LABELS)
     with pytest.raises(ModelError, match="no network"):
-        evaluate("nothing", CLEAN, TWINS, LABELS)
+        evaluate("nothing", CLEAN, ADV, LABELS)
 
 
 @pytest.mark.parametrize("shift", [-1, 1])

@@ -40,7 +40,7 @@ def varied() -> Model:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Ten images of two sizes with targets, and their twins in `out`."""
+    """Ten images of two sizes with targets, and their adversarial images in `out`."""
     (tmp_path / "clean").mkdir()
     lines = ["file,label,target"]
     for number in range(10):
@@ -65,11 +65,11 @@ def test_a_folder_gives_the_records_that_memory_gives(folder: Path) -> None:
     for victim, evaluation in zip((network(0), varied()), found.evaluations, strict=True):
         expected: list[Record] = []
         for image in images:
-            clean, twin = read_image(image.path), read_image(folder / "out" / f"{image.image_id}.png")
+            clean, adv_image = read_image(image.path), read_image(folder / "out" / f"{image.image_id}.png")
             one = evaluate(
                 victim,
                 clean.transpose(2, 0, 1)[None],
-                twin.transpose(2, 0, 1)[None],
+                adv_image.transpose(2, 0, 1)[None],
                 [image.label],
                 targets=[image.target],
                 ids=[image.image_id],
@@ -91,7 +91,7 @@ def test_the_csv_has_one_line_for_each_victim_and_image(folder: Path) -> None:
     records = [record for evaluation in found.evaluations for record in evaluation.records]
     for row, record in zip(rows, records, strict=True):
         assert row["image_id"] == record.image_id
-        assert int(row["twin_prediction"]) == record.twin_prediction
+        assert int(row["adv_prediction"]) == record.adv_prediction
         assert row["fooled"] == str(record.fooled)
         assert float(row["l2"]) == record.l2
     with pytest.raises(StoreError, match="cannot be written"):
@@ -101,13 +101,13 @@ def test_the_csv_has_one_line_for_each_victim_and_image(folder: Path) -> None:
 def test_an_unfinished_folder_is_counted_only_on_request(folder: Path) -> None:
     records = folder / "out" / "records.jsonl"
     records.write_text("".join(records.read_text().splitlines(keepends=True)[:4]))
-    with pytest.raises(StoreError, match="holds 4 of 10 twins") as caught:
+    with pytest.raises(StoreError, match="holds 4 of 10 adversarial images") as caught:
         evaluate_folder(folder / "out", [network(0)])
     assert "--partial" in caught.value.hint
     found = evaluate_folder(folder / "out", [network(0)], partial=True)
     assert (found.evaluations[0].statistics.images, found.expected) == (4, 10)
     records.write_text("")
-    with pytest.raises(StoreError, match="holds 0 of 10 twins"):
+    with pytest.raises(StoreError, match="holds 0 of 10 adversarial images"):
         evaluate_folder(folder / "out", [network(0)], partial=True)
 
 
@@ -133,7 +133,7 @@ def test_changed_pixels_are_refused(folder: Path, place: str) -> None:
         evaluate_folder(folder / "out", [network(0)])
 
 
-def test_what_is_no_folder_of_twins_is_refused(folder: Path) -> None:
+def test_what_is_no_folder_of_adversarial_images_is_refused(folder: Path) -> None:
     with pytest.raises(StoreError, match=r"holds no manifest\.json"):
         evaluate_folder(folder / "clean", [network(0)])
     with pytest.raises(ImageError, match="no victim"):

@@ -54,7 +54,7 @@ def some_records(targeted: bool) -> list[Record]:
             label=draw.randrange(3),
             target=draw.randrange(3) if targeted else None,
             clean_prediction=draw.randrange(3),
-            twin_prediction=draw.randrange(3),
+            adv_prediction=draw.randrange(3),
             linf=draw.randrange(9),
             l2=draw.random(),
         )
@@ -71,15 +71,15 @@ def test_statistics_are_those_of_a_plain_loop(targeted: bool) -> None:
         changes += record.linf
         lengths += record.l2
         most = max(most, record.linf)
-        if record.twin_prediction != record.label:
+        if record.adv_prediction != record.label:
             wrong += 1
         if record.clean_prediction == record.label:
             known += 1
-            if record.twin_prediction != record.label:
+            if record.adv_prediction != record.label:
                 fooled += 1
             if targeted and record.target != record.label:
                 can_hit += 1
-                if record.twin_prediction == record.target:
+                if record.adv_prediction == record.target:
                     hit += 1
     found = summarise(records)
     assert (found.images, found.right_on_clean) == (200, known)
@@ -98,6 +98,6 @@ def test_statistics_are_those_of_a_plain_loop(targeted: bool) -> None:
 
 
 def test_a_victim_that_knows_no_image_gives_valid_json() -> None:
-    record = Record(image_id="a", label=0, target=None, clean_prediction=1, twin_prediction=1, linf=0, l2=0.0)
+    record = Record(image_id="a", label=0, target=None, clean_prediction=1, adv_prediction=1, linf=0, l2=0.0)
     text = json.dumps(summarise([record]).to_dict(), allow_nan=False)
     assert json.loads(text)["fooled"] == {"successes": 0, "n": 0, "value": None, "low": 0.0, "high": 1.0}

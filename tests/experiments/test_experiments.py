@@ -361,7 +361,7 @@ def test_projections_are_spread_for_the_jobs_that_say_so(
     model = models["resnet18"]
     rows = torch.tensor([0, 3])
     for line, network in zip(lines, (model, script("cifar10_spread").spread(model)), strict=True):
-        twins = linbp.craft(
+        adv = linbp.craft(
             linbp.Surrogate(network),
             data.test_images[rows].permute(0, 3, 1, 2).contiguous(),
             rows,
@@ -371,9 +371,9 @@ def test_projections_are_spread_for_the_jobs_that_say_so(
             step_size=chosen[0].step_size,
             ids=["00000", "00003"],
         )
-        pixels = (twins * 255).round().to(torch.uint8)
+        pixels = (adv * 255).round().to(torch.uint8)
         assert line["sha256"] == hashlib.sha256(pixels.numpy().tobytes()).hexdigest()
-        assert line["predictions"]["itself"] == "".join(map(str, model.logits(twins).argmax(1).tolist()))
+        assert line["predictions"]["itself"] == "".join(map(str, model.logits(adv).argmax(1).tolist()))
     assert lines[0]["sha256"] != lines[1]["sha256"]
 
 
@@ -397,13 +397,13 @@ def made_up(models: dict[str, linbp.Model], data: Cifar10, networks: ModuleType)
     }
 
 
-def test_twins_are_moved_on_to_the_radius() -> None:
+def test_adversarial_images_are_moved_on_to_the_radius() -> None:
     draw = np.random.default_rng(0)
     clean = draw.integers(0, 256, (5, 3, 4, 4))
-    twins = np.clip(clean + draw.integers(-7, 8, clean.shape), 0, 255)
-    moved = script("moved_on").moved_on(torch.from_numpy(twins) / 255, torch.from_numpy(clean.astype(np.uint8)), 7)
-    assert not torch.equal(moved, torch.from_numpy(twins) / 255)
-    for before, after, now in zip(clean.flat, twins.flat, (moved * 255).round().int().flatten().tolist(), strict=True):
+    adv = np.clip(clean + draw.integers(-7, 8, clean.shape), 0, 255)
+    moved = script("moved_on").moved_on(torch.from_numpy(adv) / 255, torch.from_numpy(clean.astype(np.uint8)), 7)
+    assert not torch.equal(moved, torch.from_numpy(adv) / 255)
+    for before, after, now in zip(clean.flat, adv.flat, (moved * 255).round().int().flatten().tolist(), strict=True):
         if after > before:
             assert now == min(before + 7, 255)
         elif after < before:

@@ -196,8 +196,8 @@ def test_two_budgets_that_come_to_the_same_are_attacked_once(
     again = script("imagenet_transfer").craft_passes(
         surrogate, [0], Recipe.parse("sifgsm"), "16/255", steps=20, step_size="1/255"
     )
-    twins = script("imagenet_transfer").answers(script("imagenet_transfer").victims_on("cpu", False), again[0])
-    assert twins["sha256"] == found["steps", "sifgsm"]["sha256"]
+    adv = script("imagenet_transfer").answers(script("imagenet_transfer").victims_on("cpu", False), again[0])
+    assert adv["sha256"] == found["steps", "sifgsm"]["sha256"]
 
 
 @pytest.mark.parametrize("other", [{"step_size": "2/255"}, {"steps": 3}], ids=["step size", "steps"])

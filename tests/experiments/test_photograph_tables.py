@@ -26,11 +26,11 @@ def clean(draw: np.random.Generator, names: list[str], number: int) -> dict[str,
 
 
 def shares(lines: list[dict[str, Any]], recipe: str, victim: str) -> np.ndarray:
-    """Slowly: whether each known photograph of each pass is wrong on its twin."""
+    """Slowly: whether each known photograph of each pass is wrong on its adversarial image."""
     found = []
     for known in (line for line in lines if line["recipe"] == "clean"):
-        twin = next(line for line in lines if line["recipe"] == recipe and line["pass"] == known["pass"])
-        for was, now in zip(known["predictions"][victim], twin["predictions"][victim], strict=True):
+        adv_image = next(line for line in lines if line["recipe"] == recipe and line["pass"] == known["pass"])
+        for was, now in zip(known["predictions"][victim], adv_image["predictions"][victim], strict=True):
             if was == 7:
                 found.append(now != 7)
     return np.array(found)
@@ -151,9 +151,9 @@ def test_an_attack_that_two_processes_ran_counts_once() -> None:
 
 def test_moves_of_logits_are_means_over_images() -> None:
     moves = script("imagenet_causes_tables").moves
-    few = {"clean": [5.0, 1.0], "twins": [1.0, 3.0], "spread": 2.0, "n": 1}
-    many = {"clean": [4.0, 0.0], "twins": [4.0, 8.0], "spread": 4.0, "n": 3}
-    none = {"clean": [0.0, 0.0], "twins": [float("nan")] * 2, "spread": float("nan"), "n": 0}
+    few = {"clean": [5.0, 1.0], "adv": [1.0, 3.0], "spread": 2.0, "n": 1}
+    many = {"clean": [4.0, 0.0], "adv": [4.0, 8.0], "spread": 4.0, "n": 3}
+    none = {"clean": [0.0, 0.0], "adv": [float("nan")] * 2, "spread": float("nan"), "n": 0}
     assert moves([few, many, none]).tolist() == [-2 / 4, (1 + 3 * 2) / 4]
 
 

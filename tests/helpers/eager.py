@@ -162,8 +162,8 @@ def make_setting() -> Setting:
 
 
 def craft(setting: Setting, text: str, steps: int, targeted: bool = False) -> Array:
-    """The library's twins (N, 3, H, W), in levels."""
-    twins = linbp.craft(
+    """The library's adversarial images (N, 3, H, W), in levels."""
+    adv = linbp.craft(
         setting.surrogate,
         torch.from_numpy(setting.clean),
         torch.tensor(setting.labels),
@@ -174,4 +174,4 @@ def craft(setting: Setting, text: str, steps: int, targeted: bool = False) -> Ar
         seed=9,
         targets=torch.tensor(setting.targets) if targeted else None,
     )
-    return np.rint(twins.numpy() * 255)
+    return np.rint(adv.numpy() * 255)

@@ -33,6 +33,6 @@ def test_other_settings_are_refused_in_words(tmp_path: Path) -> None:
     with pytest.raises(StoreError) as caught:
         refuse_other_settings(tmp_path, settings, {"seed": 1, "images_sha256": "b" * 64})
     assert caught.value.message == (
-        f"{tmp_path} was begun with other settings: seed: 0 -> 1; the images, their labels or targets."
+        f"{tmp_path} was started with other settings: seed: 0 -> 1; the images, their labels or targets."
     )
     assert "--out" in caught.value.hint

@@ -70,8 +70,8 @@ def file(tmp_path: Path) -> str:
 def test_an_object_that_answers_is_a_victim(file: str, function: str) -> None:
     images = np.random.default_rng(0).integers(0, 256, (5, 3, 4, 6), dtype=np.uint8)
     labels = images.mean((2, 3)).argmax(1)
-    twins = images[:, [1, 2, 0]]
-    found = linbp.evaluate(f"{file}:{function}", images, twins, labels)
+    adv = images[:, [1, 2, 0]]
+    found = linbp.evaluate(f"{file}:{function}", images, adv, labels)
     assert found.statistics.right_on_clean == found.statistics.fooled.successes == 5
     victim = load_model(f"{file}:{function}")
     assert isinstance(victim, BlackBox)

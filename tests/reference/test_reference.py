@@ -107,7 +107,7 @@ def test_every_pixel_is_that_of_the_file(
     if key not in numbers:
         assert (reference.name, key) == ("vgg19_bn", "adv_linbp_gamma0.5")  # a chain has no branch for gamma
         return
-    twins = craft(
+    adv = craft(
         surrogate,
         numbers["images"],
         numbers["labels"],
@@ -117,7 +117,7 @@ def test_every_pixel_is_that_of_the_file(
         rounding="nearest",
         targets=numbers["targets"] if key == "adv_linbp_targeted" else None,
     )
-    equal = float(np.mean(np.rint(np.asarray(twins) * 255) == numbers[key]))
+    equal = float(np.mean(np.rint(np.asarray(adv) * 255) == numbers[key]))
     if surrogate.dtype == FLOAT64:
         assert equal == 1.0
     else:

@@ -3,10 +3,10 @@
 from linbp.attack.api import craft
 from linbp.attack.budget import Budget, parse_radius
 from linbp.attack.choose_start import Choice, choose_start
-from linbp.attack.context import Scene, Trace
+from linbp.attack.context import Context, Trace
 from linbp.attack.ensemble import Ensemble
 from linbp.attack.goal import Goal
-from linbp.attack.gradients import Field
+from linbp.attack.gradients import GradientOracle
 from linbp.attack.loop import run
 from linbp.attack.parts.estimator import (
     CommonWeakness,
@@ -16,7 +16,7 @@ from linbp.attack.parts.estimator import (
     VarianceReducedEnsemble,
     VarianceTuning,
 )
-from linbp.attack.parts.objective import CrossEntropy, Objective, Seen
+from linbp.attack.parts.objective import CrossEntropy, Objective, Observation
 from linbp.attack.parts.start import RandomStart, Start
 from linbp.attack.parts.transform import (
     Admix,
@@ -36,16 +36,18 @@ __all__ = [
     "Budget",
     "Choice",
     "CommonWeakness",
+    "Context",
     "CrossEntropy",
     "DiverseInputs",
     "Ensemble",
     "Estimator",
-    "Field",
     "FullStep",
     "Goal",
+    "GradientOracle",
     "Momentum",
     "Nesterov",
     "Objective",
+    "Observation",
     "PenalisedGradient",
     "Plain",
     "Pool",
@@ -54,8 +56,6 @@ __all__ = [
     "RandomStart",
     "Recipe",
     "ScaleInvariant",
-    "Scene",
-    "Seen",
     "Sign",
     "Start",
     "Trace",

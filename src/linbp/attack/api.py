@@ -1,4 +1,4 @@
-"""From clean images to twins, batch by batch."""
+"""From clean images to adversarial images, batch by batch."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def craft(
     device: str | torch.device | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Images:
-    """Make adversarial twins of images on a surrogate.
+    """Make adversarial images of images on a surrogate.
 
     Args:
         model: the surrogate, as a model or already captured; or an ensemble of several.
@@ -83,7 +83,7 @@ def craft(
             the whole radius.
         norm: `linf` or `l2`.
         seed: of all randomness, together with the images' ids.
-        targets: (N,) classes that the twins should get, for a targeted attack.
+        targets: (N,) classes that the adversarial images should get, for a targeted attack.
         ids: names of the images, which their randomness is keyed by; by default their index.
         pool: images that `admix` mixes in.
         rounding: `inward` keeps 8-bit values inside the budget; `nearest` is the paper's released protocol and leaves
@@ -93,7 +93,7 @@ def craft(
         progress: called with (image steps done, image steps in all).
 
     Returns:
-        The twins, on the 8-bit grid in [0, 1]: the images' shape and kind of array, the network's dtype.
+        The adversarial images, on the 8-bit grid in [0, 1]: the images' shape and kind of array, the network's dtype.
 
     Raises:
         ImageError, BudgetError, RecipeError, RuleError, CaptureError, ModelError: with what to do about it.
@@ -126,7 +126,7 @@ def craft(
         if progress is not None:
             progress(done, total)
 
-    twins: list[torch.Tensor] = []
+    adv: list[torch.Tensor] = []
     for begin in range(0, count, batch_size):
         rows = slice(begin, begin + batch_size)
         clean = _on_grid(given[rows], prepared, names[rows])
@@ -147,8 +147,8 @@ def craft(
             pool=pool,
             on_step=partial(advance, len(clean)),
         )
-        twins.append(found.cpu() if given.device.type == "cpu" else found.to(given.device))
-    whole = torch.cat(twins) if twins else given.to(prepared.dtype)
+        adv.append(found.cpu() if given.device.type == "cpu" else found.to(given.device))
+    whole = torch.cat(adv) if adv else given.to(prepared.dtype)
     return whole.numpy() if isinstance(images, np.ndarray) else whole
 
 
@@ -271,6 +271,6 @@ def _on_grid(images: torch.Tensor, prepared: Prepared, ids: Sequence[str]) -> to
                 f"Image {ids[rows[0]]} {what}.",
                 "Give uint8 images, or floats that are whole levels: (images * 255).round() / 255.",
             )
-    # Channels last or first, the twins are the same: what a network computes depends on it in the last bit.
-    # (Not `contiguous`, which leaves images of one channel as they are.)
+    # Channels last or first, the adversarial images are the same: what a network computes depends on it in the last
+    # bit. (Not `contiguous`, which leaves images of one channel as they are.)
     return (whole.to(prepared.dtype) / 255).clone(memory_format=torch.contiguous_format)

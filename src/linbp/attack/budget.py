@@ -54,18 +54,19 @@ def radii(eps: Any, count: int) -> list[float]:
 
 
 class Budget:
-    """How far the twins of a batch may be from their clean images.
+    """How far the adversarial images of a batch may be from their clean images.
 
     Args:
         clean: images (N, C, H, W) in [0, 1], on the 8-bit grid.
         eps: one radius for each image, on the scale of [0, 1].
         norm: `linf`: every channel of every pixel differs by at most eps. `l2`: the Euclidean norm of the difference,
             over all channels and pixels, is at most eps.
-        rounding: `inward`: the twin's 8-bit values obey the budget: at most floor(255 eps) levels, or a Euclidean norm
-            of at most eps. `nearest`: each value goes to the nearest level, as in the paper's released code; eps = 0.03
-            (7.65 levels) then becomes 8 levels, outside the budget. `truncate`: fractions of a level are cut off, as in
-            TransferAttack's code, which makes twins darker and leaves the budget by up to a level downward. What lies
-            within a thousandth of a level below one counts as that level; there the last digit of a float decides.
+        rounding: `inward`: the adversarial image's 8-bit values obey the budget: at most floor(255 eps) levels, or a
+            Euclidean norm of at most eps. `nearest`: each value goes to the nearest level, as in the paper's released
+            code; eps = 0.03 (7.65 levels) then becomes 8 levels, outside the budget. `truncate`: fractions of a level
+            are cut off, as in TransferAttack's code, which makes adversarial images darker and leaves the budget by up
+            to a level downward. What lies within a thousandth of a level below one counts as that level; there the last
+            digit of a float decides.
 
     Raises:
         BudgetError: a radius allows no 8-bit value but the clean one's, or is larger than the range of images.
@@ -85,19 +86,22 @@ class Budget:
             )
         if min(eps, default=1.0) * LEVELS < 1 and rounding == "inward":
             raise BudgetError(
-                f"eps is {min(eps):g}, less than one level of 8-bit images (1/255): no twin could differ.",
+                f"eps is {min(eps):g}, less than one level of 8-bit images (1/255): no adversarial image could differ.",
                 "Give at least 1/255, or 0.5/255 with rounding=nearest.",
             )
         if norm == "linf" and rounding == "nearest" and min(eps, default=1.0) * LEVELS < 0.5:
             raise BudgetError(
-                f"eps is {min(eps):g}, less than half a level of 8-bit images: every twin would be rounded back.",
+                f"eps is {min(eps):g}, less than half a level of 8-bit images: every adversarial image would be "
+                "rounded back.",
                 "Give at least 0.5/255.",
             )
         self.clean, self.norm, self.rounding = clean, norm, rounding
         self.levels = (clean * LEVELS).round()
         per_image = torch.tensor(eps, dtype=torch.float64, device=clean.device)
         exact = per_image * LEVELS
-        if norm == "linf" and rounding == "inward":  # the loop never leaves the levels that the twin may have
+        if (
+            norm == "linf" and rounding == "inward"
+        ):  # the loop never leaves the levels that the adversarial image may have
             per_image = exact.floor() / LEVELS
         shape = (-1, 1, 1, 1)
         self.allowed = exact.floor().to(clean.dtype).view(shape)

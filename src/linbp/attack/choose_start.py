@@ -16,9 +16,9 @@ from linbp.errors import RecipeError, RuleError
 from linbp.graph import Surrogate
 from linbp.models.model import Model
 
-__all__ = ["AUTOMATIC", "Choice", "choose_start", "is_automatic"]
+__all__ = ["AUTO", "Choice", "choose_start", "needs_choice"]
 
-AUTOMATIC = "auto"
+AUTO = "auto"
 CANDIDATES = 8
 STEPS = 10
 """The ranking of positions is settled after a few steps (`docs/position.md`)."""
@@ -53,7 +53,7 @@ class Choice:
         }
 
 
-def is_automatic(recipe: Recipe) -> bool:
+def needs_choice(recipe: Recipe) -> bool:
     """Whether a rule of the recipe is to start where `choose_start` says."""
     return any(_waits(rule) for stage in recipe.stages for rule in stage.rules)
 
@@ -74,11 +74,12 @@ def choose_start(
 ) -> Choice:
     """Choose the start of a recipe's `start=auto` with networks that are no victims.
 
-        start = argmax_k mean_images mean_proxies (CE(proxy(twin_k), label) - CE(proxy(clean), label))
+        start = argmax_k mean_images mean_proxies (CE(proxy(adv_k), label) - CE(proxy(clean), label))
 
     The recipe is run with at most ten steps from each of up to eight sites at even distances, and the proxies are asked
     how much their loss rises; with targets, how much the target's falls. The surrogate's own loss is no guide: it is
-    highest where twins transfer least (`docs/position.md` has the figures for this and for other criteria).
+    highest where adversarial images transfer least (`docs/position.md` has the figures for this and for other
+    criteria).
 
     Args:
         model: the surrogate.
@@ -124,11 +125,11 @@ def choose_start(
     for done, site in enumerate(sites, 1):
         trial = _starting(recipe, site)
         try:
-            twins = craft(surrogate, images, labels, trial, eps=eps, steps=taken, seed=seed, pool=pool, **settings)
+            adv = craft(surrogate, images, labels, trial, eps=eps, steps=taken, seed=seed, pool=pool, **settings)
         except (RecipeError, RuleError) as fault:  # nothing to act on from there on, or a map that the rule hides
             refused = refused or fault
             continue
-        rises = [_losses(proxy, torch.as_tensor(twins), aim) - old for proxy, old in zip(proxies, before, strict=True)]
+        rises = [_losses(proxy, torch.as_tensor(adv), aim) - old for proxy, old in zip(proxies, before, strict=True)]
         mean = float(torch.stack(rises).mean())
         scores.append((site, mean if targets is None else -mean))
         if progress is not None:
@@ -171,7 +172,7 @@ def _check_proxies(surrogate: Surrogate, proxies: Sequence[Any], image: torch.Te
 
 
 def _waits(rule: Any) -> bool:
-    return getattr(rule, "start", None) == AUTOMATIC
+    return getattr(rule, "start", None) == AUTO
 
 
 def _starting(recipe: Recipe, site: int) -> Recipe:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from linbp.attack.api import check_default_step, default_step_size, whole_seed
 from linbp.attack.budget import Norm, Rounding, parse_radius
 from linbp.attack.ensemble import Ensemble
-from linbp.attack.job.batch import Labels, Settings
+from linbp.attack.job.batch import AttackConfig, Labels
 from linbp.attack.protocol import Protocol
 from linbp.attack.recipe.recipe import Recipe
 from linbp.attack.targets import TargetRule
@@ -18,10 +18,10 @@ from linbp.errors import BudgetError, ImageError, RecipeError
 from linbp.graph import Surrogate
 from linbp.models import Model
 
-__all__ = ["reach_note", "settle"]
+__all__ = ["reach_note", "resolve"]
 
 
-def settle(
+def resolve(
     model: Model | Surrogate | Ensemble,
     images: Sequence[ImageRecord],
     recipe: Recipe,
@@ -35,7 +35,7 @@ def settle(
     rounding: Rounding | None,
     labels: Labels,
     target_rule: TargetRule | None,
-) -> Settings:
+) -> AttackConfig:
     """The settings of a job but for the pool; what is None is the protocol's, or where there is none the default.
 
     A recipe of a single step takes neither the steps nor the step size of a protocol.
@@ -56,13 +56,13 @@ def settle(
     radius = None if eps is None else parse_radius(eps)
     step = None if step_size is None else parse_radius(step_size, "step_size")
     if protocol is not None:
-        radius = protocol.settle_number("eps", radius, protocol.eps)
-        norm = protocol.settle("norm", norm, (protocol.norm,))
-        rounding = protocol.settle("rounding", rounding, (protocol.rounding,))
+        radius = protocol.resolve_number("eps", radius, protocol.eps)
+        norm = protocol.resolve("norm", norm, (protocol.norm,))
+        rounding = protocol.resolve("rounding", rounding, (protocol.rounding,))
         protocol.check_targets(None if target_rule is None else str(target_rule), listed)
         if not recipe.single_step:
-            steps = protocol.settle("steps", steps, protocol.steps)
-            step = protocol.settle_number("step-size", step, (protocol.step_size,))
+            steps = protocol.resolve("steps", steps, protocol.steps)
+            step = protocol.resolve_number("step-size", step, (protocol.step_size,))
     if radius is None:
         raise BudgetError("There is no radius.", "Give eps, such as 8/255, or a protocol.")
     steps, norm = recipe.check_steps(steps), norm or "linf"
@@ -70,7 +70,7 @@ def settle(
         check_default_step(recipe, norm, steps)
         step = radius if recipe.single_step else default_step_size(norm, [radius], steps)[0]
     preparation = None if protocol is None else _preparation(protocol, model)
-    return Settings(
+    return AttackConfig(
         recipe=recipe,
         eps=radius,
         steps=steps,
@@ -87,7 +87,7 @@ def settle(
     )
 
 
-def reach_note(settings: Settings) -> list[str]:
+def reach_note(settings: AttackConfig) -> list[str]:
     """A note if all steps of the last stage together stay inside the radius, which then never binds."""
     recipe, steps = settings.recipe, settings.recipe.own_steps(settings.steps)
     far, radius = steps * settings.step_size, settings.eps

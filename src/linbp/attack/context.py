@@ -11,7 +11,7 @@ from linbp.attack.budget import Budget
 from linbp.attack.goal import Goal
 from linbp.attack.pool import Pool
 
-__all__ = ["Scene", "Trace"]
+__all__ = ["Context", "Trace"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class Trace:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scene:
+class Context:
     """One batch under attack.
 
     Attributes:

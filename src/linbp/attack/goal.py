@@ -15,7 +15,7 @@ class Goal:
 
     Attributes:
         labels: (N,), the images' classes.
-        targets: (N,), the classes that the twins should have, or None for an untargeted attack.
+        targets: (N,), the classes that the adversarial images should have, or None for an untargeted attack.
     """
 
     labels: torch.Tensor

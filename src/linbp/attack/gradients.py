@@ -9,14 +9,14 @@ import torch
 
 from linbp.randomness import Draws
 
-__all__ = ["Field", "Member"]
+__all__ = ["GradientOracle", "Member"]
 
 Member = Callable[[torch.Tensor, Draws], torch.Tensor]
 """The gradient at images (N, C, H, W), of the same shape, with the draws for its transforms."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Field:
+class GradientOracle:
     """The gradients of one step.
 
     Attributes:

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 import torch
 
 from linbp.attack.budget import Budget
-from linbp.attack.context import Scene, Trace
+from linbp.attack.context import Context, Trace
 from linbp.attack.ensemble import fused
 from linbp.attack.goal import Goal
-from linbp.attack.gradients import Field, Member
+from linbp.attack.gradients import GradientOracle, Member
 from linbp.attack.norms import absolute_sum
-from linbp.attack.parts.objective import Seen
+from linbp.attack.parts.objective import Observation
 from linbp.attack.parts.transform import Transform
 from linbp.attack.pool import Pool
 from linbp.attack.prepare import Stage
@@ -57,14 +57,14 @@ def run(
         on_step: called after each step.
 
     Returns:
-        The twins (N, C, H, W), on the 8-bit grid.
+        The adversarial images (N, C, H, W), on the 8-bit grid.
 
     Raises:
         ModelError: a gradient is not finite; the images are named.
     """
     trace: Trace | None = None
     for number, stage in enumerate(stages):
-        scene = Scene(
+        context = Context(
             budget=budget,
             goal=goal,
             step_size=full_step if stage.recipe.update.single_step else step_size,
@@ -75,26 +75,28 @@ def run(
         draws = Draws(seed, ids, 0)
         following = stages[number + 1 : number + 2]
         keep = any(later.recipe.objective.needs_iterates for later in following)
-        trace = _run_stage(stage, scene, draws.under(f"stage {number}") if number else draws, keep, on_step)
+        trace = _run_stage(stage, context, draws.under(f"stage {number}") if number else draws, keep, on_step)
     assert trace is not None  # a recipe has at least one stage
     return budget.finish(trace.images)
 
 
-def _run_stage(stage: Stage, scene: Scene, draws: Draws, keep: bool, on_step: Callable[[], None] | None) -> Trace:
+def _run_stage(stage: Stage, context: Context, draws: Draws, keep: bool, on_step: Callable[[], None] | None) -> Trace:
     """All steps of one stage; with `keep`, every point and the objective there is kept for the next stage."""
-    recipe, budget = stage.recipe, scene.budget
-    gradients = _Gradients(stage, scene)
-    progress, estimate = recipe.update.begin(scene), recipe.estimator.begin(scene)
+    recipe, budget = stage.recipe, context.budget
+    gradients = _Gradients(stage, context)
+    progress, estimate = recipe.update.bind(context), recipe.estimator.bind(context)
     images = budget.clean if recipe.start is None else budget.project(recipe.start.first(budget, draws))
     iterates: list[torch.Tensor] = []
     objectives: list[torch.Tensor] = []
-    for step in range(scene.steps):
+    for step in range(context.steps):
         if keep:
             iterates.append(images)
             objectives.append(gradients.values(images))
-        field = Field(step=step, draws=draws.at(step), iterate=images, together=gradients.together, each=gradients.each)
-        found = estimate(field, progress.look_ahead(images))
-        images = budget.project(images + budget.direction(progress.direction(found)) * scene.step_size)
+        oracle = GradientOracle(
+            step=step, draws=draws.at(step), iterate=images, together=gradients.together, each=gradients.each
+        )
+        found = estimate(oracle, progress.look_ahead(images))
+        images = budget.project(images + budget.direction(progress.direction(found)) * context.step_size)
         if on_step is not None:
             on_step()
     if keep:
@@ -106,10 +108,10 @@ def _run_stage(stage: Stage, scene: Scene, draws: Draws, keep: bool, on_step: Ca
 class _Gradients:
     """The gradients of a stage's objective, of every surrogate and of all of them together."""
 
-    def __init__(self, stage: Stage, scene: Scene) -> None:
-        self.stage, self.scene = stage, scene
+    def __init__(self, stage: Stage, context: Context) -> None:
+        self.stage, self.context = stage, context
         self.transforms = sorted(stage.recipe.transforms, key=lambda transform: not transform.at_image)
-        self.measures = [stage.recipe.objective.begin(scene, _features(surrogate)) for surrogate in stage.surrogates]
+        self.measures = [stage.recipe.objective.bind(context, _features(surrogate)) for surrogate in stage.surrogates]
         self.each: tuple[Member, ...] = tuple(self._member(index) for index in range(len(stage.surrogates)))
 
     def together(self, images: torch.Tensor, draws: Draws) -> torch.Tensor:
@@ -138,11 +140,11 @@ class _Gradients:
 
     def _own(self, index: int, changed: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
         logits, features = self.stage.surrogates[index].observe(changed)
-        return self.measures[index](Seen(logits=logits, features=features, images=start))
+        return self.measures[index](Observation(logits=logits, features=features, images=start))
 
     def _fused(self, changed: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
         logits = fused([surrogate.run(changed) for surrogate in self.stage.surrogates], self.stage.fuse)
-        return self.measures[0](Seen(logits=logits, features={}, images=start))
+        return self.measures[0](Observation(logits=logits, features={}, images=start))
 
     def _gradient(
         self, images: torch.Tensor, draws: Draws, objective: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -153,7 +155,7 @@ class _Gradients:
         for choice in choices:
             with torch.enable_grad():
                 start = images.detach().requires_grad_()
-                point, changed = _transformed(start, self.transforms, choice, self.scene, draws)
+                point, changed = _transformed(start, self.transforms, choice, self.context, draws)
                 (found,) = torch.autograd.grad(objective(changed, point).sum(), start)
             total = found if total is None else total + found
         assert total is not None  # a product of ranges that are not empty
@@ -175,14 +177,14 @@ class _Gradients:
 
 
 def _transformed(
-    images: torch.Tensor, transforms: Sequence[Transform], choice: Sequence[int], scene: Scene, draws: Draws
+    images: torch.Tensor, transforms: Sequence[Transform], choice: Sequence[int], context: Context, draws: Draws
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """What the objective takes for the image, whose gradient some transforms act on, and what the network sees."""
     point = images
     for at, (transform, copy) in enumerate(zip(transforms, choice, strict=True)):
         others = [str(one) for other, one in enumerate(choice) if other != at and transforms[other].copies() > 1]
         own = draws.under("copy " + " ".join(others)) if others else draws
-        images = transform.apply(images, scene, own, copy)
+        images = transform.apply(images, context, own, copy)
         if transform.at_image:
             point = images
     return point, images

@@ -146,7 +146,7 @@ def _device(model: Surrogate | Ensemble) -> torch.device:
 
 def _stage(recipe: Recipe, surrogates: Sequence[Surrogate], fuse: Fuse) -> Stage:
     recipe.estimator.check_members(len(surrogates))
-    if len(surrogates) > 1 and fuse != "losses" and type(recipe.objective).nodes is not Objective.nodes:
+    if len(surrogates) > 1 and fuse != "losses" and type(recipe.objective).feature_maps is not Objective.feature_maps:
         raise RecipeError(
             f"{grammar_name(recipe.objective)} reads feature maps, and an ensemble's {fuse} have none.",
             "Average the losses instead (fuse='losses' in Python, --fuse losses).",
@@ -169,7 +169,7 @@ def _stage(recipe: Recipe, surrogates: Sequence[Surrogate], fuse: Fuse) -> Stage
 def _member(recipe: Recipe, surrogate: Surrogate) -> Surrogate:
     """A surrogate with a stage's rules, reading what its objective reads."""
     ruled = surrogate.with_rule(recipe.rules) if recipe.rules and not surrogate.rules else surrogate
-    nodes = recipe.objective.nodes(ruled.structure)
+    nodes = recipe.objective.feature_maps(ruled.structure)
     if nodes and not recipe.objective.reads_logits:
         # A surrogate's own rule holds in every stage; it may be for the stage that guides this one.
         own = surrogate.rules if recipe.guide is None else ()

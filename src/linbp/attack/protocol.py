@@ -76,7 +76,7 @@ class Protocol:
         filter_name = "nearest" if interpolation == "nearest" else filter_name
         return Preparation(resize=size[0] if size[0] == size[1] else size, interpolation=filter_name, crop=size)
 
-    def settle_number(self, option: str, given: float | None, allowed: tuple[str, ...]) -> float:
+    def resolve_number(self, option: str, given: float | None, allowed: tuple[str, ...]) -> float:
         """A radius or step size: the one given if the protocol has it, or the protocol's first.
 
         Args:
@@ -93,7 +93,7 @@ class Protocol:
                 return value
         raise self.contradiction(option, f"{given:.6g}", allowed)
 
-    def settle(self, option: str, given: Any, allowed: tuple[Any, ...]) -> Any:
+    def resolve(self, option: str, given: Any, allowed: tuple[Any, ...]) -> Any:
         """A whole number or a word: the one given if the protocol has it, or the protocol's first.
 
         Raises:

@@ -73,9 +73,11 @@ ALL = (
         surrogates="ResNet-50 (resnet50-19c8e357.pth: torchvision:resnet50@IMAGENET1K_V1)",
         victim_networks="Inception v3, PNASNet-5-Large, SENet-154, DenseNet-121, MobileNet v2",
         odd=(
-            "The test enlarges the 224-pixel twins to 256, cuts 224 out of the middle and enlarges them again by "
+            "The test enlarges the 224-pixel adversarial images to 256, cuts 224 out of the middle and "
+            "enlarges them again by "
             "repeating pixels to 299 (Inception v3) or 331 (PNASNet): victims see an eighth less of each side.",
-            "The surrogate's own network sees the twins as they are: white-box and victims' figures differ by more "
+            "The surrogate's own network sees the adversarial images as they are: white-box and victims' "
+            "figures differ by more "
             "than the network.",
             "Photographs are squashed to 256 x 256, whatever their aspect ratio.",
             "eps 0.03 is 7.65 levels; rounding to the nearest level makes it 8, outside the ball.",
@@ -85,7 +87,7 @@ ALL = (
         unverified=(
             "eps 0.05 and 0.1, 5,000 images, and that they are right on every victim, stand in the paper, not in the "
             "code; the paper's text was not at hand.",
-            "The attack on Inception v3 was not released; only the test for its twins is.",
+            "The attack on Inception v3 was not released; only the test for its adversarial images is.",
         ),
     ),
     Protocol(
@@ -116,16 +118,19 @@ ALL = (
         "tf_efficientnetv2_m",
         victim_networks="the same ten, or any of timm's",
         odd=(
-            "Twins go through the whole resizing and cropping of a photograph a second time before a network sees "
+            "Adversarial images go through the whole resizing and cropping of a photograph a second time "
+            "before a network sees "
             "them: a network with crop fraction 0.875 sees an eighth less of each side, one with 1 all of it.",
             "That holds for the surrogate's own network too: its figure is not that of the pixels that were attacked.",
-            "The size of the images is the surrogate's: twins of Inception v3 have 299 pixels, those of ResNet-50 224, "
+            "The size of the images is the surrogate's: adversarial images of Inception v3 have 299 pixels, "
+            "those of ResNet-50 224, "
             "so that surrogates are compared on different crops of the photographs.",
             "The second resizing is of tensors, in torchvision 0.13 without antialiasing, and bicubic values are not "
             "brought back into [0, 1].",
-            "Success is 1 - accuracy on the twins; whether a network knows the clean image after the second crop is "
+            "Success is 1 - accuracy on the adversarial images; whether a network knows the clean image after "
+            "the second crop is "
             "not asked.",
-            "Its LinBP takes norms over the whole batch: the twin of an image depends on its companions.",
+            "Its LinBP takes norms over the whole batch: the adversarial image of an image depends on its companions.",
         ),
         unverified=(
             "timm 0.6.11 itself was not seen; a later version resizes the shorter side to floor(size / crop fraction).",
@@ -159,7 +164,8 @@ ALL = (
         victim_networks="ResNet-50, VGG-16, MobileNet v2, Inception v3, ViT-B/16, PiT-B, Visformer-S, Swin-T "
         "(earlier: ResNet-18, ResNet-101, ResNeXt-50, DenseNet-121 and the same four transformers)",
         odd=(
-            "Saving cuts fractions of a level off instead of rounding: with steps of 1.6 levels twins get darker by "
+            "Saving cuts fractions of a level off instead of rounding: with steps of 1.6 levels adversarial "
+            "images get darker by "
             "up to a level, half of one on average where the change is no whole number.",
             "The options --eps, --epoch, --alpha and --momentum are read and not passed on: each attack runs with the "
             "defaults of its class. That of LinBP takes 300 steps of 1.6/255 where its own text says 10.",

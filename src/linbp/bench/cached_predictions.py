@@ -9,10 +9,10 @@ import torch
 
 from linbp.models import BlackBox, Model, OnnxModel
 
-__all__ = ["Remembered"]
+__all__ = ["CachedPredictions"]
 
 
-class Remembered:
+class CachedPredictions:
     """A victim that keeps its answers, so that clean images shared by several attacks are run once.
 
     Args:

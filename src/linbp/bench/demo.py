@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from linbp.attack.job.folder import craft_folder
-from linbp.attack.job.store import TwinFolder
-from linbp.bench.cached_predictions import Remembered
+from linbp.attack.job.store import AdversarialFolder
+from linbp.bench.cached_predictions import CachedPredictions
 from linbp.bench.demonstrations import IMAGENET, Demonstration
 from linbp.bench.pictures import Answer, PictureRow, draw_picture
 from linbp.data.image_list import ImageRecord, list_images
@@ -40,7 +40,7 @@ class RecipeResult:
 
     Attributes:
         recipe: as text.
-        folder: where its twins lie.
+        folder: where its adversarial images lie.
         white_box: how the surrogate itself fared.
         victims: how each victim fared.
     """
@@ -60,7 +60,7 @@ class DemoResult:
         eps, steps: of all attacks.
         images: how many.
         recipes: one a recipe.
-        picture: PNG of clean images, twins, differences and predictions.
+        picture: PNG of clean images, adversarial images, differences and predictions.
         seconds: how long it took.
         words: what people call each network.
         run: versions, device and time.
@@ -113,10 +113,10 @@ def run_demo(
     batch_size: int = 10,
     progress: Progress | None = None,
 ) -> DemoResult:
-    """Craft twins of twenty images on one network with five recipes, and ask three others about them.
+    """Craft adversarial images of twenty images on one network with five recipes, and ask three others about them.
 
-    `out` gets `clean/` (the images and `images.csv`), one folder of twins for each recipe, as `linbp craft` writes it,
-    `demo.png` and `results.json`. Run again, it keeps the twins that are finished.
+    `out` gets `clean/` (the images and `images.csv`), one folder of adversarial images for each recipe, as `linbp
+    craft` writes it, `demo.png` and `results.json`. Run again, it keeps the adversarial images that are finished.
 
     Args:
         out: a folder, new or of an earlier run of the same demonstration.
@@ -180,12 +180,12 @@ def run_demo(
     return result
 
 
-def _load(demonstration: Demonstration, tell: Progress) -> tuple[Remembered, ...]:
+def _load(demonstration: Demonstration, tell: Progress) -> tuple[CachedPredictions, ...]:
     """Surrogate and victims."""
     networks, names = [], (demonstration.surrogate, *demonstration.victims)
     for number, name in enumerate(names):
         tell("loading the networks", number, len(names))
-        networks.append(Remembered(load_model(name)))
+        networks.append(CachedPredictions(load_model(name)))
     tell("loading the networks", len(names), len(names))
     return tuple(networks)
 
@@ -244,25 +244,25 @@ def _picture(
     folder: Path,
     clean: Sequence[ImageRecord],
     line: RecipeResult,
-    networks: Sequence[Remembered],
+    networks: Sequence[CachedPredictions],
     demonstration: Demonstration,
     steps: int,
 ) -> Path:
-    """Draw the images whose twins fooled most victims."""
+    """Draw the images whose adversarial images fooled most victims."""
     fooled = [sum(record.fooled for record in rows) for rows in _by_image(line.victims)]
     known = [sum(record.right_on_clean for record in rows) for rows in _by_image((line.white_box, *line.victims))]
     order = sorted(range(len(clean)), key=lambda row: (-fooled[row], -known[row], row))
-    store, rows = TwinFolder(line.folder), []
+    store, rows = AdversarialFolder(line.folder), []
     for row in sorted(order[:PICTURED]):
         record = clean[row]
-        pixels, twin = read_image(record.path), read_image(store.twin_path(record.image_id))
-        rows.append(_row(record, pixels, twin, networks, demonstration))
+        pixels, adv_image = read_image(record.path), read_image(store.adv_path(record.image_id))
+        rows.append(_row(record, pixels, adv_image, networks, demonstration))
     path, name = folder / "demo.png", demonstration.words[demonstration.surrogate]
     draw_picture(
         path,
         rows,
         title=f"{line.recipe} on {name}, at most {demonstration.levels} of 255 levels a pixel, {steps} steps",
-        remark=f"Shown are those of the {len(clean)} images whose twins fooled most of the three victims, which the "
+        remark=f"Shown are those of the {len(clean)} images that fooled most of the three victims, which the "
         "attack never asked. A cross marks a wrong answer.",
         levels=demonstration.levels,
     )
@@ -274,13 +274,17 @@ def _by_image(evaluations: Sequence[Evaluation]) -> list[tuple[Any, ...]]:
 
 
 def _row(
-    record: ImageRecord, clean: Pixels, twin: Pixels, networks: Sequence[Remembered], demonstration: Demonstration
+    record: ImageRecord,
+    clean: Pixels,
+    adv_image: Pixels,
+    networks: Sequence[CachedPredictions],
+    demonstration: Demonstration,
 ) -> PictureRow:
     classes, answers = networks[0].model.class_names, []
     if record.label is None or classes is None:
         raise StoreError(f"{record.path} has no label in words.", "Choose a new folder for the demonstration.")
     for network in networks:
-        images = torch.cat([to_unit(pixels[None], network.dtype) for pixels in (clean, twin)])
+        images = torch.cat([to_unit(pixels[None], network.dtype) for pixels in (clean, adv_image)])
         best = network.logits(images).softmax(1).max(1)
         (before, after), (sure, still_sure) = best.indices.tolist(), best.values.tolist()
         role = " (surrogate)" if network.name == demonstration.surrogate else ""
@@ -290,9 +294,9 @@ def _row(
                 clean=classes[before],
                 clean_probability=sure,
                 clean_right=before == record.label,
-                twin=classes[after],
-                twin_probability=still_sure,
-                twin_right=after == record.label,
+                adv_image=classes[after],
+                adv_probability=still_sure,
+                adv_right=after == record.label,
             )
         )
-    return PictureRow(label=classes[record.label], clean=clean, twin=twin, answers=tuple(answers))
+    return PictureRow(label=classes[record.label], clean=clean, adv_image=adv_image, answers=tuple(answers))

@@ -20,10 +20,10 @@ class Demonstration:
     """One demonstration.
 
     Attributes:
-        surrogate: network that the twins are made on.
+        surrogate: network that the adversarial images are made on.
         victims: networks that are asked about them.
         words: what people call each of these networks.
-        recipes: folder of each recipe's twins, and the recipe.
+        recipes: folder of each recipe's adversarial images, and the recipe.
         levels: the radius of all attacks, of 255 levels.
         steps: of each attack, one level each.
         images: loads the twenty images.

@@ -1,4 +1,4 @@
-"""Clean images beside their twins, with what networks see in them, in one picture file."""
+"""Clean images beside their adversarial images, with what networks see in them, in one picture file."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ ENLARGED = 224
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What one network sees in an image and in its twin.
+    """What one network sees in an image and in its adversarial image.
 
     Attributes:
         network: its name.
-        clean, twin: the class that it finds most probable, in words.
-        clean_probability, twin_probability: of these classes, in [0, 1].
-        clean_right, twin_right: whether the class is the image's label.
+        clean, adversarial image: the class that it finds most probable, in words.
+        clean_probability, adv_probability: of these classes, in [0, 1].
+        clean_right, adv_right: whether the class is the image's label.
     """
 
     network: str
     clean: str
     clean_probability: float
     clean_right: bool
-    twin: str
-    twin_probability: float
-    twin_right: bool
+    adv_image: str
+    adv_probability: float
+    adv_right: bool
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,26 +48,27 @@ class PictureRow:
 
     Attributes:
         label: the image's class in words.
-        clean, twin: uint8 (H, W, 3).
+        clean, adversarial image: uint8 (H, W, 3).
         answers: one a network.
     """
 
     label: str
     clean: Pixels
-    twin: Pixels
+    adv_image: Pixels
     answers: tuple[Answer, ...]
 
 
-def magnified_difference(clean: Pixels, twin: Pixels, factor: int) -> Pixels:
-    """Mid-grey plus `factor` times (twin - clean), cut off at 0 and 255: uint8 (H, W, 3)."""
-    difference = twin.astype(np.int64) - clean.astype(np.int64)
+def magnified_difference(clean: Pixels, adv_image: Pixels, factor: int) -> Pixels:
+    """Mid-grey plus `factor` times (adversarial image - clean), cut off at 0 and 255: uint8 (H, W, 3)."""
+    difference = adv_image.astype(np.int64) - clean.astype(np.int64)
     return np.clip(128 + factor * difference, 0, 255).astype(np.uint8)
 
 
 def draw_picture(
     path: str | os.PathLike[str], rows: Sequence[PictureRow], *, title: str, remark: str, levels: int
 ) -> None:
-    """Write a PNG with one line for each row: clean, twin, magnified difference, and the networks' answers.
+    """Write a PNG with one line for each row: clean, adversarial image, magnified difference, and the networks'
+    answers.
 
     Wrong answers are orange and marked with a cross, so that the picture can be read without colours.
 
@@ -82,7 +83,7 @@ def draw_picture(
         StoreError: the file cannot be written.
     """
     factor = max(1, 127 // max(1, levels))
-    heads = ["clean", "twin", f"difference, {factor} times"]
+    heads = ["clean", "adversarial image", f"difference, {factor} times"]
     height = max(ENLARGED, LINE_HEIGHT * (1 + max(len(row.answers) for row in rows)))
     left = MARGIN + 3 * (ENLARGED + GAP) + GAP
     width = left + NETWORK_WIDTH + 2 * WORDS_WIDTH + MARGIN
@@ -91,12 +92,14 @@ def draw_picture(
     pen.text((MARGIN, 20), title, fill=INK, font=_font(TEXT + 4))
     for column, head in enumerate(heads):
         pen.text((MARGIN + column * (ENLARGED + GAP), TOP - 30), head, fill=PALE, font=_font(TEXT))
-    for column, head in enumerate(["sees in the clean image", "sees in the twin"]):
+    for column, head in enumerate(["sees in the clean image", "sees in the adversarial image"]):
         pen.text((left + NETWORK_WIDTH + column * WORDS_WIDTH, TOP - 30), head, fill=PALE, font=_font(TEXT))
     for number, row in enumerate(rows):
         top = TOP + number * (height + 2 * GAP)
         pen.line((MARGIN, top - GAP // 2, width - MARGIN, top - GAP // 2), fill=LINE)
-        for column, pixels in enumerate((row.clean, row.twin, magnified_difference(row.clean, row.twin, factor))):
+        for column, pixels in enumerate(
+            (row.clean, row.adv_image, magnified_difference(row.clean, row.adv_image, factor))
+        ):
             canvas.paste(_shown(pixels), (MARGIN + column * (ENLARGED + GAP), top + GAP // 2))
         _answers(pen, row, left, top + GAP // 2)
     pen.text((MARGIN, canvas.height - BOTTOM + 8), remark, fill=PALE, font=_font(TEXT))
@@ -114,7 +117,7 @@ def _answers(pen: ImageDraw.ImageDraw, row: PictureRow, left: int, top: int) -> 
         pen.text((left, y), _cut(answer.network, NETWORK_WIDTH - GAP), fill=PALE, font=_font(TEXT))
         seen = (
             (answer.clean, answer.clean_probability, answer.clean_right),
-            (answer.twin, answer.twin_probability, answer.twin_right),
+            (answer.adv_image, answer.adv_probability, answer.adv_right),
         )
         for column, (words, probability, right) in enumerate(seen):
             share = f" {probability:.0%}"

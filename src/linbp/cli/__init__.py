@@ -22,5 +22,5 @@ def main() -> None:
 
         run()
     except KeyboardInterrupt:
-        print("Interrupted: nothing was begun.", file=sys.stderr)
+        print("Interrupted: nothing was started.", file=sys.stderr)
         sys.exit(130)

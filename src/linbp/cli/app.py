@@ -48,9 +48,9 @@ def linbp(
 
       linbp inspect demo:squeezenet1_1
 
-      linbp craft --surrogate demo:squeezenet1_1 --recipe "linbp(start=0.2) + mi" --data photos/images.csv --out twins
+      linbp craft --surrogate demo:squeezenet1_1 --recipe "linbp(start=0.2) + mi" --data photos/images.csv --out adv
 
-      linbp evaluate twins --victim demo:efficientnet_lite0
+      linbp evaluate adv --victim demo:efficientnet_lite0
     """
 
 

@@ -1,4 +1,4 @@
-"""`linbp craft`: a twin of every image of a list, into a folder, resumable."""
+"""`linbp craft`: an adversarial image of every image of a list, into a folder, resumable."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ def craft(
         ),
     ],
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Folder of the twins; begun before, it is finished.")
+        Path,
+        typer.Option("--out", metavar="DIR", help="Folder of the adversarial images; started before, it is finished."),
     ],
     fuse: Annotated[
         Literal["logits", "probabilities", "losses"] | None,
@@ -113,34 +114,34 @@ def craft(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Craft a twin of every image: PNGs named by image id, manifest.json and records.jsonl.
+    """Craft an adversarial image of every image: PNGs named by image id, manifest.json and records.jsonl.
 
     Interrupted and started again with the same settings, it makes only what is missing.
 
     [bold]Examples[/bold]
 
-      linbp craft --surrogate demo:squeezenet1_1 --recipe "linbp(start=0.2) + di + mi" --data photos --out twins
+      linbp craft --surrogate demo:squeezenet1_1 --recipe "linbp(start=0.2) + di + mi" --data photos --out adv
 
-      linbp craft --surrogate timm:resnet50.a1_in1k --recipe "linbp(start=layer3.1)" --data photos --out twins
+      linbp craft --surrogate timm:resnet50.a1_in1k --recipe "linbp(start=layer3.1)" --data photos --out adv
 
-      linbp craft --surrogate timm:resnet18.a1_in1k --recipe mifgsm --targets target --data list.csv --out twins
+      linbp craft --surrogate timm:resnet18.a1_in1k --recipe mifgsm --targets target --data list.csv --out adv
 
-      linbp craft --surrogate timm:resnet18.a1_in1k --recipe mifgsm --target-rule shift:500 --data photos --out twins
+      linbp craft --surrogate timm:resnet18.a1_in1k --recipe mifgsm --target-rule shift:500 --data photos --out adv
 
       linbp craft --surrogate "timm:resnet18.a1_in1k with linbp(start=layer3.1)" --surrogate timm:vgg11.tv_in1k
-      --recipe mi --data photos --out twins
+      --recipe mi --data photos --out adv
 
       linbp craft --surrogate timm:resnet50.a1_in1k --recipe "linbp(start=auto)" --proxy timm:vgg11.tv_in1k
-      --data photos --out twins
+      --data photos --out adv
 
-      linbp craft --surrogate file:my_network.py:build --recipe pgd --labels predicted --data photos --out twins
+      linbp craft --surrogate file:my_network.py:build --recipe pgd --labels predicted --data photos --out adv
 
-      linbp craft --surrogate demo:squeezenet1_1 --recipe admix-mifgsm --pool photos --data photos --out twins
+      linbp craft --surrogate demo:squeezenet1_1 --recipe admix-mifgsm --pool photos --data photos --out adv
 
       linbp craft --protocol linbp-2020-imagenet --surrogate torchvision:resnet50@IMAGENET1K_V1
-      --recipe "linbp(start=layer3.1)" --data photos --out twins
+      --recipe "linbp(start=layer3.1)" --data photos --out adv
 
-    Then: linbp evaluate twins --victim MODEL
+    Then: linbp evaluate adv --victim MODEL
     """
     from linbp.attack.api import check_pool
     from linbp.attack.budget import parse_radius
@@ -209,12 +210,12 @@ def craft(
 
 def _kept(out: Path, wanted: int) -> str:
     """What to say after Ctrl-C."""
-    from linbp.attack.job.store import TwinFolder
+    from linbp.attack.job.store import AdversarialFolder
 
-    kept = len(TwinFolder(out).read_records())
+    kept = len(AdversarialFolder(out).read_records())
     if not kept:
         return "nothing was finished yet, and nothing is kept."
-    return f"{kept} of {wanted} twins are finished and kept in {out}; the same command goes on from there."
+    return f"{kept} of {wanted} adversarial images are finished and kept in {out}; the same command goes on from there."
 
 
 def _facts(report: FolderReport) -> dict[str, Any]:
@@ -248,16 +249,21 @@ def _print(report: FolderReport) -> None:
     for note in report.manifest["notes"]:
         console.print(f"Note: {note}", markup=False)
     console.print(
-        f"{counted(facts['images'], 'twin')} in {facts['folder']}: {facts['made']} made now, "
+        f"{counted(facts['images'], 'adv_image')} in {facts['folder']}: {facts['made']} made now, "
         f"{facts['kept']} kept from before; {counted(facts['gradients_per_image'], 'gradient')} per image.",
         markup=False,
     )
     attacked = "ensemble" if "members" in settings["surrogate"] else "surrogate"
     right, fooled, hit = (facts[f"surrogate_{name}"] for name in ("right_on_clean", "fooled", "hit"))
     console.print(
-        f"The {attacked} itself knew {right} of the clean images and is fooled by the twins of {fooled} of them "
+        f"The {attacked} itself knew {right} of the clean images and is fooled by the adversarial images of "
+        f"{fooled} of them "
         f"({interval(rate(fooled, right))})"
-        + ("." if hit is None else f", and takes {hit} twins for their target ({interval(rate(hit, facts['aimed']))}).")
+        + (
+            "."
+            if hit is None
+            else f", and takes {hit} adversarial images for their target ({interval(rate(hit, facts['aimed']))})."
+        )
     )
     if not right:
         console.print(
@@ -267,7 +273,8 @@ def _print(report: FolderReport) -> None:
     console.print(f"Largest change {counted(facts['linf_max'], 'level')}, mean L2 {facts['l2_mean']:.3f}.")
     if facts["unchanged"]:
         console.print(
-            f"Note: {facts['unchanged']} twins are their clean images: the gradient was 0 there, as it is where a "
+            f"Note: {facts['unchanged']} adversarial images are their clean images: the gradient was 0 there, "
+            "as it is where a "
             "network is more certain than floats can hold, or rounding took back a small change."
         )
     console.print(f"Next: linbp evaluate {facts['folder']} --victim MODEL", markup=False)

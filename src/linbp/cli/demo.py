@@ -20,7 +20,8 @@ __all__ = ["demo"]
 @guard
 def demo(
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Folder of the images, twins, picture and results.")
+        Path,
+        typer.Option("--out", metavar="DIR", help="Folder of the images, adversarial images, picture and results."),
     ] = Path("linbp-demo"),
     cifar10: Annotated[
         bool, typer.Option("--cifar10", help="Images of CIFAR-10 on VGG-19-BN instead of photographs on SqueezeNet.")
@@ -54,7 +55,9 @@ def demo(
         try:
             result = run_demo(out, CIFAR10 if cifar10 else IMAGENET, images=images, steps=steps, progress=tell)
         except KeyboardInterrupt:
-            raise Interrupted(f"finished twins are kept in {out}; the same command goes on from there.") from None
+            raise Interrupted(
+                f"finished adversarial images are kept in {out}; the same command goes on from there."
+            ) from None
     if json:
         print_json(result.to_dict())
     else:
@@ -74,5 +77,5 @@ def _print(result: DemoResult) -> None:
         add_row(table, line.recipe, *(f"{share(one)}\n{one.low:.0%} to {one.high:.0%}" for one in numbers))
     console.print(table)
     console.print(f"Below each share its 95% interval. {result.remark}", markup=False)
-    console.print(f"Picture: {result.picture}   Twins and numbers: {result.picture.parent}", markup=False)
+    console.print(f"Picture: {result.picture}   Adversarial images and numbers: {result.picture.parent}", markup=False)
     console.print(f"{result.images} images, {result.steps} steps, {result.seconds:.0f} seconds.", markup=False)

@@ -1,4 +1,4 @@
-"""`linbp evaluate`: how many twins of a folder fool each victim."""
+"""`linbp evaluate`: how many adversarial images of a folder fool each victim."""
 
 from __future__ import annotations
 
@@ -58,20 +58,20 @@ def evaluate(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Count how many twins fool each victim, from the PNGs on disk.
+    """Count how many adversarial images fool each victim, from the PNGs on disk.
 
-    A success is a victim that was right on the clean image and is wrong on the twin (for a targeted attack: takes it
-    for the target), over the images it was right on. 1 - accuracy counts all images.
+    A success is a victim that was right on the clean image and is wrong on the adversarial image (for a targeted
+    attack: takes it for the target), over the images it was right on. 1 - accuracy counts all images.
 
     [bold]Examples[/bold]
 
-      linbp evaluate twins --victim timm:tf_efficientnet_lite0.in1k
+      linbp evaluate adv --victim timm:tf_efficientnet_lite0.in1k
 
-      linbp evaluate twins --victim timm:resnet50.a1_in1k --victim model.onnx --csv records.csv
+      linbp evaluate adv --victim timm:resnet50.a1_in1k --victim model.onnx --csv records.csv
 
-      linbp evaluate twins --victim timm:resnet50.a1_in1k --victim model.onnx --select every-victim
+      linbp evaluate adv --victim timm:resnet50.a1_in1k --victim model.onnx --select every-victim
 
-      linbp evaluate twins --victim file:my_network.py:build --json > result.json
+      linbp evaluate adv --victim file:my_network.py:build --json > result.json
     """
     from linbp.data.images import check_place
     from linbp.evaluation import evaluate_folder
@@ -144,7 +144,7 @@ def _print(result: FolderEvaluation) -> None:
     if settings.get("protocol") is not None:
         _print_protocol(result)
     if found < result.expected:
-        console.print(f"Unfinished: {found} of {result.expected} twins are counted.")
+        console.print(f"Unfinished: {found} of {result.expected} adversarial images are counted.")
     targeted = bool(settings["targeted"])
     heads = ["right on clean", "hit the target" if targeted else "fooled", "95% interval"]
     heads += [*(["fooled"] if targeted else []), "1 - accuracy", "L-inf (max)", "L2"]

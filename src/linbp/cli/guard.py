@@ -79,8 +79,8 @@ def _in_words(error: BaseException) -> tuple[list[str], int]:
 def usage_lines(error: Any) -> list[str]:
     """Lines for people about a `UsageError`: words of a command that are off."""
     command = "linbp" if error.ctx is None else error.ctx.command_path
-    near = getattr(error, "possibilities", None)
-    # Names that are near belong into the hint; the whole message, which names the parameter, would hold them too.
-    message = error.message if near else error.format_message()
-    hint = f"Did you mean {' or '.join(sorted(near))}? " if near else ""
+    suggestions = getattr(error, "possibilities", None)
+    # Suggested names belong into the hint; the whole message, which names the parameter, would hold them too.
+    message = error.message if suggestions else error.format_message()
+    hint = f"Did you mean {' or '.join(sorted(suggestions))}? " if suggestions else ""
     return [f"Error: {' '.join(message.split())}", f"Hint: {hint}{command} --help tells what it takes."]

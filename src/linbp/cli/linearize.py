@@ -126,7 +126,7 @@ def linearize(
 
       linbp linearize file:net.py:build --start 12 --data photos --epochs 0 --out removed-only
 
-    Then: linbp craft --surrogate lins/model.pt2 --recipe mi --data photos --out twins
+    Then: linbp craft --surrogate lins/model.pt2 --recipe mi --data photos --out adv
     """
     from linbp.data.image_list import list_images
     from linbp.training.lins import Tuning, linearize_folder
@@ -289,6 +289,4 @@ def _print(report: LinearizeReport) -> None:
         cells = (share(value), interval(value), loss)
         add_row(table, words, *cells, share(rate(training["right"], training["n"])))
     console.print(table)
-    console.print(
-        f"Next: linbp craft --surrogate {report.model_path} --recipe mi --data DATA --out TWINS", markup=False
-    )
+    console.print(f"Next: linbp craft --surrogate {report.model_path} --recipe mi --data DATA --out DIR", markup=False)

@@ -172,7 +172,7 @@ def train_networks(
 
       linbp zoo train plain --width 0.25 --epochs 1 --train-images 2000 --data cifar10 --out trial
 
-    Then: linbp craft --surrogate cifar10:zoo/vgg19_bn/vgg19_bn.safetensors --recipe mi --data photos --out twins
+    Then: linbp craft --surrogate cifar10:zoo/vgg19_bn/vgg19_bn.safetensors --recipe mi --data photos --out adv
     """
     from linbp.data.cifar10 import load_cifar10
     from linbp.training.cifar10 import train

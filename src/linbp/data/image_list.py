@@ -31,7 +31,7 @@ class ImageRecord:
     """One image of a list.
 
     Attributes:
-        image_id: its name: that of its twin's file, and the key of its randomness.
+        image_id: its name: that of its adversarial image's file, and the key of its randomness.
         path: the file.
         label: its class, counted from 0; None where the list has no labels.
         target: the class that a targeted attack aims at, counted from 0; None without targets.
@@ -102,7 +102,7 @@ def list_sha256(records: Sequence[ImageRecord], pixel_hashes: Sequence[str]) -> 
 
 def _from_folder(folder: Path, first_label: int) -> list[ImageRecord]:
     files, folders = _images_in(folder), [path for path in sorted(folder.iterdir()) if path.is_dir()]
-    # A folder of twins that lies among the images is none of their classes.
+    # A folder of adversarial images that lies among the images is none of their classes.
     classes = [
         path
         for path in folders
@@ -269,7 +269,8 @@ def _check_id(image_id: str, where: str) -> None:
 
 
 def _check_ids(records: Sequence[ImageRecord]) -> None:
-    """Refuse ids that cannot name a twin's file, or that two images share (some file systems ignore case)."""
+    """Refuse ids that cannot name an adversarial image's file, or that two images share (some file systems ignore
+    case)."""
     seen: dict[str, ImageRecord] = {}
     for record in records:
         _check_id(record.image_id, record.where)
@@ -278,5 +279,5 @@ def _check_ids(records: Sequence[ImageRecord]) -> None:
             same = "is used twice" if other.image_id == record.image_id else f"differs from {other.image_id!r} by case"
             raise ImageError(
                 f"The image id {record.image_id!r} {same}: {other.where} and {record.where}.",
-                "Each image needs an id of its own: it names its twin's file.",
+                "Each image needs an id of its own: it names its adversarial image's file.",
             )

@@ -271,16 +271,16 @@ def size_batches(sizes: Sequence[tuple[int, ...]], batch_size: int) -> list[list
     return [group[at : at + batch_size] for group in groups.values() for at in range(0, len(group), batch_size)]
 
 
-def distances(clean: Pixels, twin: Pixels, image_id: str = "") -> tuple[int, float]:
+def distances(clean: Pixels, adv_image: Pixels, image_id: str = "") -> tuple[int, float]:
     """L-inf in levels and L2 on the scale of [0, 1] between two images (H, W, 3) of levels.
 
     Raises:
         ImageError: they differ in shape.
     """
-    if clean.shape != twin.shape:
+    if clean.shape != adv_image.shape:
         raise ImageError(
-            f"The twin of image {image_id!r} has shape {twin.shape}, the clean image {clean.shape}.",
-            "A twin has its image's size: check that both belong together.",
+            f"The adversarial image of image {image_id!r} has shape {adv_image.shape}, the clean image {clean.shape}.",
+            "An adversarial image has its image's size: check that both belong together.",
         )
-    difference = clean.astype(np.int64) - twin.astype(np.int64)
+    difference = clean.astype(np.int64) - adv_image.astype(np.int64)
     return int(np.abs(difference).max(initial=0)), float(np.sqrt(np.square(difference).sum())) / 255

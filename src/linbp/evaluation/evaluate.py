@@ -1,4 +1,4 @@
-"""Images, twins and a victim in memory: how many twins fool it?"""
+"""Images, adversarial images and a victim in memory: how many adversarial images fool it?"""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Evaluation:
 def evaluate(
     model_or_name: Classifier | str,
     images: Any,
-    twins: Any,
+    adv: Any,
     labels: Any,
     *,
     targets: Any = None,
@@ -61,15 +61,16 @@ def evaluate(
     trust_labels: bool = False,
     batch_size: int = 32,
 ) -> Evaluation:
-    """How many of the twins fool the victim, counted on the 8-bit images.
+    """How many of the adversarial images fool the victim, counted on the 8-bit images.
 
-    Untargeted, a success is a victim that was right on the clean image and is wrong on the twin, over the images it was
-    right on. Targeted, it is a twin taken for the target, over those of them whose target is not their label.
+    Untargeted, a success is a victim that was right on the clean image and is wrong on the adversarial image, over the
+    images it was right on. Targeted, it is an adversarial image taken for the target, over those of them whose target
+    is not their label.
 
     Args:
         model_or_name: a model, or its name for `load_model`.
         images: clean images (N, 3, H, W), tensor or array: uint8, or floats k/255 in [0, 1].
-        twins: the same shape.
+        adversarial images: the same shape.
         labels: integers (N,), counted from 0.
         targets: integers (N,), for targeted attacks.
         ids: the images' names; default: `0`, `1`, ...
@@ -80,11 +81,12 @@ def evaluate(
         ImageError: shapes do not fit, or values are not on the 8-bit grid.
         ModelError: the network cannot be loaded, has too few classes, gives NaN, or its classes seem to be shifted.
     """
-    clean, changed = _levels(images, "images"), _levels(twins, "twins")
+    clean, changed = _levels(images, "images"), _levels(adv, "adv")
     if clean.shape != changed.shape:
         raise ImageError(
-            f"Images have shape {tuple(clean.shape)} and twins {tuple(changed.shape)} (N, H, W, channels).",
-            "Give one twin of the same size for each image.",
+            f"Images have shape {tuple(clean.shape)} and adversarial images {tuple(changed.shape)} (N, H, W, "
+            "channels).",
+            "Give one adversarial image of the same size for each image.",
         )
     wanted, aimed = _integers(labels, len(clean), "labels"), None
     if targets is not None:

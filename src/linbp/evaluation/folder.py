@@ -1,4 +1,4 @@
-"""A folder of twins and any number of victims: PNGs and clean images are read back from disk."""
+"""A folder of adversarial images and any number of victims: PNGs and clean images are read back from disk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from linbp.attack.job.store import TwinFolder
+from linbp.attack.job.store import AdversarialFolder
 from linbp.data.image_list import list_images
 from linbp.data.images import Pixels, distances, pixel_sha256, read_ahead, size_batches, write_file
 from linbp.data.preprocessing import Preparation
@@ -45,9 +45,9 @@ class FolderEvaluation:
     """What the victims say of one folder.
 
     Attributes:
-        folder: where the twins lie.
+        folder: where the adversarial images lie.
         manifest: what made them.
-        expected: how many twins the manifest promises.
+        expected: how many adversarial images the manifest promises.
         evaluations: one a victim, in the order asked.
         missing: names of victims that were not asked, because an earlier one could not be.
         victim_input: whose preprocessing the victims got.
@@ -81,18 +81,18 @@ class _Reader:
         """Clean images, prepared as the attack got them."""
         return read_ahead(paths, self.threads, None if self.preparation is None else self.preparation.apply)
 
-    def twins(self, paths: Sequence[Path]) -> Iterator[Pixels]:
-        """Twins, as they are."""
+    def adv(self, paths: Sequence[Path]) -> Iterator[Pixels]:
+        """Adversarial images, as they are."""
         return read_ahead(paths, self.threads)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Pair:
-    """A finished twin with its clean image."""
+    """A finished adversarial image with its clean image."""
 
     record: dict[str, Any]
     clean: Path
-    twin: Path
+    adv_image: Path
 
     @property
     def image_id(self) -> str:
@@ -115,7 +115,7 @@ def evaluate_folder(
     progress: Progress | None = None,
     on_victim: Callable[[FolderEvaluation], None] | None = None,
 ) -> FolderEvaluation:
-    """How many twins of a folder that `craft_folder` made fool each victim.
+    """How many adversarial images of a folder that `craft_folder` made fool each victim.
 
     Both images of each pair are read from disk and their pixels compared with the hashes that were recorded, so that
     nothing else than what was crafted is counted. The clean images of a folder that a protocol made are the prepared
@@ -128,8 +128,8 @@ def evaluate_folder(
         partial: count an unfinished folder too.
         trust_labels: do not suspect a victim of other classes than the labels': it may have another number of classes
             than the surrogate, and predict clean images as the labels' neighbours.
-        victim_input: `protocol`: clean images and twins go through the preprocessing of the protocol's released test;
-            `own`: each victim's own resizing alone. Default: the protocol's, if one made the folder.
+        victim_input: `protocol`: clean images and adversarial images go through the preprocessing of the protocol's
+            released test; `own`: each victim's own resizing alone. Default: the protocol's, if one made the folder.
         select: `every-victim`: count success also over the images that every victim given here knows; `none`: only
             over those that each knows. Default: what the protocol does.
         batch_size: images at a time.
@@ -141,11 +141,11 @@ def evaluate_folder(
             fails.
 
     Raises:
-        StoreError: no such folder, twins are missing, or a file is not the one that was crafted.
+        StoreError: no such folder, adversarial images are missing, or a file is not the one that was crafted.
         ImageError: an image is missing or broken.
         ModelError: a victim cannot be loaded, gives NaN, or its classes are not or seem not to be those of the labels.
     """
-    store = TwinFolder(folder)
+    store = AdversarialFolder(folder)
     manifest = store.read_manifest()
     if manifest is None:
         raise StoreError(f"{store.path} holds no manifest.json.", "Give the --out folder of a finished linbp craft.")
@@ -160,10 +160,10 @@ def evaluate_folder(
     expected = int(manifest["images"])
     if not records or (len(records) < expected and not partial):
         raise StoreError(
-            f"{store.path} holds {len(records)} of {expected} twins.",
+            f"{store.path} holds {len(records)} of {expected} adversarial images.",
             "Run its craft command again to finish it, or count what is there with --partial.",
         )
-    pairs = [_Pair(record, Path(record["file"]), store.twin_path(record["image_id"])) for record in records]
+    pairs = [_Pair(record, Path(record["file"]), store.adv_path(record["image_id"])) for record in records]
     if data is not None:
         paths = {image.image_id: image.path for image in list_images(data)}
         for pair in pairs:
@@ -214,20 +214,22 @@ def _check_pairs(
 ) -> tuple[list[tuple[int, int]], list[tuple[int, float]]]:
     """Size and distance of every pair; refuses files that are not those of the records."""
     sizes, found = [], []
-    both = zip(reader.clean([pair.clean for pair in pairs]), reader.twins([pair.twin for pair in pairs]), strict=True)
-    for done, (pair, (clean, twin)) in enumerate(zip(pairs, both, strict=True), 1):
+    both = zip(
+        reader.clean([pair.clean for pair in pairs]), reader.adv([pair.adv_image for pair in pairs]), strict=True
+    )
+    for done, (pair, (clean, adv_image)) in enumerate(zip(pairs, both, strict=True), 1):
         for pixels, wanted, path in (
             (clean, pair.record["clean_sha256"], pair.clean),
-            (twin, pair.record["sha256"], pair.twin),
+            (adv_image, pair.record["sha256"], pair.adv_image),
         ):
             if pixel_sha256(pixels) != wanted:
                 raise StoreError(
                     f"{path} does not hold the pixels that were recorded.",
-                    "A twin: run the craft command again. A clean image: give the right list with --data."
+                    "An adversarial image: run the craft command again. A clean image: give the right list with --data."
                     + ("" if reader.preparation is None else " (Another Pillow may also resize otherwise.)"),
                 )
         sizes.append((clean.shape[0], clean.shape[1]))
-        found.append(distances(clean, twin, pair.image_id))
+        found.append(distances(clean, adv_image, pair.image_id))
         tell("reading images", done, len(pairs))
     return sizes, found
 
@@ -258,13 +260,14 @@ def _ask(
 
     tell(victim.name, 0, 2 * len(pairs))
     answers: list[npt.NDArray[np.int64]] = []
-    clean, twins = reader.clean([pairs[row].clean for row in rows]), reader.twins([pairs[row].twin for row in rows])
-    for coming in (clean, twins):
+    clean, adv = reader.clean([pairs[row].clean for row in rows]), reader.adv([pairs[row].adv_image for row in rows])
+    for coming in (clean, adv):
         predictions, classes = predict(victim, _batches(coming, batches), tick, shown.apply)
         check_classes(victim.name, classes, ids, labels)
         if expected not in (None, classes):
             raise ModelError(
-                f"{victim.name} has {classes} classes, and the network that the twins were made on {expected}.",
+                f"{victim.name} has {classes} classes, and the network that the adversarial images were made on "
+                f"{expected}.",
                 "Evaluate on networks with the same classes; if its first ones are the labels', --trust-labels "
                 "(trust_labels=True).",
             )

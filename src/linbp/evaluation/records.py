@@ -1,4 +1,4 @@
-"""What happened to each image: its label, the victim's two predictions, how far the twin is."""
+"""What happened to each image: its label, the victim's two predictions, how far the adversarial image is."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Record:
         label: its class.
         target: the class that the attack aimed at; None if it was untargeted.
         clean_prediction: the victim's prediction of the clean image.
-        twin_prediction: the victim's prediction of the twin.
+        adv_prediction: the victim's prediction of the adversarial image.
         linf: largest difference of a channel of a pixel, in levels (0 to 255).
         l2: Euclidean norm of the difference, with images in [0, 1].
     """
@@ -30,7 +30,7 @@ class Record:
     label: int
     target: int | None
     clean_prediction: int
-    twin_prediction: int
+    adv_prediction: int
     linf: int
     l2: float
 
@@ -41,8 +41,8 @@ class Record:
 
     @property
     def fooled(self) -> bool:
-        """Right on the clean image and wrong on the twin."""
-        return self.right_on_clean and self.twin_prediction != self.label
+        """Right on the clean image and wrong on the adversarial image."""
+        return self.right_on_clean and self.adv_prediction != self.label
 
     @property
     def can_hit(self) -> bool:
@@ -51,8 +51,8 @@ class Record:
 
     @property
     def hit(self) -> bool:
-        """Counted, and the twin is taken for the target."""
-        return self.can_hit and self.twin_prediction == self.target
+        """Counted, and the adversarial image is taken for the target."""
+        return self.can_hit and self.adv_prediction == self.target
 
     def to_dict(self) -> dict[str, Any]:
         """The attributes, and whether the victim was fooled."""
@@ -64,7 +64,7 @@ def make_records(
     labels: Sequence[int],
     targets: Sequence[int] | None,
     clean_predictions: npt.NDArray[np.int64],
-    twin_predictions: npt.NDArray[np.int64],
+    adv_predictions: npt.NDArray[np.int64],
     distance: Sequence[tuple[int, float]],
 ) -> tuple[Record, ...]:
     """One record an image, of columns of equal length."""
@@ -74,7 +74,7 @@ def make_records(
             label=int(labels[row]),
             target=None if targets is None else int(targets[row]),
             clean_prediction=int(clean_predictions[row]),
-            twin_prediction=int(twin_predictions[row]),
+            adv_prediction=int(adv_predictions[row]),
             linf=distance[row][0],
             l2=distance[row][1],
         )

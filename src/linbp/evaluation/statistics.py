@@ -53,7 +53,7 @@ class Statistics:
         fooled: of those it knew, how many it no longer knows (untargeted success).
         hit: of those it knew and whose target is another class, how many it takes for the target; None if the attack
             was untargeted.
-        wrong: of all images, on how many twins it is wrong: 1 - accuracy, which the paper prints.
+        wrong: of all images, on how many adversarial images it is wrong: 1 - accuracy, which the paper prints.
         wrong_on_clean: of all images, on how many clean ones it is wrong.
         linf_mean: mean over images of the largest difference, in levels.
         linf_max: largest of them.
@@ -90,7 +90,7 @@ def summarise(records: Sequence[Record]) -> Statistics:
         right_on_clean=len(known),
         fooled=rate(sum(record.fooled for record in known), len(known)),
         hit=rate(sum(record.hit for record in can_hit), len(can_hit)) if targeted else None,
-        wrong=rate(sum(record.twin_prediction != record.label for record in records), len(records)),
+        wrong=rate(sum(record.adv_prediction != record.label for record in records), len(records)),
         wrong_on_clean=rate(len(records) - len(known), len(records)),
         linf_mean=sum(record.linf for record in records) / len(records),
         linf_max=max(record.linf for record in records),

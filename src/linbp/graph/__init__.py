@@ -5,7 +5,7 @@ from linbp.graph.engine.rewrite import Plan
 from linbp.graph.structure.analysis import Junction, MaxPool, Output, Site, Structure
 from linbp.graph.structure.feature_maps import find_output, spatial_size, stage_outputs
 from linbp.graph.structure.position import Position, first_site
-from linbp.graph.structure.published import Published, published_node, published_position
+from linbp.graph.structure.published import Published, published_feature_map, published_position
 from linbp.graph.surrogate import Rule, Surrogate
 
 __all__ = [
@@ -24,7 +24,7 @@ __all__ = [
     "Surrogate",
     "find_output",
     "first_site",
-    "published_node",
+    "published_feature_map",
     "published_position",
     "ratio",
     "spatial_size",

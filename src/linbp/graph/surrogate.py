@@ -234,7 +234,7 @@ class Surrogate:
         """What a network returns, computed on a CPU in groups of one size, the last one filled up with copies.
 
         CPU libraries choose kernels by the number of images, and their last bits differ. One different sign is enough
-        to change thousands of pixels some steps later, so an image's twin would depend on its companions.
+        to change thousands of pixels some steps later, so an image's adversarial image would depend on its companions.
         """
         size = GROUP if self.dtype == torch.float32 and self.device.type == "cpu" else max(len(images), 1)
         answers: list[tuple[torch.Tensor, ...]] = []

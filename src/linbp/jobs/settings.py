@@ -1,4 +1,5 @@
-"""Folders of resumable jobs: which settings differ from those a folder was begun with, and what a full disk leaves."""
+"""Folders of resumable jobs: which settings differ from those a folder was started with, and what a full disk
+leaves."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ _LISTS = {
 
 
 def refuse_other_settings(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """Let a job go on only with the settings that its folder was begun with.
+    """Let a job go on only with the settings that its folder was started with.
 
     Args:
         folder: of the job.
@@ -36,7 +37,7 @@ def refuse_other_settings(folder: Path, old: Mapping[str, Any], new: Mapping[str
     changed = [_LISTS.get(line.partition(":")[0], line) for line in differences(old, new)]
     if changed:
         raise StoreError(
-            f"{folder} was begun with other settings: {'; '.join(changed)}.",
+            f"{folder} was started with other settings: {'; '.join(changed)}.",
             "Choose a new folder (--out), or go back to the settings of this one.",
         )
 

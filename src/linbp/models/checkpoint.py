@@ -23,8 +23,8 @@ __all__ = [
     "fill",
     "is_path",
     "pickled_names",
+    "preserved_random_state",
     "read_checkpoint",
-    "untouched_random_state",
 ]
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".pkl", ".pickle", ".tar", ".npz")
@@ -165,7 +165,7 @@ def fill(module: nn.Module, state: Mapping[str, torch.Tensor], what: str) -> Non
 
 
 @contextmanager
-def untouched_random_state() -> Iterator[None]:
+def preserved_random_state() -> Iterator[None]:
     """Torch's CPU generator starts from seed 0 inside, and is as before outside.
 
     Building a network draws its first weights. Inside, the same network always gets the same ones.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from linbp.errors import ModelError, nearest_name
-from linbp.models.checkpoint import existing_file, file_sha256, fill, is_path, read_checkpoint, untouched_random_state
+from linbp.models.checkpoint import existing_file, file_sha256, fill, is_path, preserved_random_state, read_checkpoint
 from linbp.models.model import Model
 from linbp.zoo import WEIGHTS
 from linbp.zoo.architectures import ARCHITECTURES, CLASS_NAMES, INPUT_SIZE, MEAN, STD, build
@@ -60,7 +60,7 @@ def load_trained(path: str | Path, name: str | None = None) -> Model:
     if place.suffix != ".safetensors":
         raise ModelError(f"{place.name} is no .safetensors file.", "linbp zoo train writes NAME.safetensors.")
     card = read_card(place)
-    with untouched_random_state():
+    with preserved_random_state():
         module = build(card["architecture"], card["width"])
     fill(module, read_checkpoint(place), place.name)
     return _model(
@@ -76,7 +76,7 @@ def load_untrained(name: str) -> Model:
     Raises:
         ModelError: no such architecture.
     """
-    with untouched_random_state():
+    with preserved_random_state():
         module = build(name)
     return _model(module, f"cifar10:{name}@random", {"weights": "random, seed 0"})
 

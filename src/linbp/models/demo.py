@@ -12,7 +12,7 @@ from PIL import Image
 from torchvision.models.squeezenet import SqueezeNet  # type: ignore[import-untyped]
 
 from linbp.errors import ModelError, nearest_name
-from linbp.models.checkpoint import file_sha256, fill, read_checkpoint, untouched_random_state
+from linbp.models.checkpoint import file_sha256, fill, preserved_random_state, read_checkpoint
 from linbp.models.cifar10 import load_packaged
 from linbp.models.model import Model
 from linbp.zoo import WEIGHTS
@@ -103,7 +103,7 @@ def load(rest: str) -> Model:
 
 def _squeezenet() -> Model:
     path = WEIGHTS / "squeezenet1_1.safetensors"
-    with untouched_random_state():
+    with preserved_random_state():
         module = CaffeSqueezeNet()
     fill(module, read_checkpoint(path), path.name)
     return Model(
@@ -123,7 +123,7 @@ def _lite(name: str, lite: _Lite) -> Model:
     if not path.is_file() or (found := file_sha256(path)) != lite.sha256:
         raise ModelError(f"{lite.package} does not hold the weights {lite.file} as released.", INSTALL)
     state = {_timm_name(key): value for key, value in read_checkpoint(path).items()}
-    with untouched_random_state():
+    with preserved_random_state():
         module = timm.create_model(f"tf_{name}", pretrained=False)
     fill(module, _stages(state, module), path.name)
     return Model(

@@ -17,7 +17,7 @@ from linbp.errors import ModelError
 from linbp.models.checkpoint import existing_file, file_sha256, pickled_names
 from linbp.models.model import Model
 from linbp.models.sidecar import read_sidecar
-from linbp.models.torch_messages import quiet_torch
+from linbp.models.torch_messages import suppress_torch_messages
 
 __all__ = ["FixedBatch", "load"]
 
@@ -87,7 +87,7 @@ def load(rest: str) -> Model:
 
 def _read(path: Path) -> ExportedProgram:
     try:
-        with quiet_torch():
+        with suppress_torch_messages():
             return torch.export.load(path)
     # torch reports a broken archive with whatever the part that broke raises.
     except Exception as error:

@@ -11,7 +11,7 @@ from timm.data.config import resolve_data_config
 from torch import nn
 
 from linbp.errors import ModelError, nearest_name
-from linbp.models.checkpoint import file_sha256, fill, is_path, read_checkpoint, untouched_random_state
+from linbp.models.checkpoint import file_sha256, fill, is_path, preserved_random_state, read_checkpoint
 from linbp.models.model import Model
 
 __all__ = ["load"]
@@ -65,7 +65,7 @@ def load(rest: str) -> Model:
 
 
 def _build(name: str) -> nn.Module:
-    with untouched_random_state():
+    with preserved_random_state():
         module: nn.Module = timm.create_model(name, pretrained=False)
     return module
 
@@ -77,7 +77,7 @@ def _published(name: str) -> nn.Module:
     try:
         for logger in loggers:
             logger.setLevel(logging.ERROR)
-        with untouched_random_state():
+        with preserved_random_state():
             module: nn.Module = timm.create_model(name, pretrained=True)
     # The hub's client raises its own, its transport's and the operating system's exceptions; all mean the same here.
     except Exception as error:

@@ -7,11 +7,11 @@ import io
 import warnings
 from collections.abc import Iterator
 
-__all__ = ["quiet_torch"]
+__all__ = ["suppress_torch_messages"]
 
 
 @contextlib.contextmanager
-def quiet_torch() -> Iterator[None]:
+def suppress_torch_messages() -> Iterator[None]:
     """Inside, warnings are not shown, nor what torch logs and prints of its graphs."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")

@@ -15,7 +15,7 @@ import torchvision  # type: ignore[import-untyped]
 from torch import nn
 
 from linbp.errors import ModelError, nearest_name
-from linbp.models.checkpoint import file_sha256, fill, is_path, read_checkpoint, untouched_random_state
+from linbp.models.checkpoint import file_sha256, fill, is_path, preserved_random_state, read_checkpoint
 from linbp.models.model import Model
 
 __all__ = ["load"]
@@ -52,7 +52,7 @@ def load(rest: str) -> Model:
     elif wanted in [entry.name for entry in published]:
         weights = next(entry for entry in published if entry.name == wanted)
         path = _fetch(name, weights)
-        with untouched_random_state():
+        with preserved_random_state():
             module = torchvision.models.get_model(name, weights=weights, progress=False)
         source = {"weights": wanted, "url": weights.url, "file_sha256": file_sha256(path)}
     else:
@@ -67,7 +67,7 @@ def _build(name: str, state: dict[str, torch.Tensor]) -> nn.Module:
     if name in _OWN_SCALING:
         heads = any(key.startswith(("aux", "AuxLogits")) for key in state)
         options = {"aux_logits": heads, "init_weights": not state}
-    with untouched_random_state():
+    with preserved_random_state():
         module: nn.Module = torchvision.models.get_model(name, weights=None, **options)
     return module
 

@@ -18,7 +18,7 @@ from torch import nn
 from linbp import Model, craft
 from linbp.attack.job import folder as job
 from linbp.attack.job.folder import FolderReport, craft_folder
-from linbp.attack.job.store import TwinFolder
+from linbp.attack.job.store import AdversarialFolder
 from linbp.data.image_list import ImageRecord, list_images
 from linbp.data.images import Pixels, pixel_sha256, read_image, write_png
 from linbp.errors import BudgetError, ImageError, RecipeError, StoreError
@@ -80,7 +80,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in files}
 
 
-def test_twins_are_those_of_craft_and_everything_is_recorded(
+def test_adversarial_images_are_those_of_craft_and_everything_is_recorded(
     model: Model, images: tuple[ImageRecord, ...], tmp_path: Path
 ) -> None:
     report = run(model, images, tmp_path / "out", command="the command")
@@ -88,7 +88,7 @@ def test_twins_are_those_of_craft_and_everything_is_recorded(
     lines = (tmp_path / "out" / "records.jsonl").read_text().splitlines()
     assert [json.loads(line)["image_id"] for line in lines] == [image.image_id for image in images]
     for image, line in zip(images, lines, strict=True):
-        clean, twin = read_image(image.path), read_image(tmp_path / "out" / f"{image.image_id}.png")
+        clean, adv_image = read_image(image.path), read_image(tmp_path / "out" / f"{image.image_id}.png")
         alone = craft(
             model,
             clean.transpose(2, 0, 1)[None],
@@ -98,14 +98,14 @@ def test_twins_are_those_of_craft_and_everything_is_recorded(
             steps=4,
             ids=[image.image_id],
         )
-        assert np.array_equal(np.rint(255 * alone[0]).transpose(1, 2, 0), twin)
+        assert np.array_equal(np.rint(255 * alone[0]).transpose(1, 2, 0), adv_image)
         record = json.loads(line)
         assert (record["label"], record["target"], record["gradients"]) == (image.label, None, 4)
-        assert (record["sha256"], record["clean_sha256"]) == (pixel_sha256(twin), pixel_sha256(clean))
-        difference = clean.astype(float) - twin
+        assert (record["sha256"], record["clean_sha256"]) == (pixel_sha256(adv_image), pixel_sha256(clean))
+        difference = clean.astype(float) - adv_image
         assert record["linf"] == np.abs(difference).max() <= 6
         assert record["l2"] == pytest.approx(np.linalg.norm(difference / 255))
-        for name, pixels in (("clean", clean), ("twin", twin)):
+        for name, pixels in (("clean", clean), ("adversarial image", adv_image)):
             logits = model.logits(torch.from_numpy(pixels.transpose(2, 0, 1)[None] / 255))
             assert record[f"prediction_{name}"] == int(logits.argmax())
             assert record[f"loss_{name}"] == pytest.approx(float(-logits.log_softmax(1)[0, image.label]))
@@ -131,7 +131,7 @@ def test_targets_make_the_attack_targeted(model: Model, images: tuple[ImageRecor
     report = run(model, aimed, tmp_path / "out", steps=8, eps=32 / 255, recipe="mi")
     assert report.manifest["settings"]["targeted"]
     assert [record["target"] for record in report.records] == [image.target for image in aimed]
-    assert all(record["loss_twin"] < record["loss_clean"] for record in report.records)
+    assert all(record["loss_adv"] < record["loss_clean"] for record in report.records)
 
 
 class Stop(BaseException):
@@ -149,27 +149,27 @@ def test_a_job_that_ends_anywhere_goes_on_to_the_same_bytes(
     number: int,
 ) -> None:
     run(model, images, tmp_path / "whole")
-    done, add = 0, TwinFolder.add
+    done, add = 0, AdversarialFolder.add
 
-    def stopping(self: TwinFolder, twin: Pixels, record: dict[str, Any]) -> None:
+    def stopping(self: AdversarialFolder, adv_image: Pixels, record: dict[str, Any]) -> None:
         nonlocal done
         done += 1
         if done <= number:
-            add(self, twin, record)
+            add(self, adv_image, record)
             return
         if place == "within the record":
-            write_png(self.twin_path(record["image_id"]), twin)
+            write_png(self.adv_path(record["image_id"]), adv_image)
             with (self.path / "records.jsonl").open("ab") as file:
                 file.write(json.dumps(record).encode()[:50])
         elif place == "between PNG and record":
-            write_png(self.twin_path(record["image_id"]), twin)
+            write_png(self.adv_path(record["image_id"]), adv_image)
         elif place == "after the record":
-            add(self, twin, record)
+            add(self, adv_image, record)
         (self.path / ".left-over.png.1.tmp").write_bytes(b"half a file")
         raise Stop
 
     with monkeypatch.context() as patch:
-        patch.setattr(TwinFolder, "add", stopping)
+        patch.setattr(AdversarialFolder, "add", stopping)
         with pytest.raises(Stop):
             run(model, images, tmp_path / "out")
     kept = number + (place == "after the record")
@@ -294,7 +294,7 @@ def test_a_disk_that_refuses_loses_nothing(
     def full(source: Any, target: Any) -> None:
         nonlocal replaced
         replaced += 1
-        if replaced > 5:  # manifest, records, three twins
+        if replaced > 5:  # manifest, records, three adversarial images
             raise OSError(code, os.strerror(code))
         replace(source, target)
 
@@ -320,7 +320,7 @@ def test_a_lock_whose_file_was_taken_away_holds_nothing(tmp_path: Path, monkeypa
     flock = fcntl.flock
 
     def late(file: Any, operation: int) -> None:
-        """Another job ends without a twin between this one's opening and locking of the file."""
+        """Another job ends without an adversarial image between this one's opening and locking of the file."""
         (tmp_path / ".lock").unlink()
         flock(file, operation)
 
@@ -332,7 +332,7 @@ def test_a_lock_whose_file_was_taken_away_holds_nothing(tmp_path: Path, monkeypa
         pass
 
 
-def test_a_job_that_ends_without_a_twin_leaves_no_folder(
+def test_a_job_that_ends_without_an_adversarial_image_leaves_no_folder(
     model: Model, images: tuple[ImageRecord, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(*_: object, **__: object) -> None:
@@ -483,7 +483,7 @@ def test_folders_of_names_that_are_no_utf_8(model: Model, tmp_path: Path) -> Non
     assert again.manifest["runs"][0]["command"] == f"linbp craft {odd}"
 
 
-def test_an_empty_name_is_no_folder_of_twins(
+def test_an_empty_name_is_no_folder_of_adversarial_images(
     model: Model, images: tuple[ImageRecord, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "empty").mkdir()

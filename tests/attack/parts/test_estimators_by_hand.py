@@ -229,7 +229,7 @@ def surrogates() -> list[linbp.Surrogate]:
 
 @pytest.fixture
 def unrounded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Twins as the loop leaves them, before they are put on the 8-bit grid."""
+    """Adversarial images as the loop leaves them, before they are put on the 8-bit grid."""
     with monkeypatch.context() as patch:
         patch.setattr(Budget, "finish", lambda budget, images: images)
         yield
@@ -372,5 +372,5 @@ def test_images_without_gradient_stay_and_are_never_nan() -> None:
     pair = Ensemble([linbp.Model(Dead(shift), input_size=(3, SIZE, SIZE)) for shift in (1e4, 2e4)])
     for text in ("ni", "ni(scale=l1)", "vt(neighbours=2) + mi", "pgn(samples=2) + mi", "svre + mi", "cwa + mi"):
         for norm in ("linf", "l2"):
-            twins = linbp.craft(pair, images, labels, text, eps="8/255", steps=2, norm=norm)  # type: ignore[arg-type]
-            assert torch.equal((twins * 255).round(), images.double()), text
+            adv = linbp.craft(pair, images, labels, text, eps="8/255", steps=2, norm=norm)  # type: ignore[arg-type]
+            assert torch.equal((adv * 255).round(), images.double()), text

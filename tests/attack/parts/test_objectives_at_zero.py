@@ -11,7 +11,7 @@ from tiny_networks import SIZE, images_and_labels
 from torch import nn
 
 import linbp
-from linbp.attack import Budget, Goal, Recipe, Scene, Seen, Trace
+from linbp.attack import Budget, Context, Goal, Observation, Recipe, Trace
 
 
 def slopes(
@@ -39,7 +39,7 @@ def slopes(
     goal = Goal(
         labels=torch.zeros(count, dtype=torch.int64), targets=None if target is None else torch.full((count,), target)
     )
-    scene = Scene(
+    context = Context(
         budget=Budget(images, [0.1] * count, norm="linf", rounding="inward"),
         goal=goal,
         step_size=torch.ones(count, 1, 1, 1),
@@ -47,11 +47,11 @@ def slopes(
         trace=Trace(images=images + 0.1),
     )
     objective = Recipe.parse(text).objective
-    measure = objective.begin(scene, lambda at: {"map": maps[round(float(at.flatten()[0]), 6)]})
+    measure = objective.begin(context, lambda at: {"map": maps[round(float(at.flatten()[0]), 6)]})
     value = here.clone().requires_grad_()
     scores = (torch.zeros(count, 3, dtype=here.dtype) if logits is None else logits.clone()).requires_grad_()
     start = images.clone().requires_grad_()
-    found = measure(Seen(logits=scores, features={"map": value}, images=start))
+    found = measure(Observation(logits=scores, features={"map": value}, images=start))
     gradients = torch.autograd.grad(found.sum(), (value, scores), allow_unused=True)
     at_map, at_logits = (
         torch.zeros_like(of) if gradient is None else gradient
@@ -196,7 +196,7 @@ def test_a_dead_network_gives_no_nan(dead: linbp.Surrogate, text: str, linear: b
     """With linear backpropagation the gradient passes the closed ReLUs too, and with it whatever is infinite there."""
     images, labels = images_and_labels(2)
     surrogate: Any = dead.with_rule(linbp.LinBP(start=0)) if linear else dead
-    twins = linbp.craft(surrogate, images, labels % 5, text, eps="8/255", steps=3)
-    assert torch.isfinite(twins).all()
+    adv = linbp.craft(surrogate, images, labels % 5, text, eps="8/255", steps=3)
+    assert torch.isfinite(adv).all()
     if not linear and "start" not in text:
-        assert torch.equal((twins * 255).round(), images.double())
+        assert torch.equal((adv * 255).round(), images.double())

@@ -27,7 +27,7 @@ from eager import (
 )
 from tiny_networks import CLASSES, SIZE
 
-from linbp.attack import Budget, Goal, Recipe, Scene, Seen, Trace, prepare
+from linbp.attack import Budget, Context, Goal, Observation, Recipe, Trace, prepare
 from linbp.randomness import generator
 
 NODES = ("stem", "blocks.0.conv2", "blocks.0", "blocks.1")
@@ -163,7 +163,7 @@ def test_gradients(setting: Setting, case: Case, where: str) -> None:
     points = setting.clean if where == "clean" else near(setting.clean, 1)
     ends = near(setting.clean, 2)
     clean = torch.from_numpy(setting.clean)
-    scene = Scene(
+    context = Context(
         budget=Budget(clean, [EPS] * COUNT, norm="linf", rounding="inward"),
         goal=Goal(
             labels=torch.tensor(setting.labels), targets=torch.tensor(setting.targets) if case.targeted else None
@@ -172,10 +172,10 @@ def test_gradients(setting: Setting, case: Case, where: str) -> None:
         steps=2,
         trace=Trace(images=torch.from_numpy(ends)),
     )
-    measure = recipe.objective.begin(scene, lambda images: surrogate.observe(images)[1])
+    measure = recipe.objective.begin(context, lambda images: surrogate.observe(images)[1])
     start = torch.from_numpy(points).requires_grad_()
     logits, features = surrogate.observe(start)
-    (found,) = torch.autograd.grad(measure(Seen(logits=logits, features=features, images=start)).sum(), start)
+    (found,) = torch.autograd.grad(measure(Observation(logits=logits, features=features, images=start)).sum(), start)
     for row in range(COUNT):
         looks = [look(setting.net, images[row], NODES) for images in (points, setting.clean, ends)]
         target = setting.targets[row] if case.targeted else None

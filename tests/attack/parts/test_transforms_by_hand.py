@@ -21,7 +21,7 @@ from tiny_networks import SIZE, images_and_labels, tiny
 from torch.nn import functional
 
 import linbp
-from linbp.attack import Admix, Budget, Goal, Objective, Recipe, Scene, Seen, TranslationInvariant
+from linbp.attack import Admix, Budget, Context, Goal, Objective, Observation, Recipe, TranslationInvariant
 from linbp.attack.parts.objective import Measure
 from linbp.errors import RecipeError
 from linbp.graph import Surrogate
@@ -160,10 +160,10 @@ def test_the_gradient_is_convolved_and_the_images_stay(size: tuple[int, int], le
     draw = np.random.default_rng(0)
     images, incoming = draw.random((2, 4, *size)), draw.standard_normal((2, 4, *size))
     ti = TranslationInvariant(size=length, kernel=shape)
-    scene: Any = None  # the transform looks at nothing but the images
+    context: Any = None  # the transform looks at nothing but the images
     for dtype, tolerance in ((torch.float64, 1e-13), (torch.float32, 1e-6)):
         value = torch.from_numpy(images).to(dtype).requires_grad_()
-        result = ti.apply(value, scene, Draws(0, ["a", "b"], 0), 0)
+        result = ti.apply(value, context, Draws(0, ["a", "b"], 0), 0)
         assert torch.equal(result, value)
         (found,) = torch.autograd.grad(result, value, torch.from_numpy(incoming).to(dtype))
         expected = np.stack([convolved(row, kernel(length, shape, (length - 1) / 6)) for row in incoming])
@@ -204,16 +204,16 @@ def test_a_term_that_an_objective_takes_from_the_image_itself_is_convolved_too(c
         kind = "objective"
         grammar_name = "nearness"
 
-        def begin(self, scene: Scene, features: Any) -> Measure:
-            def measure(seen: Seen) -> torch.Tensor:
+        def begin(self, context: Context, features: Any) -> Measure:
+            def measure(seen: Observation) -> torch.Tensor:
                 return (seen.images * weight).sum(dim=(1, 2, 3)) + 0 * seen.logits.sum(1)
 
             return measure
 
     recipe = dataclasses.replace(Recipe.parse("tifgsm(size=5)"), objective=Nearness())
-    twins = linbp.craft(case.model, torch.full_like(case.images, 128), case.labels, recipe, eps=EPS, steps=1)
+    adv = linbp.craft(case.model, torch.full_like(case.images, 128), case.labels, recipe, eps=EPS, steps=1)
     expected = 128 + np.sign(convolved(weight.numpy(), kernel(5, "gaussian", 2 / 3)))
-    assert np.array_equal(twins.numpy() * 255, np.broadcast_to(expected, twins.shape))
+    assert np.array_equal(adv.numpy() * 255, np.broadcast_to(expected, adv.shape))
     assert not np.array_equal(expected, 128 + np.sign(weight.numpy()))
 
 
@@ -318,13 +318,13 @@ def test_admix_with_diverse_inputs_translation_momentum_and_linbp(case: Case) ->
 
 def test_partners_are_shared_by_the_scales_and_drawn_afresh_for_steps_and_samples(case: Case) -> None:
     budget = Budget(torch.from_numpy(case.clean), [EPS] * COUNT, norm="linf", rounding="inward")
-    scene = Scene(
+    context = Context(
         budget=budget, goal=Goal(labels=case.labels), step_size=torch.ones(COUNT, 1, 1, 1), steps=8, pool=case.pool
     )
     admix, draws = Admix(), Draws(SEED, ["0", "1", "2"], 0)
 
     def added(draws: Draws, partner: int, scale: int) -> torch.Tensor:
-        changed = admix.apply(budget.clean, scene, draws, partner * 5 + scale)
+        changed = admix.apply(budget.clean, context, draws, partner * 5 + scale)
         return (changed * 2**scale - budget.clean) / 0.2
 
     for partner in range(3):

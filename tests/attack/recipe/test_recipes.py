@@ -114,10 +114,10 @@ def craft(
 
 @pytest.mark.parametrize("text", ROWS)
 def test_obeys_the_budget(surrogate: linbp.Surrogate, text: str) -> None:
-    twins = craft(surrogate, text, list(range(COUNT)))
+    adv = craft(surrogate, text, list(range(COUNT)))
     images, _ = images_and_labels(COUNT)
-    levels = twins * 255
-    assert twins.dtype == torch.float64
+    levels = adv * 255
+    assert adv.dtype == torch.float64
     assert torch.equal(levels.round(), levels)
     assert levels.min() >= 0
     assert levels.max() <= 255
@@ -130,17 +130,17 @@ def test_obeys_the_budget(surrogate: linbp.Surrogate, text: str) -> None:
 @pytest.mark.parametrize("text", ROWS)
 def test_obeys_a_euclidean_budget(surrogate: linbp.Surrogate, text: str) -> None:
     sizes = {} if Recipe.parse(text).single_step else {"step_size": 2.5 * 0.6 / STEPS}
-    twins = craft(surrogate, text, list(range(COUNT)), norm="l2", eps=0.6, **sizes)
-    change = twins * 255 - images_and_labels(COUNT)[0]
+    adv = craft(surrogate, text, list(range(COUNT)), norm="l2", eps=0.6, **sizes)
+    change = adv * 255 - images_and_labels(COUNT)[0]
     lengths = change.flatten(1).norm(dim=1) / 255
-    assert torch.isfinite(twins).all()
+    assert torch.isfinite(adv).all()
     assert lengths.min() > 0.1
     assert lengths.max() <= 0.6 + 1e-12
-    assert 0 <= twins.min() <= twins.max() <= 1
+    assert 0 <= adv.min() <= adv.max() <= 1
 
 
 @pytest.mark.parametrize("text", ROWS)
-def test_a_twin_depends_on_nothing_but_its_image(surrogate: linbp.Surrogate, text: str) -> None:
+def test_an_adversarial_image_depends_on_nothing_but_its_image(surrogate: linbp.Surrogate, text: str) -> None:
     whole = craft(surrogate, text, list(range(COUNT)))
     assert torch.equal(craft(surrogate, text, list(range(COUNT))), whole), "a rerun differs"
     assert torch.equal(craft(surrogate, text, list(range(COUNT)), batch_size=2), whole), "the batch size matters"
@@ -149,19 +149,19 @@ def test_a_twin_depends_on_nothing_but_its_image(surrogate: linbp.Surrogate, tex
 
 
 @pytest.mark.parametrize("text", ROWS)
-def test_targeted_twins_come_nearer_to_their_targets(surrogate: linbp.Surrogate, text: str) -> None:
+def test_targeted_adversarial_images_come_nearer_to_their_targets(surrogate: linbp.Surrogate, text: str) -> None:
     images, labels = images_and_labels(COUNT)
     targets = (labels + 3) % CLASSES
     if not all(stage.objective.takes_targets for stage in Recipe.parse(text).stages):
         with pytest.raises(RecipeError, match="no targeted form"):
             craft(surrogate, text, list(range(COUNT)), targets=targets)
         return
-    twins = craft(surrogate, text, list(range(COUNT)), targets=targets)
+    adv = craft(surrogate, text, list(range(COUNT)), targets=targets)
 
     def chance(of: torch.Tensor) -> torch.Tensor:
         return surrogate.logits(of).log_softmax(1).gather(1, targets[:, None]).mean()
 
-    assert chance(twins) > chance(images.double() / 255)
+    assert chance(adv) > chance(images.double() / 255)
 
 
 @pytest.mark.parametrize("text", ROWS)
@@ -260,7 +260,7 @@ def test_every_registered_part_has_a_row() -> None:
             assert thing.__doc__, f"{kind} {name} has no docstring"
 
 
-def test_another_seed_is_another_twin_and_only_where_there_is_chance(surrogate: linbp.Surrogate) -> None:
+def test_another_seed_is_another_adversarial_image_and_only_where_there_is_chance(surrogate: linbp.Surrogate) -> None:
     for text, random in (("pgd", True), ("difgsm(scale=1.5)", True), ("pgd-noise", True), ("mifgsm", False)):
         same = torch.equal(craft(surrogate, text, [0, 1], seed=1), craft(surrogate, text, [0, 1], seed=2))
         assert same is not random

@@ -29,13 +29,13 @@ class Shared(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.conv, self.norm = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3)
-        self.act, self.twin = nn.ReLU(inplace=True), nn.Hardtanh(inplace=True)
+        self.act, self.adv_image = nn.ReLU(inplace=True), nn.Hardtanh(inplace=True)
         self.head = nn.Linear(3 * 16, 5)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         value = self.act(self.norm(self.conv(images)))
         value = self.act(self.conv(value))
-        value = self.twin(value + images)
+        value = self.adv_image(value + images)
         return self.head(nn.functional.adaptive_avg_pool2d(value, 4).flatten(1))
 
 

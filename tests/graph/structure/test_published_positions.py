@@ -15,7 +15,7 @@ from linbp import BPA, ConBP, LinBP, Model, Recipe, Surrogate, craft
 from linbp.attack.prepare import prepare
 from linbp.errors import RuleError
 from linbp.graph import first_site, published_position
-from linbp.graph.structure.suggestions import near
+from linbp.graph.structure.suggestions import suggestions
 
 Build = Callable[[], nn.Module]
 
@@ -194,14 +194,14 @@ def test_what_is_meant_where_no_position_and_no_feature_map_is_given() -> None:
         prepared = prepare(surrogate, Recipe.parse(f"linbp + mi >> {text}"))
         assert prepared.stages[-1].surrogates[0].reads == ("layer2.3",)
     images = torch.randint(0, 256, (1, 3, 64, 64), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    twins = [craft(surrogate, images, [3], f"mi >> ila{at}", eps="8/255", steps=2) for at in ("", "(at=layer2.3)")]
-    assert torch.equal(*twins)
-    assert not torch.equal(twins[0], images.float() / 255)
+    adv = [craft(surrogate, images, [3], f"mi >> ila{at}", eps="8/255", steps=2) for at in ("", "(at=layer2.3)")]
+    assert torch.equal(*adv)
+    assert not torch.equal(adv[0], images.float() / 255)
 
 
 def test_a_published_position_is_written_as_it_was_given() -> None:
     for text in ("linbp", "linbp(start=default)", "conbp(start=default)", "bpa", "bpa(start=default)"):
-        assert str(Recipe.parse(text)) == text  # a folder that was begun with one of them goes on
+        assert str(Recipe.parse(text)) == text  # a folder that was started with one of them goes on
 
 
 def test_names_near_one_that_is_not_there() -> None:
@@ -214,11 +214,11 @@ def test_names_near_one_that_is_not_there() -> None:
         "vit.encoder.layer.0",
         "vit.encoder.layer.1",
     ]
-    assert "Inside 'blocks' there are: blocks.0, blocks.1." in near("blocks.12", names)
-    assert "Inside 'vit.encoder.layer' there are: vit.encoder.layer.0," in near("vit.encoder.layer.12", names)
-    assert near("nothing", names).endswith("At the top there are: patch_embed, norm.")
-    assert near("", names) == "At the top there are: patch_embed, norm."
-    assert near("x", []) == "It has none."
+    assert "Inside 'blocks' there are: blocks.0, blocks.1." in suggestions("blocks.12", names)
+    assert "Inside 'vit.encoder.layer' there are: vit.encoder.layer.0," in suggestions("vit.encoder.layer.12", names)
+    assert suggestions("nothing", names).endswith("At the top there are: patch_embed, norm.")
+    assert suggestions("", names) == "At the top there are: patch_embed, norm."
+    assert suggestions("x", []) == "It has none."
 
 
 def test_an_unknown_architecture_has_no_feature_map_of_ila(unknown: Surrogate) -> None:

@@ -203,7 +203,7 @@ def test_other_settings_are_refused(
         train(data, settings(), tmp_path / "begun", checkpoint_minutes=0, progress=killed_after(3))
     kept = (tmp_path / "begun" / "checkpoint.pt").read_bytes()
     for folder in (tmp_path / "begun", whole.weights.parent):
-        with pytest.raises(StoreError, match="was begun with other settings") as caught:
+        with pytest.raises(StoreError, match="was started with other settings") as caught:
             train(data, settings(**changes), folder)
         assert words in caught.value.message
     assert (tmp_path / "begun" / "checkpoint.pt").read_bytes() == kept

@@ -42,10 +42,10 @@ def test_removal_is_the_identity(name: str, tmp_path: Path) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         module = build().double().eval()
-        twin = build().double().eval()
+        adv_image = build().double().eval()
         images = torch.rand(3, 3, 64, 64, dtype=torch.float64)
-    twin.load_state_dict(module.state_dict())
-    for parent in twin.modules():
+    adv_image.load_state_dict(module.state_dict())
+    for parent in adv_image.modules():
         for path, child in parent.named_children():
             if isinstance(child, types):
                 setattr(parent, path, nn.Identity())
@@ -56,10 +56,10 @@ def test_removal_is_the_identity(name: str, tmp_path: Path) -> None:
     network = switchable(program.network(CPU))
     for training in (False, True):
         network.train(training)
-        twin.train(training)
+        adv_image.train(training)
         with torch.random.fork_rng():
             torch.manual_seed(1)
-            expected = twin(images).detach()
+            expected = adv_image(images).detach()
             torch.manual_seed(1)
             found = network(images)
         answer = (found[0] if isinstance(found, tuple) else found).detach()
@@ -67,7 +67,7 @@ def test_removal_is_the_identity(name: str, tmp_path: Path) -> None:
     torch.export.save(program.finish(network.eval()).program, tmp_path / "net.pt2")
     loaded = load_model(tmp_path / "net.pt2")
     with torch.no_grad():
-        expected = twin.eval()(images[:1])
+        expected = adv_image.eval()(images[:1])
     assert float((loaded.logits(images[:1]) - expected).norm() / expected.norm()) < 1e-9
     again = Surrogate(loaded, fold_batch_norm=False)
     assert [(site.op, site.module_path, site.kind) for site in again.sites] == [

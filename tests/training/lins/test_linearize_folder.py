@@ -176,8 +176,8 @@ def test_the_manifest_says_what_made_the_weights(photos: Path, tmp_path: Path) -
     assert (loaded.mean, loaded.std, loaded.input_size) == (given.mean, given.std, given.input_size)
     assert loaded.class_names == given.class_names
     images, labels = images_and_labels(5)
-    twins = craft(Surrogate(loaded), images.numpy(), labels.numpy(), "linbp(start=first) + mi", eps=4 / 255, steps=2)
-    assert twins.shape == images.shape
+    adv = craft(Surrogate(loaded), images.numpy(), labels.numpy(), "linbp(start=first) + mi", eps=4 / 255, steps=2)
+    assert adv.shape == images.shape
 
 
 def test_a_finished_job_is_not_done_again(photos: Path, tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_other_settings_are_refused_and_named(photos: Path, tmp_path: Path) -> N
         ({"model": model(torch.float64)}, "model.dtype: float32 -> float64"),
         ({"validation": list_images(photos)}, "the validation images or their labels"),
     ]:
-        with pytest.raises(StoreError, match="begun with other settings") as refused:
+        with pytest.raises(StoreError, match="started with other settings") as refused:
             job(photos, out, **options)
         assert words in refused.value.message
     changed = np.zeros((SIZE, SIZE, 3), np.uint8)

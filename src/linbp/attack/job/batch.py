@@ -1,4 +1,4 @@
-"""One batch of the job: twins of images of one size, with what is recorded of each."""
+"""One batch of the job: adversarial images of images of one size, with what is recorded of each."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from linbp.data.images import Pixels, distances, pixel_sha256, to_uint8, to_unit
 from linbp.data.preprocessing import Preparation
 from linbp.errors import LogitsError, ModelError
 
-__all__ = ["Labels", "Settings", "craft_batch"]
+__all__ = ["AttackConfig", "Labels", "craft_batch"]
 
 Labels = Literal["given", "predicted"]
 """Where labels come from: the list, or the surrogate's own predictions of the clean images."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What a twin depends on besides the image and the surrogate.
+class AttackConfig:
+    """What an adversarial image depends on besides the image and the surrogate.
 
     Attributes:
         target_rule: which chooses the targets of a targeted attack; None where the list does.
@@ -80,13 +80,13 @@ class Settings:
 
 def craft_batch(
     surrogate: Prepared,
-    settings: Settings,
+    settings: AttackConfig,
     images: Sequence[ImageRecord],
     clean: Pixels,
     pool: Pool | None,
     report: Callable[[int, int], None],
 ) -> tuple[Pixels, list[dict[str, Any]]]:
-    """Twins (N, H, W, 3) of clean images of the same shape, uint8, and a record of each.
+    """Adversarial images (N, H, W, 3) of clean images of the same shape, uint8, and a record of each.
 
     Args:
         surrogate: one or several, prepared for the recipe.
@@ -111,7 +111,7 @@ def craft_batch(
         targets = settings.target_rule.targets(ids, labels, before, settings.seed)
     elif settings.targeted:
         targets = torch.tensor([image.target for image in images], device=device)
-    twins = craft(
+    adv = craft(
         surrogate,
         torch.from_numpy(np.ascontiguousarray(clean.transpose(0, 3, 1, 2))),
         labels,
@@ -128,7 +128,7 @@ def craft_batch(
         batch_size=len(images),
         progress=report,
     )
-    levels = to_uint8(twins.cpu().double().numpy(), "twins").transpose(0, 2, 3, 1)
+    levels = to_uint8(adv.cpu().double().numpy(), "adv").transpose(0, 2, 3, 1)
     after = _logits(surrogate, to_unit(levels, dtype, device), ids)
     aim = labels if targets is None else targets
     answers = zip(_answers(before, aim), _answers(after, aim), strict=True)
@@ -166,26 +166,26 @@ def _answers(logits: torch.Tensor, aim: torch.Tensor) -> list[tuple[int, float]]
 def _record(
     image: ImageRecord,
     clean: Pixels,
-    twin: Pixels,
+    adv_image: Pixels,
     label: int,
     target: int | None,
     answer_clean: tuple[int, float],
-    answer_twin: tuple[int, float],
+    answer_adv: tuple[int, float],
     gradients: int,
 ) -> dict[str, Any]:
-    linf, l2 = distances(clean, twin, image.image_id)
+    linf, l2 = distances(clean, adv_image, image.image_id)
     return {
         "image_id": image.image_id,
         "label": label,
         "target": target,
         "file": str(image.path.resolve()),
         "clean_sha256": pixel_sha256(clean),
-        "sha256": pixel_sha256(twin),
+        "sha256": pixel_sha256(adv_image),
         "linf": linf,
         "l2": l2,
         "prediction_clean": answer_clean[0],
-        "prediction_twin": answer_twin[0],
+        "prediction_adv": answer_adv[0],
         "loss_clean": answer_clean[1],
-        "loss_twin": answer_twin[1],
+        "loss_adv": answer_adv[1],
         "gradients": gradients,
     }

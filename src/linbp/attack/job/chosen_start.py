@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from linbp.attack.api import default_step_size
-from linbp.attack.choose_start import NO_PROXY, STEPS, choose_start, is_automatic
+from linbp.attack.choose_start import NO_PROXY, STEPS, choose_start, needs_choice
 from linbp.attack.ensemble import Ensemble
-from linbp.attack.job.batch import Settings
+from linbp.attack.job.batch import AttackConfig
 from linbp.attack.job.images import JobImages, Progress
 from linbp.attack.pool import Pool
 from linbp.attack.recipe.recipe import Recipe
@@ -34,9 +34,9 @@ def proxy_names(recipe: Recipe, proxies: Sequence[Classifier]) -> tuple[str, ...
     Raises:
         RecipeError: there are proxies and nothing to choose, or the other way round.
     """
-    if proxies and not is_automatic(recipe):
+    if proxies and not needs_choice(recipe):
         raise RecipeError(f"{recipe} has nothing that a proxy would choose.", "Write start=auto, or leave --proxy out.")
-    if is_automatic(recipe) and not proxies:
+    if needs_choice(recipe) and not proxies:
         raise RecipeError("start=auto asks a proxy, and there is none.", NO_PROXY)
     return tuple(f"{proxy.name} {(proxy.identity().get('weights_sha256') or 'black box')[:16]}" for proxy in proxies)
 
@@ -58,7 +58,7 @@ def captured_on(model: Model | Surrogate | Ensemble, device: str | torch.device 
 
 def choose_for_job(
     surrogate: Surrogate,
-    settings: Settings,
+    settings: AttackConfig,
     images: JobImages,
     proxies: Sequence[Classifier],
     pool: Pool | None,

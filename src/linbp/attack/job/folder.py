@@ -1,4 +1,5 @@
-"""The resumable job: every image of a list becomes a twin in a folder, and nothing finished is made twice or lost."""
+"""The resumable job: every image of a list becomes an adversarial image in a folder, and nothing finished is made
+twice or lost."""
 
 from __future__ import annotations
 
@@ -13,13 +14,13 @@ import torch
 
 from linbp.attack.api import check_channels, check_pool
 from linbp.attack.budget import Norm, Rounding
-from linbp.attack.choose_start import is_automatic
-from linbp.attack.config import reach_note, settle
+from linbp.attack.choose_start import needs_choice
+from linbp.attack.config import reach_note, resolve
 from linbp.attack.ensemble import Ensemble
-from linbp.attack.job.batch import Labels, Settings, craft_batch
+from linbp.attack.job.batch import AttackConfig, Labels, craft_batch
 from linbp.attack.job.chosen_start import captured_on, choice_notes, choose_for_job, proxy_names
 from linbp.attack.job.images import JobImages, Progress, read_pool, scan, turned_note
-from linbp.attack.job.store import TwinFolder
+from linbp.attack.job.store import AdversarialFolder
 from linbp.attack.pool import Pool
 from linbp.attack.prepare import Prepared, prepare
 from linbp.attack.protocol import Protocol
@@ -43,8 +44,8 @@ class FolderReport:
     """What a job did.
 
     Attributes:
-        folder: where the twins lie.
-        made: how many twins this run made.
+        folder: where the adversarial images lie.
+        made: how many adversarial images this run made.
         kept: how many an earlier run had finished.
         manifest: the folder's manifest.
         records: one an image, in the list's order.
@@ -57,19 +58,19 @@ class FolderReport:
     records: tuple[dict[str, Any], ...]
 
     def summary(self) -> dict[str, Any]:
-        """What the records add up to: the surrogate's own predictions, and the twins' distances.
+        """What the records add up to: the surrogate's own predictions, and the adversarial images' distances.
 
-        `surrogate_hit` counts twins that it takes for their target, of the `aimed` images whose target is not their
-        label, and is None for an untargeted attack; `unchanged` counts twins that are their clean images; `linf_max` is
-        in levels, `l2_mean` on the scale of [0, 1].
+        `surrogate_hit` counts adversarial images that it takes for their target, of the `aimed` images whose target is
+        not their label, and is None for an untargeted attack; `unchanged` counts adversarial images that are their
+        clean images; `linf_max` is in levels, `l2_mean` on the scale of [0, 1].
         """
         right = [record for record in self.records if record["prediction_clean"] == record["label"]]
         aimed = [record for record in self.records if record["target"] not in (None, record["label"])]
-        hit = sum(record["prediction_twin"] == record["target"] for record in aimed)
+        hit = sum(record["prediction_adv"] == record["target"] for record in aimed)
         return {
             "images": len(self.records),
             "surrogate_right_on_clean": len(right),
-            "surrogate_fooled": sum(record["prediction_twin"] != record["label"] for record in right),
+            "surrogate_fooled": sum(record["prediction_adv"] != record["label"] for record in right),
             "surrogate_hit": hit if self.manifest["settings"]["targeted"] else None,
             "aimed": len(aimed),
             "linf_max": max(record["linf"] for record in self.records),
@@ -102,18 +103,20 @@ def craft_folder(
     command: str = "",
     progress: Progress | None = None,
 ) -> FolderReport:
-    """Craft a twin of every image into `folder`; run again, it makes only what is missing.
+    """Craft an adversarial image of every image into `folder`; run again, it makes only what is missing.
 
     The folder gets `<image id>.png`, one line of `records.jsonl` for each, and `manifest.json` with everything that the
-    twins depend on. Batch size, device, threads, command and versions may differ between runs of one folder and are
-    noted for each run; everything else must stay as it is. Where one image of a batch is missing, the whole batch is
-    computed again and the missing image written: with the same batch size its twin is bit for bit that of an
+    adversarial images depend on. Batch size, device, threads, command and versions may differ between runs of one
+    folder and are noted for each run; everything else must stay as it is. Where one image of a batch is missing, the
+    whole batch is computed again and the missing image written: with the same batch size its adversarial image is bit
+    for bit that of
+        an
     uninterrupted run, also in float32 on a GPU, where the last digits may depend on the companions of a batch.
 
     Args:
         model: the surrogate, or an ensemble of several.
         images: from `list_images`; targets in it make the attack targeted.
-        folder: new, empty, or begun by the same job.
+        folder: new, empty, or started by the same job.
         protocol: whose preparation of the photographs and whose values hold; a value that is given as well must be
             the protocol's.
         recipe, eps, steps, step_size, norm, seed, rounding, batch_size: as for `craft`.
@@ -137,7 +140,7 @@ def craft_folder(
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.parse(recipe)
     protocol = find_protocol(protocol) if isinstance(protocol, str) else protocol
     check_pool(recipe, pool is not None)
-    settings = settle(
+    settings = resolve(
         model,
         images,
         recipe,
@@ -152,18 +155,18 @@ def craft_folder(
         target_rule=TargetRule.parse(target_rule) if isinstance(target_rule, str) else target_rule,
     )
     tell = progress or (lambda stage, done, total: None)
-    if proxies or is_automatic(recipe):
+    if proxies or needs_choice(recipe):
         settings = dataclasses.replace(settings, proxies=proxy_names(recipe, proxies))
     if pool is not None:
         pool = pool if isinstance(pool, Pool) else read_pool(pool, settings.preparation, threads, tell)
         settings = dataclasses.replace(settings, pool=pool.sha256)
     read = scan(JobImages(tuple(images), settings.preparation, threads), tell)
-    store = TwinFolder(folder)
+    store = AdversarialFolder(folder)
     before = store.read_manifest()
     tell("capturing the surrogate", 0, 1)
     choice = None if before is None else before.get("choice")
     suspicious = before is None and labels == "given" and not trust_labels
-    if is_automatic(recipe) and choice is None:
+    if needs_choice(recipe) and choice is None:
         captured = captured_on(model, device)
         _check_classes(prepare(captured, Recipe()), settings, read, suspicious)
         choice = choose_for_job(captured, settings, read, proxies, pool, tell)
@@ -184,14 +187,14 @@ def craft_folder(
             run = {**run_facts(surrogate.device, command), "batch_size": batch_size, "threads": threads, "kept": kept}
             manifest["runs"].append(run)
             begun = False
-            for twin, record in _work(surrogate, settings, read, batches, pool, tell):
+            for adv_image, record in _work(surrogate, settings, read, batches, pool, tell):
                 if not begun:
                     # Only now: settings that the first batch refuses must not be those that bind the folder.
                     store.write_manifest(manifest)
                     store.write_records(list(finished.values()))
                     begun = True
                 if record["image_id"] not in finished:
-                    store.add(twin, record)
+                    store.add(adv_image, record)
                     finished[record["image_id"]] = record
             # The order of the list, whatever was interrupted when.
             store.write_records([finished[image_id] for image_id in read.ids])
@@ -204,7 +207,7 @@ def craft_folder(
     )
 
 
-def _check_classes(surrogate: Prepared, settings: Settings, read: JobImages, suspicious: bool) -> None:
+def _check_classes(surrogate: Prepared, settings: AttackConfig, read: JobImages, suspicious: bool) -> None:
     """Refuse a surrogate that takes no RGB, labels and targets that it does not know, or, where suspicious, that seem
     to be shifted.
     """
@@ -223,10 +226,10 @@ def _check_classes(surrogate: Prepared, settings: Settings, read: JobImages, sus
                     "Give it another target, or leave the image out.",
                 )
     if suspicious:
-        _suspect(surrogate, read)
+        _check_label_shift(surrogate, read)
 
 
-def _suspect(surrogate: Prepared, read: JobImages) -> None:
+def _check_label_shift(surrogate: Prepared, read: JobImages) -> None:
     """Ask the surrogate about a few images whether the labels seem to be shifted."""
     rows = spread(len(read.records))
     asked = [read.records[row] for row in rows]
@@ -240,14 +243,14 @@ def _suspect(surrogate: Prepared, read: JobImages) -> None:
 
 
 def _agreed_manifest(
-    store: TwinFolder,
-    settings: Settings,
+    store: AdversarialFolder,
+    settings: AttackConfig,
     read: JobImages,
     surrogate: Prepared,
     protocol: Protocol | None,
     choice: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """The folder's manifest, or a new one; refuses a folder that was begun with other settings."""
+    """The folder's manifest, or a new one; refuses a folder that was started with other settings."""
     wanted = {
         **settings.to_dict(),
         "images_sha256": list_sha256(read.records, read.hashes),
@@ -272,13 +275,13 @@ def _agreed_manifest(
 
 def _work(
     surrogate: Prepared,
-    settings: Settings,
+    settings: AttackConfig,
     read: JobImages,
     batches: Sequence[Sequence[int]],
     pool: Pool | None,
     tell: Progress,
 ) -> Iterator[tuple[Pixels, dict[str, Any]]]:
-    """Twins and records of all images of the batches, in their order."""
+    """Adversarial images and records of all images of the batches, in their order."""
     done, total = 0, sum(map(len, batches)) * settings.all_steps
     tell("crafting", done, total)
     coming = read.pixels(row for batch in batches for row in batch)

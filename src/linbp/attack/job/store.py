@@ -1,4 +1,5 @@
-"""A folder of twins on disk: manifest, one PNG and one record an image, safe against an end at any moment."""
+"""A folder of adversarial images on disk: manifest, one PNG and one record an image, safe against an end at any
+moment."""
 
 from __future__ import annotations
 
@@ -15,18 +16,18 @@ from linbp.errors import ImageError, StoreError
 from linbp.jobs.lock import LOCK, locked
 from linbp.jobs.settings import MANIFEST
 
-__all__ = ["MANIFEST", "RECORDS", "TwinFolder"]
+__all__ = ["MANIFEST", "RECORDS", "AdversarialFolder"]
 
 RECORDS = "records.jsonl"
 FORMAT = 1
 """Version of the manifest's layout."""
 
 
-class TwinFolder:
+class AdversarialFolder:
     """`manifest.json`, `records.jsonl` and `<image id>.png` in one folder.
 
-    A twin counts as finished if it has a record and its PNG's pixels have the record's hash. The PNG is written first,
-    so an end between the two leaves a twin without record, which is made again.
+    An adversarial image counts as finished if it has a record and its PNG's pixels have the record's hash. The PNG is
+    written first, so an end between the two leaves an adversarial image without record, which is made again.
 
     Args:
         path: the folder.
@@ -37,11 +38,13 @@ class TwinFolder:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         if not os.fspath(path):
-            raise StoreError("The name of the folder of twins is empty.", "Name one, or write . for this one.")
+            raise StoreError(
+                "The name of the folder of adversarial images is empty.", "Name one, or write . for this one."
+            )
         self.path = Path(path)
 
-    def twin_path(self, image_id: str) -> Path:
-        """Where an image's twin lies."""
+    def adv_path(self, image_id: str) -> Path:
+        """Where an image's adversarial image lies."""
         return self.path / f"{image_id}.png"
 
     def read_manifest(self) -> dict[str, Any] | None:
@@ -108,7 +111,7 @@ class TwinFolder:
             if entries and MANIFEST not in entries:
                 raise StoreError(
                     f"{self.path} is not empty and holds no {MANIFEST} (but {sorted(entries)[0]}).",
-                    "Choose a new folder: twins must not be mixed with other files.",
+                    "Choose a new folder: adversarial images must not be mixed with other files.",
                 )
         except OSError as error:
             raise store_error(self.path, error) from error
@@ -140,7 +143,7 @@ class TwinFolder:
         whole = {}
         for image_id, record in records.items():
             with contextlib.suppress(ImageError):
-                if pixel_sha256(read_image(self.twin_path(image_id))) == record["sha256"]:
+                if pixel_sha256(read_image(self.adv_path(image_id))) == record["sha256"]:
                     whole[image_id] = record
         return whole
 
@@ -152,13 +155,13 @@ class TwinFolder:
         """
         write_atomically(self.path / RECORDS, b"".join(json_bytes(record) for record in records))
 
-    def add(self, twin: Pixels, record: Mapping[str, Any]) -> None:
+    def add(self, adv_image: Pixels, record: Mapping[str, Any]) -> None:
         """Finish one image: its PNG, then its record.
 
         Raises:
             StoreError: the disk is full, or the folder cannot be written.
         """
-        write_png(self.twin_path(record["image_id"]), twin)
+        write_png(self.adv_path(record["image_id"]), adv_image)
         try:
             with (self.path / RECORDS).open("ab") as file:
                 file.write(json_bytes(record))

@@ -194,7 +194,7 @@ class Recipe:
         return math.prod(transform.copies() for transform in self.transforms)
 
     @property
-    def begins_at_clean(self) -> bool:
+    def starts_at_clean(self) -> bool:
         """Whether the last stage's first gradient is taken at the clean images as they are."""
         plain = all(transform.at_image for transform in self.transforms) and isinstance(self.estimator, Plain)
         return self.start is None and plain
@@ -238,7 +238,7 @@ class Recipe:
                 )
             taken = stage.own_steps(steps)
             for part in (stage.update, stage.estimator, stage.objective):
-                if taken < part.fewest_steps and (part is not stage.objective or stage.begins_at_clean):
+                if taken < part.fewest_steps and (part is not stage.objective or stage.starts_at_clean):
                     name = grammar_name(part)
                     raise RecipeError(
                         f"{name} would have no effect in {taken} step.", f"Take more steps, or leave {name} out."

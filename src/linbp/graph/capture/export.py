@@ -12,7 +12,7 @@ from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from linbp.errors import CaptureError
-from linbp.models.torch_messages import quiet_torch
+from linbp.models.torch_messages import suppress_torch_messages
 
 __all__ = ["export", "untouched"]
 
@@ -55,7 +55,7 @@ def export(module: nn.Module, shape: tuple[int, ...], name: str) -> ExportedProg
     example = torch.full((EXAMPLE_BATCH, *shape), 0.5, dtype=like.dtype, device=like.device)
     with untouched(module):
         try:
-            with quiet_torch():
+            with suppress_torch_messages():
                 return torch.export.export(module, (example,), dynamic_shapes=({0: Dim.AUTO},))
         except Exception as fault:
             raise CaptureError(

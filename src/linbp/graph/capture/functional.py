@@ -50,7 +50,7 @@ def _rename_in_place(module: fx.GraphModule) -> bool:
         if name is None:
             continue
         target = node.args[0]
-        if not isinstance(target, fx.Node) or _seen_elsewhere(target, order[node], order):
+        if not isinstance(target, fx.Node) or _read_elsewhere(target, order[node], order):
             return False
         if name == "copy":
             node.target = aten.copy.default
@@ -95,7 +95,7 @@ def _is_view(node: fx.Node) -> bool:
     return any(alias is not None and not alias.is_write for alias in shared)
 
 
-def _seen_elsewhere(target: fx.Node, at: int, order: dict[fx.Node, int]) -> bool:
+def _read_elsewhere(target: fx.Node, at: int, order: dict[fx.Node, int]) -> bool:
     """Whether another node with the same memory is used after position `at`."""
     root = _root(target)
     for other in order:

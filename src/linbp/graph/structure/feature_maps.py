@@ -11,7 +11,7 @@ from linbp.errors import RuleError, nearest_name
 from linbp.graph.capture.constants import shallow_copy
 from linbp.graph.structure.analysis import Output, Structure, module_paths
 from linbp.graph.structure.dominators import Dominators
-from linbp.graph.structure.suggestions import near
+from linbp.graph.structure.suggestions import suggestions
 
 __all__ = ["find_output", "module_outputs", "spatial_size", "stage_outputs", "with_outputs"]
 
@@ -75,7 +75,7 @@ def find_output(path: str, structure: Structure) -> Output:
     if found is None:
         known = list(structure.outputs)
         if len(known) > LISTED:
-            hint = f"{near(path, known)} `linbp inspect MODEL --feature-maps` lists all {len(known)}."
+            hint = f"{suggestions(path, known)} `linbp inspect MODEL --feature-maps` lists all {len(known)}."
         else:
             hint = nearest_name(path, known)
             hint = f"{hint} " if hint.startswith("Did") else ""

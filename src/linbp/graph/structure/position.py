@@ -5,7 +5,7 @@ from __future__ import annotations
 from linbp.errors import RuleError
 from linbp.graph.structure.analysis import Structure
 from linbp.graph.structure.published import published_position
-from linbp.graph.structure.suggestions import near
+from linbp.graph.structure.suggestions import suggestions
 
 __all__ = ["Position", "first_site"]
 
@@ -54,7 +54,7 @@ def first_site(position: Position, structure: Structure, rule: str = "linbp") ->
     if position == "default":
         position = published_position(structure, rule).start
     if position not in entries:
-        raise RuleError(f"The network runs no module called {position!r}.", near(position, entries))
+        raise RuleError(f"The network runs no module called {position!r}.", suggestions(position, entries))
     at = entries[position]
     for site in sites:
         if structure.ranks[site.node] >= at:

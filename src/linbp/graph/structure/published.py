@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from linbp.errors import RuleError
 from linbp.graph.structure.analysis import Structure
 
-__all__ = ["Published", "published_node", "published_position"]
+__all__ = ["Published", "published_feature_map", "published_position"]
 
 RELEASED = "released code of Guo, Li, Chen, arXiv 2012.03528"
 TA_BENCH = "TA-Bench's code, arXiv 2311.01323"
@@ -169,7 +169,7 @@ def published_position(structure: Structure, rule: str = "linbp") -> Published:
     return found
 
 
-def published_node(structure: Structure) -> Published:
+def published_feature_map(structure: Structure) -> Published:
     """The feature map that the LinBP paper's code lets ILA read in the architecture that a network has.
 
     Raises:

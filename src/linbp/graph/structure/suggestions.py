@@ -6,12 +6,12 @@ from collections.abc import Collection
 
 from linbp.errors import nearest_name
 
-__all__ = ["near"]
+__all__ = ["suggestions"]
 
 LISTED = 20
 
 
-def near(path: str, names: Collection[str]) -> str:
+def suggestions(path: str, names: Collection[str]) -> str:
     """The children of the longest existing part of a path, or the nearest name, as a hint."""
     parent, deeper = path, True
     while deeper:

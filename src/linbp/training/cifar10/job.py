@@ -20,7 +20,7 @@ from linbp.jobs.lock import locked
 from linbp.jobs.provenance import run_facts
 from linbp.jobs.settings import refuse_other_settings, write_between_checkpoints
 from linbp.models import weights_sha256
-from linbp.models.checkpoint import file_sha256, fill, read_checkpoint, untouched_random_state
+from linbp.models.checkpoint import file_sha256, fill, preserved_random_state, read_checkpoint
 from linbp.training.cifar10.augment import Epoch
 from linbp.training.cifar10.store import RunFolder
 from linbp.training.cifar10.trainer import Trainer, count_right
@@ -75,7 +75,7 @@ def train(
     Args:
         data: images and labels.
         settings: of the training.
-        folder: new, empty, or begun by the same training.
+        folder: new, empty, or started by the same training.
         device: where to compute; it holds all images.
         checkpoint_minutes: how far apart checkpoints are inside an epoch; each end of an epoch has one.
         command: what the user typed, for the card.
@@ -208,7 +208,7 @@ class _Job:
         # One entry: safetensors writes several in an order of chance, and the same weights are to be the same file.
         facts = {"linbp": f"{self.settings.architecture}, width {self.settings.width:g}"}
         write_between_checkpoints(self.store.weights, save(shipped, facts))
-        with untouched_random_state():
+        with preserved_random_state():
             network = build(self.settings.architecture, self.settings.width).eval()
         fill(network, read_checkpoint(self.store.weights), self.store.weights.name)
         loaded_sha256 = weights_sha256(network.state_dict())

@@ -73,7 +73,7 @@ def linearize_folder(
     Args:
         model, start, sites, tuning, device, trust_labels, progress: as for `linearize`.
         images: from `list_images`, with labels; their ids are what randomness is keyed by.
-        folder: new, empty, or begun by the same job.
+        folder: new, empty, or started by the same job.
         validation: a share of the images that is held out, or other images.
         checkpoint_every: how many steps apart checkpoints are written inside an epoch; each end of an epoch has one.
         threads: that decode images.
@@ -198,7 +198,7 @@ def _settings(
 def _agreed(
     store: JobFolder, manifest: dict[str, Any] | None, settings: dict[str, Any], work: Work, lists: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The folder's manifest, or a new one; refuses a folder that was begun with other settings."""
+    """The folder's manifest, or a new one; refuses a folder that was started with other settings."""
     if manifest is None:
         structure, notes = work.program.structure, work.notes
         if lists["in_both"]:

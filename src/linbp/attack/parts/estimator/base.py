@@ -7,14 +7,14 @@ from typing import ClassVar
 
 import torch
 
-from linbp.attack.context import Scene
-from linbp.attack.gradients import Field
+from linbp.attack.context import Context
+from linbp.attack.gradients import GradientOracle
 from linbp.errors import RecipeError
 from linbp.registry import grammar_name
 
 __all__ = ["Estimate", "Estimator", "several"]
 
-Estimate = Callable[[Field, torch.Tensor], torch.Tensor]
+Estimate = Callable[[GradientOracle, torch.Tensor], torch.Tensor]
 """Makes one gradient at images (N, C, H, W) from those that a step's field gives; it may remember earlier steps."""
 
 
@@ -42,7 +42,7 @@ class Estimator:
             RecipeError: it does.
         """
 
-    def begin(self, scene: Scene) -> Estimate:
+    def bind(self, context: Context) -> Estimate:
         """The estimate of one batch."""
         raise TypeError(f"{type(self).__name__} makes no gradient.")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from linbp.attack.context import Scene
-from linbp.attack.gradients import Field
+from linbp.attack.context import Context
+from linbp.attack.gradients import GradientOracle
 from linbp.attack.norms import divided, euclidean
 from linbp.attack.parts.estimator.base import Estimate, Estimator, several
 from linbp.registry import number, part
@@ -55,23 +55,23 @@ class CommonWeakness(Estimator):
         """Refuse a single surrogate."""
         several(self, members)
 
-    def begin(self, scene: Scene) -> Estimate:
+    def bind(self, context: Context) -> Estimate:
         """An inner sum of zero."""
-        return _Turns(self, scene)
+        return _Turns(self, context)
 
 
 class _Turns:
-    def __init__(self, estimator: CommonWeakness, scene: Scene) -> None:
-        self.estimator, self.scene = estimator, scene
-        self.total = torch.zeros_like(scene.budget.clean)
+    def __init__(self, estimator: CommonWeakness, context: Context) -> None:
+        self.estimator, self.context = estimator, context
+        self.total = torch.zeros_like(context.budget.clean)
 
-    def __call__(self, field: Field, images: torch.Tensor) -> torch.Tensor:
-        budget, inner = self.scene.budget, images
+    def __call__(self, oracle: GradientOracle, images: torch.Tensor) -> torch.Tensor:
+        budget, inner = self.context.budget, images
         if self.estimator.reverse_step:
-            back = budget.direction(field.gradient(images))
+            back = budget.direction(oracle.gradient(images))
             inner = images - self.estimator.reverse_step * budget.eps * back
-        for index in range(field.members):
-            found = field.member(index, inner, f"turn {index}")
+        for index in range(oracle.members):
+            found = oracle.member(index, inner, f"turn {index}")
             self.total = self.estimator.decay * self.total + divided(found, euclidean(found))
             inner = budget.project(inner + self.estimator.inner_step * self.total)
         return inner - images

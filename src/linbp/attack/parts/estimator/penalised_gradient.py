@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from linbp.attack.context import Scene
-from linbp.attack.gradients import Field
+from linbp.attack.context import Context
+from linbp.attack.gradients import GradientOracle
 from linbp.attack.parts.estimator.base import Estimate, Estimator
 from linbp.registry import number, part, whole
 
@@ -47,16 +47,16 @@ class PenalisedGradient(Estimator):
         """Two for each point, of every surrogate."""
         return 2 * self.samples * members
 
-    def begin(self, scene: Scene) -> Estimate:
+    def bind(self, context: Context) -> Estimate:
         """The mean of both gradients over the points."""
 
-        def estimate(field: Field, images: torch.Tensor) -> torch.Tensor:
+        def estimate(oracle: GradientOracle, images: torch.Tensor) -> torch.Tensor:
             total = torch.zeros_like(images)
             for index in range(self.samples):
                 sample = f"near {index}"
-                near = images + scene.budget.sample(field.draws.under(sample), "pgn", self.radius)
-                here = field.gradient(near, sample)
-                behind = field.gradient(near - scene.step_size * scene.budget.unit(here), sample)
+                near = images + context.budget.sample(oracle.draws.under(sample), "pgn", self.radius)
+                here = oracle.gradient(near, sample)
+                behind = oracle.gradient(near - context.step_size * context.budget.unit(here), sample)
                 total += (1 - self.balance) * here + self.balance * behind
             return total / self.samples
 

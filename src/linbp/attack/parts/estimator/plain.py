@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from linbp.attack.context import Scene
+from linbp.attack.context import Context
 from linbp.attack.parts.estimator.base import Estimate, Estimator
 from linbp.registry import part
 
@@ -17,6 +17,6 @@ class Plain(Estimator):
         """One of every surrogate."""
         return members
 
-    def begin(self, scene: Scene) -> Estimate:
+    def bind(self, context: Context) -> Estimate:
         """The gradient at the images."""
-        return lambda field, images: field.gradient(images)
+        return lambda oracle, images: oracle.gradient(images)

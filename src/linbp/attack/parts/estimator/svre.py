@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from linbp.attack.context import Scene
-from linbp.attack.gradients import Field
+from linbp.attack.context import Context
+from linbp.attack.gradients import GradientOracle
 from linbp.attack.parts.estimator.base import Estimate, Estimator, several
 from linbp.registry import number, part, whole
 
@@ -54,20 +54,20 @@ class VarianceReducedEnsemble(Estimator):
         """Refuse a single surrogate."""
         several(self, members)
 
-    def begin(self, scene: Scene) -> Estimate:
+    def bind(self, context: Context) -> Estimate:
         """The sum of an inner attack."""
-        budget = scene.budget
+        budget = context.budget
 
-        def estimate(field: Field, images: torch.Tensor) -> torch.Tensor:
-            ensemble = field.gradient(images)
-            excess = [field.member(index, images) - ensemble for index in range(field.members)]
-            choice = field.draws.common("svre")
+        def estimate(oracle: GradientOracle, images: torch.Tensor) -> torch.Tensor:
+            ensemble = oracle.gradient(images)
+            excess = [oracle.member(index, images) - ensemble for index in range(oracle.members)]
+            choice = oracle.draws.common("svre")
             inner, total = images, torch.zeros_like(images)
-            for turn in range(self.rounds * field.members):
-                index = int(choice.integers(field.members))
-                found = field.member(index, inner, f"inner {turn}") - excess[index]
+            for turn in range(self.rounds * oracle.members):
+                index = int(choice.integers(oracle.members))
+                found = oracle.member(index, inner, f"inner {turn}") - excess[index]
                 total = self.decay * total + budget.unit(found)
-                inner = budget.project(inner + scene.step_size * budget.direction(total))
+                inner = budget.project(inner + context.step_size * budget.direction(total))
             return total
 
         return estimate

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import torch
 
-from linbp.attack.context import Scene
-from linbp.attack.gradients import Field
+from linbp.attack.context import Context
+from linbp.attack.gradients import GradientOracle
 from linbp.attack.parts.estimator.base import Estimate, Estimator
 from linbp.registry import number, part, whole
 
@@ -23,7 +23,7 @@ class VarianceTuning(Estimator):
     g is the gradient of the step, v of the step before (0 in the first). With Nesterov's momentum g is the gradient at
     the point ahead and the neighbours lie around the iterate x_t itself, as in the authors' released code
     (JHL-HUST/VT). Neighbours are not clipped to [0, 1], as there. Of the last step no neighbours are asked, since
-    nothing would use them: that changes no twin. In L2 the r_i are uniform in the ball.
+    nothing would use them: that changes no adversarial image. In L2 the r_i are uniform in the ball.
 
     The sum g' is what momentum divides by its norm. Wang, He: Enhancing the Transferability of Adversarial Attacks
     through Variance Tuning, CVPR 2021, arXiv 2103.15571: 20 neighbours, radius 1.5.
@@ -50,28 +50,28 @@ class VarianceTuning(Estimator):
         """How many they are in so many steps."""
         return steps * self.gradients_per_step(members) - members * self.neighbours
 
-    def begin(self, scene: Scene) -> Estimate:
+    def bind(self, context: Context) -> Estimate:
         """A variance of zero."""
-        return _Tuned(self, scene)
+        return _Tuned(self, context)
 
 
 class _Tuned:
-    def __init__(self, estimator: VarianceTuning, scene: Scene) -> None:
-        self.estimator, self.scene = estimator, scene
+    def __init__(self, estimator: VarianceTuning, context: Context) -> None:
+        self.estimator, self.context = estimator, context
         self.variance: torch.Tensor | None = None
 
-    def __call__(self, field: Field, images: torch.Tensor) -> torch.Tensor:
-        found = field.gradient(images)
+    def __call__(self, oracle: GradientOracle, images: torch.Tensor) -> torch.Tensor:
+        found = oracle.gradient(images)
         tuned = found if self.variance is None else found + self.variance
-        if field.step + 1 < self.scene.steps:
-            self.variance = self._around(field) - found
+        if oracle.step + 1 < self.context.steps:
+            self.variance = self._around(oracle) - found
         return tuned
 
-    def _around(self, field: Field) -> torch.Tensor:
+    def _around(self, oracle: GradientOracle) -> torch.Tensor:
         """The mean gradient in the neighbourhood of the iterate."""
-        total = torch.zeros_like(field.iterate)
+        total = torch.zeros_like(oracle.iterate)
         for index in range(self.estimator.neighbours):
             sample = f"neighbour {index}"
-            change = self.scene.budget.sample(field.draws.under(sample), "vt", self.estimator.radius)
-            total += field.gradient(field.iterate + change, sample)
+            change = self.context.budget.sample(oracle.draws.under(sample), "vt", self.estimator.radius)
+            total += oracle.gradient(oracle.iterate + change, sample)
         return total / self.estimator.neighbours

@@ -1,6 +1,6 @@
 """What is increased, one number an image."""
 
-from linbp.attack.parts.objective.base import Features, Measure, Objective, Seen
+from linbp.attack.parts.objective.base import Features, Measure, Objective, Observation
 from linbp.attack.parts.objective.cross_entropy import CrossEntropy
 from linbp.attack.parts.objective.fda import FDA
 from linbp.attack.parts.objective.ila import ILA, ILAF
@@ -22,5 +22,5 @@ __all__ = [
     "Margin",
     "Measure",
     "Objective",
-    "Seen",
+    "Observation",
 ]

@@ -8,17 +8,17 @@ from typing import ClassVar
 
 import torch
 
-from linbp.attack.context import Scene
+from linbp.attack.context import Context
 from linbp.graph import Structure
 
-__all__ = ["Features", "Measure", "Objective", "Seen"]
+__all__ = ["Features", "Measure", "Objective", "Observation"]
 
 Features = Callable[[torch.Tensor], Mapping[str, torch.Tensor]]
 """The feature maps of images (N, C, H, W), by module path, without gradients."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class Observation:
     """What the surrogate answered at one point; gradients flow back from all of it.
 
     Attributes:
@@ -32,7 +32,7 @@ class Seen:
     images: torch.Tensor
 
 
-Measure = Callable[[Seen], torch.Tensor]
+Measure = Callable[[Observation], torch.Tensor]
 """One number for each image, shape (N,), larger where the attack is nearer to its goal."""
 
 
@@ -55,7 +55,7 @@ class Objective:
     reads_logits: ClassVar[bool] = True
     fewest_steps: ClassVar[int] = 1
 
-    def nodes(self, structure: Structure) -> tuple[str, ...]:
+    def feature_maps(self, structure: Structure) -> tuple[str, ...]:
         """The module paths of the feature maps that it reads on a network of this structure.
 
         Raises:
@@ -63,7 +63,7 @@ class Objective:
         """
         return ()
 
-    def begin(self, scene: Scene, features: Features) -> Measure:
+    def bind(self, context: Context, features: Features) -> Measure:
         """The measure of one batch.
 
         Args:

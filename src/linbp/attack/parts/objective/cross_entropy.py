@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from linbp.attack.context import Scene
-from linbp.attack.parts.objective.base import Features, Measure, Objective, Seen
+from linbp.attack.context import Context
+from linbp.attack.parts.objective.base import Features, Measure, Objective, Observation
 from linbp.registry import part
 
 __all__ = ["CrossEntropy"]
@@ -21,13 +21,13 @@ class CrossEntropy(Objective):
     In nats. Goodfellow, Shlens, Szegedy: Explaining and Harnessing Adversarial Examples, ICLR 2015, arXiv 1412.6572.
     """
 
-    def begin(self, scene: Scene, features: Features) -> Measure:
+    def bind(self, context: Context, features: Features) -> Measure:
         """The measure of one batch."""
-        labels, targets = scene.goal.labels, scene.goal.targets
+        labels, targets = context.goal.labels, context.goal.targets
 
-        def measure(seen: Seen) -> torch.Tensor:
+        def measure(observation: Observation) -> torch.Tensor:
             if targets is None:
-                return functional.cross_entropy(seen.logits, labels, reduction="none")
-            return -functional.cross_entropy(seen.logits, targets, reduction="none")
+                return functional.cross_entropy(observation.logits, labels, reduction="none")
+            return -functional.cross_entropy(observation.logits, targets, reduction="none")
 
         return measure

@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 
 import torch
 
-from linbp.attack.context import Scene
-from linbp.attack.parts.objective.base import Features, Measure, Objective, Seen
+from linbp.attack.context import Context
+from linbp.attack.parts.objective.base import Features, Measure, Objective, Observation
 from linbp.attack.parts.objective.feature_maps import Paths, check_paths, listed
 from linbp.graph import Structure, spatial_size, stage_outputs
 from linbp.registry import one_of, part
@@ -48,20 +48,20 @@ class FDA(Objective):
         check_paths(self)
         one_of(self, "channels", ("first", "last", None))
 
-    def nodes(self, structure: Structure) -> tuple[str, ...]:
+    def feature_maps(self, structure: Structure) -> tuple[str, ...]:
         """The modules of `at`, or the last one of every size."""
         return stage_outputs(structure) if self.at is None else listed(self.at)
 
-    def begin(self, scene: Scene, features: Features) -> Measure:
+    def bind(self, context: Context, features: Features) -> Measure:
         """The measure of one batch, from the feature maps at the clean images."""
         weak: dict[str, torch.Tensor] = {}
-        for path, value in features(scene.budget.clean).items():
+        for path, value in features(context.budget.clean).items():
             weak[path] = value < value.mean(self._axis(value), keepdim=True)
 
-        def measure(seen: Seen) -> torch.Tensor:
-            total = seen.images.new_zeros(len(seen.images))
+        def measure(observation: Observation) -> torch.Tensor:
+            total = observation.images.new_zeros(len(observation.images))
             for path, mask in weak.items():
-                value = seen.features[path]
+                value = observation.features[path]
                 total = total + _log_norm(torch.where(mask, value, 0)) - _log_norm(torch.where(mask, 0, value))
             return total
 

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 
 from linbp.errors import RecipeError
-from linbp.graph import Structure, published_node
+from linbp.graph import Structure, published_feature_map
 from linbp.registry import grammar_name
 
-__all__ = ["Paths", "as_vector", "check_paths", "guided_nodes", "listed", "unit_or_zero"]
+__all__ = ["Paths", "as_vector", "check_paths", "guided_feature_maps", "listed", "unit_or_zero"]
 
 Paths = str | tuple[str, ...]
 """The path of one module, as the user's network names it, or of several."""
@@ -44,13 +44,13 @@ def listed(at: Paths) -> tuple[str, ...]:
     return (at,) if isinstance(at, str) else at
 
 
-def guided_nodes(at: Paths | None, structure: Structure) -> tuple[str, ...]:
+def guided_feature_maps(at: Paths | None, structure: Structure) -> tuple[str, ...]:
     """The modules that an objective with a guide reads: those of `at`, or the one that was published.
 
     Raises:
         RuleError: none was published for this architecture.
     """
-    return (published_node(structure).start,) if at is None else listed(at)
+    return (published_feature_map(structure).start,) if at is None else listed(at)
 
 
 def as_vector(features: Mapping[str, torch.Tensor]) -> torch.Tensor:

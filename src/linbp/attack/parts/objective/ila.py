@@ -6,9 +6,9 @@ from typing import ClassVar
 
 import torch
 
-from linbp.attack.context import Scene
-from linbp.attack.parts.objective.base import Features, Measure, Objective, Seen
-from linbp.attack.parts.objective.feature_maps import Paths, as_vector, check_paths, guided_nodes, unit_or_zero
+from linbp.attack.context import Context
+from linbp.attack.parts.objective.base import Features, Measure, Objective, Observation
+from linbp.attack.parts.objective.feature_maps import Paths, as_vector, check_paths, guided_feature_maps, unit_or_zero
 from linbp.graph import Structure
 from linbp.registry import number, part, whole
 
@@ -47,14 +47,14 @@ class ILA(Objective):
         if self.steps is not None:
             whole(self, "steps", least=1)
 
-    def nodes(self, structure: Structure) -> tuple[str, ...]:
+    def feature_maps(self, structure: Structure) -> tuple[str, ...]:
         """The modules of `at`, or the published one."""
-        return guided_nodes(self.at, structure)
+        return guided_feature_maps(self.at, structure)
 
-    def begin(self, scene: Scene, features: Features) -> Measure:
+    def bind(self, context: Context, features: Features) -> Measure:
         """The measure of one batch, from the feature maps at the clean images and at the guide's end."""
-        clean, guide = _clean_and_guide(scene, features)
-        return lambda seen: ((as_vector(seen.features) - clean) * guide).sum(1)
+        clean, guide = _clean_and_guide(context, features)
+        return lambda observation: ((as_vector(observation.features) - clean) * guide).sum(1)
 
 
 @part("objective", "ilaf")
@@ -87,19 +87,19 @@ class ILAF(Objective):
         if self.steps is not None:
             whole(self, "steps", least=1)
 
-    def nodes(self, structure: Structure) -> tuple[str, ...]:
+    def feature_maps(self, structure: Structure) -> tuple[str, ...]:
         """The modules of `at`, or the published one."""
-        return guided_nodes(self.at, structure)
+        return guided_feature_maps(self.at, structure)
 
-    def begin(self, scene: Scene, features: Features) -> Measure:
+    def bind(self, context: Context, features: Features) -> Measure:
         """The measure of one batch, from the feature maps at the clean images and at the guide's end."""
-        clean, guide = _clean_and_guide(scene, features)
+        clean, guide = _clean_and_guide(context, features)
         direction = unit_or_zero(guide)
         length = torch.linalg.vector_norm(guide, dim=1)
         scale = self.alpha / torch.where(length > 0, length, 1)
 
-        def measure(seen: Seen) -> torch.Tensor:
-            change = as_vector(seen.features) - clean
+        def measure(observation: Observation) -> torch.Tensor:
+            change = as_vector(observation.features) - clean
             size = torch.linalg.vector_norm(change, dim=1)
             cosine = (change * direction).sum(1) / torch.where(size > 0, size, 1)
             value: torch.Tensor = cosine + scale * size
@@ -108,8 +108,8 @@ class ILAF(Objective):
         return measure
 
 
-def _clean_and_guide(scene: Scene, features: Features) -> tuple[torch.Tensor, torch.Tensor]:
+def _clean_and_guide(context: Context, features: Features) -> tuple[torch.Tensor, torch.Tensor]:
     """The feature maps at the clean images, and by how much the stage before changed them, both (N, D)."""
-    assert scene.trace is not None  # a recipe with such an objective has a guide
-    clean = as_vector(features(scene.budget.clean))
-    return clean, as_vector(features(scene.trace.images)) - clean
+    assert context.trace is not None  # a recipe with such an objective has a guide
+    clean = as_vector(features(context.budget.clean))
+    return clean, as_vector(features(context.trace.images)) - clean

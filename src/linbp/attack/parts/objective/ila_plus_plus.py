@@ -6,9 +6,9 @@ from typing import ClassVar
 
 import torch
 
-from linbp.attack.context import Scene
+from linbp.attack.context import Context
 from linbp.attack.parts.objective.base import Features, Measure, Objective
-from linbp.attack.parts.objective.feature_maps import Paths, as_vector, check_paths, guided_nodes, unit_or_zero
+from linbp.attack.parts.objective.feature_maps import Paths, as_vector, check_paths, guided_feature_maps, unit_or_zero
 from linbp.attack.parts.objective.fits import REGULARISATION, Fit, fitted_direction
 from linbp.errors import RecipeError
 from linbp.graph import Structure
@@ -77,32 +77,32 @@ class ILAPlusPlus(Objective):
         if self.steps is not None:
             whole(self, "steps", least=1)
 
-    def nodes(self, structure: Structure) -> tuple[str, ...]:
+    def feature_maps(self, structure: Structure) -> tuple[str, ...]:
         """The modules of `at`, or the published one."""
-        return guided_nodes(self.at, structure)
+        return guided_feature_maps(self.at, structure)
 
-    def begin(self, scene: Scene, features: Features) -> Measure:
+    def bind(self, context: Context, features: Features) -> Measure:
         """The measure of one batch, from the feature maps at every point of the guide.
 
         Raises:
             RecipeError: scikit-learn is needed and not installed.
         """
-        assert scene.trace is not None  # a recipe with such an objective has a guide
-        values = torch.stack(scene.trace.objectives, dim=1).to("cpu", torch.float64)
+        assert context.trace is not None  # a recipe with such an objective has a guide
+        values = torch.stack(context.trace.objectives, dim=1).to("cpu", torch.float64)
         values = values - values[:, :1].clamp(max=0)
         strength = REGULARISATION[self.fit] if self.regularisation is None else float(self.regularisation)
         rows = [
-            fitted_direction(self._changes(row, scene, features), values[row], self.fit, strength, self.normalise)
+            fitted_direction(self._changes(row, context, features), values[row], self.fit, strength, self.normalise)
             for row in range(len(values))
         ]
         direction = unit_or_zero(torch.stack(rows))
-        clean = as_vector(features(scene.budget.clean))
-        return lambda seen: ((as_vector(seen.features) - clean) * direction).sum(1)
+        clean = as_vector(features(context.budget.clean))
+        return lambda observation: ((as_vector(observation.features) - clean) * direction).sum(1)
 
-    def _changes(self, row: int, scene: Scene, features: Features) -> torch.Tensor:
+    def _changes(self, row: int, context: Context, features: Features) -> torch.Tensor:
         """How far each point of one image is from the clean image in the feature map, (points, D)."""
-        assert scene.trace is not None
-        points = [scene.budget.clean, *scene.trace.iterates[: len(scene.trace.objectives)]]
+        assert context.trace is not None
+        points = [context.budget.clean, *context.trace.iterates[: len(context.trace.objectives)]]
         images = torch.stack([point[row] for point in points])
         found = torch.cat([as_vector(features(some)) for some in torch.split(images, AT_ONCE)])
         return found[1:].sub_(found[0])

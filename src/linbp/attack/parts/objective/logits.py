@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from linbp.attack.context import Scene
-from linbp.attack.parts.objective.base import Features, Measure, Objective, Seen
+from linbp.attack.context import Context
+from linbp.attack.parts.objective.base import Features, Measure, Objective, Observation
 from linbp.registry import part
 
 __all__ = ["Logit", "Margin"]
@@ -23,14 +23,14 @@ class Logit(Objective):
     2021, arXiv 2012.11207 (targeted; 300 steps of 2/255).
     """
 
-    def begin(self, scene: Scene, features: Features) -> Measure:
+    def bind(self, context: Context, features: Features) -> Measure:
         """The measure of one batch."""
-        labels, targets = scene.goal.labels, scene.goal.targets
+        labels, targets = context.goal.labels, context.goal.targets
 
-        def measure(seen: Seen) -> torch.Tensor:
+        def measure(observation: Observation) -> torch.Tensor:
             if targets is None:
-                return -seen.logits.gather(1, labels[:, None])[:, 0]
-            return seen.logits.gather(1, targets[:, None])[:, 0]
+                return -observation.logits.gather(1, labels[:, None])[:, 0]
+            return observation.logits.gather(1, targets[:, None])[:, 0]
 
         return measure
 
@@ -48,12 +48,12 @@ class Margin(Objective):
     TIFS 2023, arXiv 2303.03680 (targeted; the margin-based one of its three calibrations).
     """
 
-    def begin(self, scene: Scene, features: Features) -> Measure:
+    def bind(self, context: Context, features: Features) -> Measure:
         """The measure of one batch."""
-        labels, targets = scene.goal.labels, scene.goal.targets
+        labels, targets = context.goal.labels, context.goal.targets
 
-        def measure(seen: Seen) -> torch.Tensor:
-            calibrated = seen.logits / _margin(seen.logits.detach())
+        def measure(observation: Observation) -> torch.Tensor:
+            calibrated = observation.logits / _margin(observation.logits.detach())
             if targets is None:
                 return functional.cross_entropy(calibrated, labels, reduction="none")
             return -functional.cross_entropy(calibrated, targets, reduction="none")

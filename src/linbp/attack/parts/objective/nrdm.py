@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import torch
 
-from linbp.attack.context import Scene
-from linbp.attack.parts.objective.base import Features, Measure, Objective, Seen
+from linbp.attack.context import Context
+from linbp.attack.parts.objective.base import Features, Measure, Objective, Observation
 from linbp.attack.parts.objective.feature_maps import Paths, as_vector, check_paths, listed
 from linbp.graph import Structure, stage_outputs
 from linbp.registry import part
@@ -41,20 +41,20 @@ class NRDM(Objective):
     def __post_init__(self) -> None:
         check_paths(self)
 
-    def nodes(self, structure: Structure) -> tuple[str, ...]:
+    def feature_maps(self, structure: Structure) -> tuple[str, ...]:
         """The modules of `at`, or the middle one."""
         if self.at is not None:
             return listed(self.at)
         stages = stage_outputs(structure)
         return (stages[(len(stages) - 1) // 2],)
 
-    def begin(self, scene: Scene, features: Features) -> Measure:
+    def bind(self, context: Context, features: Features) -> Measure:
         """The measure of one batch, from the feature map at the clean images."""
-        before = features(scene.budget.clean)
+        before = features(context.budget.clean)
         clean = as_vector(before)
 
-        def measure(seen: Seen) -> torch.Tensor:
-            distance: torch.Tensor = torch.linalg.vector_norm(as_vector(seen.features) - clean, dim=1)
+        def measure(observation: Observation) -> torch.Tensor:
+            distance: torch.Tensor = torch.linalg.vector_norm(as_vector(observation.features) - clean, dim=1)
             return distance
 
         return measure

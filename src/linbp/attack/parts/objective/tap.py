@@ -7,8 +7,8 @@ from typing import ClassVar
 import torch
 from torch.nn import functional
 
-from linbp.attack.context import Scene
-from linbp.attack.parts.objective.base import Features, Measure, Objective, Seen
+from linbp.attack.context import Context
+from linbp.attack.parts.objective.base import Features, Measure, Objective, Observation
 from linbp.attack.parts.objective.cross_entropy import CrossEntropy
 from linbp.attack.parts.objective.feature_maps import Paths, check_paths, listed
 from linbp.errors import RecipeError
@@ -60,21 +60,23 @@ class TAP(Objective):
                 "Use ce, or leave one of them above 0.",
             )
 
-    def nodes(self, structure: Structure) -> tuple[str, ...]:
+    def feature_maps(self, structure: Structure) -> tuple[str, ...]:
         """The modules of `at`, or the last one of every size."""
         return stage_outputs(structure) if self.at is None else listed(self.at)
 
-    def begin(self, scene: Scene, features: Features) -> Measure:
+    def bind(self, context: Context, features: Features) -> Measure:
         """The measure of one batch, from the feature maps at the clean images."""
-        clean = scene.budget.clean
+        clean = context.budget.clean
         before = {path: _rooted(value) for path, value in features(clean).items()}
-        cross_entropy = CrossEntropy().begin(scene, features)
+        cross_entropy = CrossEntropy().bind(context, features)
 
-        def measure(seen: Seen) -> torch.Tensor:
-            smooth = functional.avg_pool2d(seen.images - clean, WINDOW, stride=1, padding=WINDOW // 2)
-            total = cross_entropy(seen) + self.smoothness * smooth.abs().flatten(1).sum(1)
+        def measure(observation: Observation) -> torch.Tensor:
+            smooth = functional.avg_pool2d(observation.images - clean, WINDOW, stride=1, padding=WINDOW // 2)
+            total = cross_entropy(observation) + self.smoothness * smooth.abs().flatten(1).sum(1)
             for path, rooted in before.items():
-                total = total + self.distance * (_rooted(seen.features[path]) - rooted).square().flatten(1).sum(1)
+                total = total + self.distance * (_rooted(observation.features[path]) - rooted).square().flatten(1).sum(
+                    1
+                )
             return total
 
         return measure

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 
-from linbp.attack.context import Scene
+from linbp.attack.context import Context
 from linbp.attack.parts.transform.base import Transform
 from linbp.attack.parts.transform.scale import scaled
 from linbp.randomness import Draws
@@ -28,9 +28,9 @@ class Admix(Transform):
     S_i = (x + 0.2 x') / 2^i. Its code (JHL-HUST/Admix) works on values of [-1, 1], which is `centre=0.5` here, and
     TransferAttack's on values of [0, 1], as here by default. Each step takes m1 m2 gradients.
 
-    The paper draws partners from other classes, its code and TransferAttack's shuffle the batch, so that a twin depends
-    on its companions. Here partners come from a fixed pool (`--pool`, or `pool=linbp.Pool(images)`), never the image
-    itself, and of another class where the pool's classes are known.
+    The paper draws partners from other classes, its code and TransferAttack's shuffle the batch, so that an adversarial
+    image depends on its companions. Here partners come from a fixed pool (`--pool`, or `pool=linbp.Pool(images)`),
+    never the image itself, and of another class where the pool's classes are known.
 
     Args:
         strength: s, how much of a partner is added, above 0 and at most 1.
@@ -59,16 +59,16 @@ class Admix(Transform):
         """One for each partner and scale."""
         return self.partners * self.scales
 
-    def apply(self, images: torch.Tensor, scene: Scene, draws: Draws, copy: int) -> torch.Tensor:
+    def apply(self, images: torch.Tensor, context: Context, draws: Draws, copy: int) -> torch.Tensor:
         """The images with one partner each, at one scale."""
-        assert scene.pool is not None  # craft refuses a recipe that needs one without it
+        assert context.pool is not None  # craft refuses a recipe that needs one without it
         partner, halvings = divmod(copy, self.scales)
         added = []
         for clean, candidates, draw in zip(
-            scene.budget.clean, scene.candidates, draws.generators("admix"), strict=True
+            context.budget.clean, context.candidates, draws.generators("admix"), strict=True
         ):
             enough = len(candidates) >= self.partners
             chosen = draw.choice(candidates, size=self.partners, replace=not enough)
-            added.append(scene.pool.image(int(chosen[partner]), clean))
+            added.append(context.pool.image(int(chosen[partner]), clean))
         mixed = images + self.strength * (torch.stack(added) - self.centre)
         return scaled(mixed, halvings, self.centre)

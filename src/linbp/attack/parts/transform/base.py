@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 
-from linbp.attack.context import Scene
+from linbp.attack.context import Context
 from linbp.randomness import Draws
 
 __all__ = ["Transform"]
@@ -31,7 +31,7 @@ class Transform:
         """How many changed copies each image has; their gradients are averaged."""
         return 1
 
-    def apply(self, images: torch.Tensor, scene: Scene, draws: Draws, copy: int) -> torch.Tensor:
+    def apply(self, images: torch.Tensor, context: Context, draws: Draws, copy: int) -> torch.Tensor:
         """The changed images, of the same shape.
 
         Args:

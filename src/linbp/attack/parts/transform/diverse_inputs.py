@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from linbp.attack.context import Scene
+from linbp.attack.context import Context
 from linbp.attack.parts.transform.base import Transform
 from linbp.errors import RecipeError
 from linbp.randomness import Draws
@@ -43,7 +43,7 @@ class DiverseInputs(Transform):
         number(self, "scale", least=1.0, most=4.0)
         one_of(self, "interpolation", ("nearest", "bilinear"))
 
-    def apply(self, images: torch.Tensor, scene: Scene, draws: Draws, copy: int) -> torch.Tensor:
+    def apply(self, images: torch.Tensor, context: Context, draws: Draws, copy: int) -> torch.Tensor:
         """The changed images, of the same shape."""
         if int(images.shape[-2] * self.scale) <= images.shape[-2]:
             raise RecipeError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from linbp.attack.context import Scene
+from linbp.attack.context import Context
 from linbp.attack.parts.transform.base import Transform
 from linbp.randomness import Draws
 from linbp.registry import number, part
@@ -30,6 +30,6 @@ class UniformNoise(Transform):
     def __post_init__(self) -> None:
         number(self, "radius", least=1e-9)
 
-    def apply(self, images: torch.Tensor, scene: Scene, draws: Draws, copy: int) -> torch.Tensor:
+    def apply(self, images: torch.Tensor, context: Context, draws: Draws, copy: int) -> torch.Tensor:
         """Images plus noise."""
-        return images + scene.budget.sample(draws, "noise", self.radius)
+        return images + context.budget.sample(draws, "noise", self.radius)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from linbp.attack.context import Scene
+from linbp.attack.context import Context
 from linbp.attack.parts.transform.base import Transform
 from linbp.randomness import Draws
 from linbp.registry import number, part, whole
@@ -39,7 +39,7 @@ class ScaleInvariant(Transform):
         """One for each scale."""
         return self.scales
 
-    def apply(self, images: torch.Tensor, scene: Scene, draws: Draws, copy: int) -> torch.Tensor:
+    def apply(self, images: torch.Tensor, context: Context, draws: Draws, copy: int) -> torch.Tensor:
         """The images at one scale."""
         return scaled(images, copy, self.centre)
 

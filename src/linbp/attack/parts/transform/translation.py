@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch.nn import functional
 
-from linbp.attack.context import Scene
+from linbp.attack.context import Context
 from linbp.attack.parts.transform.base import Transform
 from linbp.errors import RecipeError
 from linbp.randomness import Draws
@@ -85,7 +85,7 @@ class TranslationInvariant(Transform):
             weights = torch.ones_like(place)
         return weights / weights.sum()
 
-    def apply(self, images: torch.Tensor, scene: Scene, draws: Draws, copy: int) -> torch.Tensor:
+    def apply(self, images: torch.Tensor, context: Context, draws: Draws, copy: int) -> torch.Tensor:
         """The images as they are; the gradient that comes back through them is convolved."""
         result: torch.Tensor = _Smooth.apply(images, self.weights().tolist())
         return result

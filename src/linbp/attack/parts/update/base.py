@@ -6,7 +6,7 @@ from typing import ClassVar, Protocol
 
 import torch
 
-from linbp.attack.context import Scene
+from linbp.attack.context import Context
 
 __all__ = ["Memoryless", "Progress", "Update"]
 
@@ -46,6 +46,6 @@ class Update:
     single_step: ClassVar[bool] = False
     fewest_steps: ClassVar[int] = 1
 
-    def begin(self, scene: Scene) -> Progress:
+    def bind(self, context: Context) -> Progress:
         """A fresh memory for one batch."""
         return Memoryless()

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import torch
 
-from linbp.attack.context import Scene
+from linbp.attack.context import Context
 from linbp.attack.norms import absolute_sum, divided, pointing, summable
 from linbp.attack.parts.update.base import Progress, Update
 from linbp.registry import number, part
@@ -34,7 +34,7 @@ class Momentum(Update):
     def __post_init__(self) -> None:
         number(self, "decay", least=1e-9)
 
-    def begin(self, scene: Scene) -> Progress:
+    def bind(self, context: Context) -> Progress:
         """A sum of zero."""
         return _Sum(self.decay)
 

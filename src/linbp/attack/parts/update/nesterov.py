@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 import torch
 
-from linbp.attack.context import Scene
+from linbp.attack.context import Context
 from linbp.attack.norms import absolute_sum, divided, pointing, summable
 from linbp.attack.parts.update.base import Progress, Update
 from linbp.registry import number, one_of, part
@@ -45,24 +45,24 @@ class Nesterov(Update):
         number(self, "decay", least=1e-9)
         one_of(self, "scale", ("step", "l1"))
 
-    def begin(self, scene: Scene) -> Progress:
+    def bind(self, context: Context) -> Progress:
         """A sum of zero."""
-        return _Ahead(self, scene)
+        return _Ahead(self, context)
 
 
 class _Ahead:
-    def __init__(self, update: Nesterov, scene: Scene) -> None:
-        self.update, self.scene = update, scene
+    def __init__(self, update: Nesterov, context: Context) -> None:
+        self.update, self.context = update, context
         self.total: torch.Tensor | None = None
 
     def look_ahead(self, images: torch.Tensor) -> torch.Tensor:
         if self.total is None:
             return images
-        ahead = images + self.scene.step_size * self.update.decay * self.total
+        ahead = images + self.context.step_size * self.update.decay * self.total
         return ahead.to(images.dtype)
 
     def direction(self, gradient: torch.Tensor) -> torch.Tensor:
         wide = summable(gradient)
-        share = self.scene.budget.unit(wide) if self.update.scale == "step" else divided(wide, absolute_sum(wide))
+        share = self.context.budget.unit(wide) if self.update.scale == "step" else divided(wide, absolute_sum(wide))
         self.total = share if self.total is None else self.update.decay * self.total + share
         return pointing(self.total, gradient.dtype)
