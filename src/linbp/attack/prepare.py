@@ -195,8 +195,4 @@ def _check_reach(recipe: Recipe, rules: Sequence[Rule], structure: Structure, no
 def _reaches(rule: Rule, structure: Structure, nodes: Sequence[str]) -> bool:
     """Whether a rule acts on anything in front of the last of some feature maps."""
     end = max(structure.ranks[find_output(path, structure).node] for path in nodes)
-    plan = rule.plan(structure)
-    junctions = [structure.junctions[index].node for index in {*plan.rescaled, *plan.factors}]
-    sites = [structure.sites[index].node for index in plan.sites]
-    pools = [structure.pools[index].node for index in plan.pools]
-    return any(structure.ranks[node] <= end for node in (*junctions, *sites, *pools))
+    return any(structure.ranks[node] <= end for node in rule.plan(structure).nodes(structure))

@@ -11,10 +11,17 @@ from torch.nn import functional
 
 from linbp.errors import ImageError, ModelError
 from linbp.graph.capture.capture import Capture, capture
-from linbp.graph.engine.rewrite import Plan, rewrite
+from linbp.graph.engine.plan import Plan
+from linbp.graph.engine.rewrite import rewrite
+from linbp.graph.kernels import accelerate
 from linbp.graph.kernels.layout import GROUP, MemoryFormat, best_memory_format, in_memory_format
-from linbp.graph.structure.analysis import Junction, MaxPool, Site, Structure
+from linbp.graph.structure.attention import Attention
+from linbp.graph.structure.concatenations import Concatenation
 from linbp.graph.structure.feature_maps import find_output
+from linbp.graph.structure.junctions import Junction
+from linbp.graph.structure.pools import MaxPool
+from linbp.graph.structure.sites import Site
+from linbp.graph.structure.structure import Structure
 from linbp.models.model import Model, check_logits
 
 __all__ = ["Rule", "Surrogate"]
@@ -94,7 +101,7 @@ class Surrogate:
             plan = plan + one.plan(self._capture.structure)
         self.plan = plan
         read = {path: find_output(path, self.structure).node for path in self.reads}
-        self._network: fx.GraphModule = rewrite(self._ordinary, self.structure, plan, read)
+        self._network: fx.GraphModule = accelerate(rewrite(self._ordinary, self.structure, plan, read))
 
     def with_rule(self, rule: Rule | Sequence[Rule] | None) -> Surrogate:
         """The same captured network with another rule; nothing is captured again."""
@@ -149,6 +156,16 @@ class Surrogate:
     def pools(self) -> tuple[MaxPool, ...]:
         """The max-pools, in execution order."""
         return self._capture.structure.pools
+
+    @property
+    def attentions(self) -> tuple[Attention, ...]:
+        """The attentions, in execution order."""
+        return self._capture.structure.attentions
+
+    @property
+    def concatenations(self) -> tuple[Concatenation, ...]:
+        """The concatenations, in execution order."""
+        return self._capture.structure.concatenations
 
     @property
     def structure(self) -> Structure:

@@ -13,7 +13,7 @@ from torch.nn import functional
 from linbp.errors import RecipeError, RuleError
 from linbp.graph import MaxPool, Operation, Plan, Position, SiteBackward, Structure
 from linbp.registry import number, one_of, part
-from linbp.rules.choice import Which, begin, check_sites, meant
+from linbp.rules.sites import Which, check_sites, select_sites
 from linbp.rules.smooth import sigmoid, smooth_sites
 
 __all__ = ["BPA"]
@@ -137,15 +137,16 @@ class BPA:
         sites: dict[int, SiteBackward] = {}
         notes: tuple[str, ...] = ()
         if self.activations:
-            start = meant(self.start)
             try:
-                first, notes = begin("bpa", start, structure)
+                selected = select_sites("bpa", self.start, self.sites, structure)
             except RuleError as fault:
                 hint = f"{fault.hint} bpa(activations=false) is the max-pools alone." if structure.pools else fault.hint
                 raise RuleError(fault.message, hint) from None
             derivative = partial(silu_derivative, slope=float(self.slope))
-            sites, more = smooth_sites("bpa", derivative, self.sites, start, first, structure)
-            notes += more
+            sites, notes = smooth_sites(
+                "bpa", derivative, selected.indices, structure, by_number=isinstance(self.sites, tuple)
+            )
+            notes = (*selected.notes, *notes)
         pools = structure.pools if self.pools else ()
         if self.pools and not pools:
             if not sites:

@@ -10,7 +10,7 @@ import torch
 from linbp.errors import RecipeError
 from linbp.graph import Plan, Position, Structure
 from linbp.registry import number, one_of, part
-from linbp.rules.choice import Which, begin, check_sites, meant
+from linbp.rules.sites import Which, check_sites, select_sites
 from linbp.rules.smooth import sigmoid, smooth_sites
 
 __all__ = ["ConBP"]
@@ -62,15 +62,13 @@ class ConBP:
 
     def plan(self, structure: Structure) -> Plan:
         """Softplus's derivative at the ReLUs that are reached."""
-        start = meant(self.start)
-        first, notes = begin("conbp", start, structure)
-        sites, more = smooth_sites(
+        selected = select_sites("conbp", self.start, self.sites, structure)
+        sites, notes = smooth_sites(
             "conbp",
             partial(softplus_derivative, slope=float(self.slope)),
-            self.sites,
-            start,
-            first,
+            selected.indices,
             structure,
+            by_number=isinstance(self.sites, tuple),
             ordinary_norm=self.rebalance == "site",
         )
-        return Plan(sites=sites, notes=(*notes, *more))
+        return Plan(sites=sites, notes=(*selected.notes, *notes))

@@ -1,4 +1,4 @@
-"""LinBP: backpropagate as if some activations had not been met (Guo, Li, Chen, NeurIPS 2020)."""
+"""LinBP: backpropagate as if some activations were not there (Guo, Li, Chen, NeurIPS 2020)."""
 
 from __future__ import annotations
 
@@ -8,22 +8,35 @@ from typing import Literal
 import torch
 
 from linbp.errors import RecipeError, RuleError
-from linbp.graph import Junction, Needs, Operation, Plan, Position, SiteBackward, Structure, ratio
+from linbp.graph import (
+    BranchGradients,
+    Junction,
+    Needs,
+    Operation,
+    Plan,
+    Position,
+    Scale,
+    SiteBackward,
+    Structure,
+    norm_ratio,
+)
 from linbp.registry import number, one_of, part
-from linbp.rules.choice import Which, begin, check_sites, choose, meant
+from linbp.rules.sites import Which, check_sites, select_sites
 
-__all__ = ["LinBP", "Rebalance", "Which"]
+__all__ = ["LinBP", "Rebalance"]
 
 Rebalance = Literal["branch", "site"]
 
 
 @dataclass(frozen=True)
-class _Linear:
-    """The gradient passes as it is, or most of the way there.
+class LinearSite:
+    """At an activation s with derivative d, the gradient passes as if most of s were not there.
+
+        d' = d + leak (1 - d),    and with `ordinary_norm`    g -> |d g| / |d' g| d' g
 
     Attributes:
-        leak: 1: as it is; less: so far from the ordinary gradient towards it.
-        ordinary_norm: whether it gets the norm that the activation's derivative would have given it, image by image.
+        leak: 1: the derivative is 1; less: as far as that from the ordinary one towards 1.
+        ordinary_norm: whether the gradient gets the norm that the ordinary derivative gives it, image by image.
     """
 
     leak: float
@@ -39,7 +52,27 @@ class _Linear:
             return gradient
         masked = ordinary(gradient)
         passed = gradient if self.leak == 1 else masked + self.leak * (gradient - masked)
-        return passed * ratio(masked, passed) if self.ordinary_norm else passed
+        return passed * norm_ratio(masked, passed) if self.ordinary_norm else passed
+
+
+@dataclass(frozen=True)
+class RebalancedBranch:
+    """A branch with linear sites gives gamma alpha u, with alpha = |v| / |u|, one ratio an image.
+
+    Attributes:
+        gamma: SGM's decay.
+    """
+
+    gamma: float
+
+    def __call__(self, gradient: torch.Tensor, branch: BranchGradients) -> torch.Tensor:
+        u = branch.rule_gradient(gradient)
+        alpha = norm_ratio(branch.ordinary_norm(gradient), u)  # |v| / |u|
+        return u.mul_(alpha.mul_(self.gamma))
+
+    def scaled(self, factor: float) -> RebalancedBranch:
+        """The same times a constant."""
+        return RebalancedBranch(self.gamma * factor)
 
 
 @part("rule", "linbp")
@@ -58,7 +91,7 @@ class LinBP:
 
     Args:
         start: where linear backpropagation begins: a site's index (`7`), a fraction of the sites (`0.5`), a module
-            path (`layer3.1`), `default`, the published position of this architecture (it is meant where none is
+            path (`layer3.1`), `default`, the published position of this architecture (also where none is
             given), or `auto`, which the networks of `--proxy` choose (`choose_start`); it reaches from there to the
             output.
         rebalance: `branch` as released: the ratio above in every closed branch with linearised sites, chains are not
@@ -92,23 +125,16 @@ class LinBP:
         check_sites(self)
 
     def plan(self, structure: Structure) -> Plan:
-        """The sites to linearise and the branches to rescale on a network of this structure."""
-        start = meant(self.start)
-        first, known = begin("linbp", start, structure)
-        chosen = choose("linbp", self.sites, start, first, structure)
-        branches = [junction for junction in structure.junctions if _held(junction, structure, chosen)]
-        notes: list[str] = []
+        """Linear sites from the position on, and the ratio in the closed branches that hold them."""
+        selected = select_sites("linbp", self.start, self.sites, structure)
+        chosen, notes = set(selected.indices), list(selected.notes)
+        branches = [junction for junction in structure.junctions if _sites_in(junction, structure, chosen)]
+        open_sites: set[int] = set()
         if self.rebalance == "branch":
-            closed = [junction for junction in branches if junction.closed]
-            in_closed = set().union(*(_held(junction, structure, chosen) for junction in closed))
+            branches = [junction for junction in branches if junction.closed]
+            in_closed = set().union(*(_sites_in(junction, structure, chosen) for junction in branches))
             open_sites = {index for index in chosen - in_closed if structure.sites[index].junction is not None}
             chosen -= open_sites
-            branches = closed
-            if open_sites:
-                notes.append(
-                    f"{len(open_sites)} sites stay ordinary: their branch is not closed, so it has no ratio "
-                    "(rebalance=site or none linearises them)"
-                )
             if not chosen:
                 raise RuleError(
                     f"linbp reaches no site: all {len(open_sites)} from {self.start!r} on are in open branches.",
@@ -119,19 +145,26 @@ class LinBP:
                 f"gamma={self.gamma} would have no effect: no branch holds a linearised site.",
                 "Leave gamma out, or start earlier.",
             )
-        behaviour: SiteBackward = _Linear(float(self.leak), self.rebalance == "site")
-        rescaled = frozenset(branch.index for branch in branches) if self.rebalance == "branch" else frozenset()
-        factors = {branch.index: float(self.gamma) for branch in branches} if self.gamma != 1 else {}
+        gamma, rescaled = float(self.gamma), branches if self.rebalance == "branch" else []
         linear = "linear" if self.leak == 1 else f"linear to {self.leak:g}"
-        notes.insert(
-            0, f"linbp: {len(chosen)} of {len(structure.sites)} sites are {linear}, {len(rescaled)} branches rescaled"
+        notes.append(
+            f"linbp: {len(chosen)} of {len(structure.sites)} sites are {linear}, {len(rescaled)} branches rescaled"
         )
+        if open_sites:
+            notes.append(
+                f"{len(open_sites)} sites stay ordinary: their branch is not closed, so it has no ratio "
+                "(rebalance=site or none linearises them)"
+            )
+        site: SiteBackward = LinearSite(float(self.leak), self.rebalance == "site")
         return Plan(
-            sites=dict.fromkeys(sorted(chosen), behaviour), rescaled=rescaled, factors=factors, notes=(*known, *notes)
+            sites=dict.fromkeys(sorted(chosen), site),
+            branches={branch.index: RebalancedBranch(gamma) for branch in rescaled},
+            edges={branch.index: Scale(gamma) for branch in branches} if gamma != 1 and not rescaled else {},
+            notes=tuple(notes),
         )
 
 
-def _held(junction: Junction, structure: Structure, chosen: set[int]) -> set[int]:
+def _sites_in(junction: Junction, structure: Structure, chosen: set[int]) -> set[int]:
     """The chosen sites in a junction's branch, gates among them where they were asked for by number."""
     inside = set(junction.branch)
     return {index for index in chosen if structure.sites[index].node in inside}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from linbp.errors import RecipeError, RuleError
-from linbp.graph import Plan, Structure
+from linbp.graph import Plan, Scale, Structure
 from linbp.registry import number, one_of, part
 
 __all__ = ["SGM"]
@@ -47,7 +47,7 @@ class SGM:
             raise RecipeError("sgm(gamma=1) would have no effect.", "Give a gamma below 1, or leave sgm out.")
 
     def plan(self, structure: Structure) -> Plan:
-        """A factor on the branch of every junction, or of those with the skip asked for."""
+        """gamma g into the branch of every junction, or of those with the skip asked for."""
         every = [junction for junction in structure.junctions if junction.branch]
         if not every:
             raise RuleError(
@@ -63,6 +63,6 @@ class SGM:
                 "Write sgm(skips=all); `linbp inspect` lists the junctions.",
             )
         return Plan(
-            factors={junction.index: float(self.gamma) for junction in chosen},
+            edges={junction.index: Scale(float(self.gamma)) for junction in chosen},
             notes=(f"sgm: the gradient of {len(chosen)} branches{beside} times {self.gamma:g}",),
         )

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
 
 from linbp.errors import RuleError
-from linbp.graph import Operation, Position, SiteBackward, Structure, ratio
-from linbp.rules.choice import Which, choose
+from linbp.graph import Operation, SiteBackward, Structure, norm_ratio
 
 __all__ = ["Derivative", "sigmoid", "smooth_sites"]
 
@@ -53,17 +52,16 @@ class _Smooth:
         if math.isfinite(self.high):
             factor = factor - self.derivative(value - self.high)
         passed = gradient * factor
-        return passed * ratio(ordinary(gradient), passed) if self.ordinary_norm else passed
+        return passed * norm_ratio(ordinary(gradient), passed) if self.ordinary_norm else passed
 
 
 def smooth_sites(
     rule: str,
     derivative: Derivative,
-    which: Which | tuple[int, ...] | None,
-    start: Position,
-    first: int,
+    chosen: Collection[int],
     structure: Structure,
     *,
+    by_number: bool,
     ordinary_norm: bool = False,
 ) -> tuple[dict[int, SiteBackward], tuple[str, ...]]:
     """A smooth derivative at every clipping activation among a rule's sites, and what the user should know of it.
@@ -71,19 +69,17 @@ def smooth_sites(
     Args:
         rule: its name.
         derivative: of the smooth function.
-        which: sites by kind or by number, as `choose` takes them.
-        start: what the user wrote, for errors.
-        first: the number of the site that it means.
+        chosen: numbers of the sites.
         structure: of the network.
+        by_number: whether the user gave the numbers, so that each of them must clip.
         ordinary_norm: scale each site's gradient to the norm of the ordinary one, image by image.
 
     Raises:
         RuleError: none of the sites clips, or one that was asked for by number does not.
     """
-    chosen = choose(rule, which, start, first, structure)
     sites = [structure.sites[index] for index in sorted(chosen)]
     others = [site for site in sites if site.clips is None]
-    if others and (isinstance(which, tuple) or len(others) == len(sites)):
+    if others and (by_number or len(others) == len(sites)):
         found = ", ".join(f"{count} {op}" for op, count in Counter(site.op for site in others).items())
         raise RuleError(
             f"{rule} would have no effect on {found}: it makes the kink of ReLU, ReLU6 and the like smooth.",

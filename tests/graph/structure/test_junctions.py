@@ -12,7 +12,7 @@ from torch.nn import functional
 from linbp import LinBP, Model, Surrogate
 from linbp.errors import RuleError
 from linbp.graph import Junction
-from linbp.graph.structure.analysis import module_path
+from linbp.graph.structure.module_paths import module_path
 
 Forward = Callable[["Network", torch.Tensor], torch.Tensor]
 

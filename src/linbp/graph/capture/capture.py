@@ -22,8 +22,9 @@ from linbp.graph.capture.export import export, untouched
 from linbp.graph.capture.fold import affine_batch_norm, fold_batch_norm
 from linbp.graph.capture.folding import difference, folded
 from linbp.graph.capture.functional import functional_graph
-from linbp.graph.structure.analysis import Structure, analyse, max_pools, module_paths
 from linbp.graph.structure.feature_maps import module_outputs
+from linbp.graph.structure.module_paths import module_paths
+from linbp.graph.structure.structure import Structure, analyse
 from linbp.models.model import Model, weights_sha256
 
 __all__ = ["Capture", "capture"]
@@ -108,7 +109,7 @@ def capture(model: Model, *, fold: bool = True, cache: bool = True) -> Capture:
             network = written
         started = Capture(
             network=network,
-            structure=Structure(sites=(), junctions=(), ranks=ranks, entries=entries),
+            structure=Structure(ranks=ranks, entries=entries),
             classes=expected.shape[1],
             notes=(),
             unfolded=network,
@@ -131,14 +132,11 @@ def _finished(capture: Capture, network: fx.GraphModule, merged: dict[str, str],
         notes: of the new capture.
     """
     written = affine_batch_norm(network)
-    sites, junctions = analyse(network.graph)
-    structure = Structure(
-        sites=sites,
-        junctions=junctions,
+    structure = dataclasses.replace(
+        analyse(network.graph),
         ranks=_ranks(network.graph, capture.structure.ranks),
         entries=capture.structure.entries,
         outputs=module_outputs(capture.unfolded.graph, {**merged, **written}),
-        pools=max_pools(network.graph),
     )
     return dataclasses.replace(
         capture, network=network, structure=structure, notes=notes, layers=frozenset(merged.values())

@@ -1,119 +1,32 @@
-"""From a captured graph and a plan (what a rule does where) to a network that runs."""
+"""From a captured graph and a plan (what rules do where) to a network with the same values and the plan's gradients."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import fx
 
 from linbp.errors import RuleError
-from linbp.graph.engine.backward import Branch, SiteBackward, Walk, run_branch, run_site, scale_gradient
-from linbp.graph.kernels.entry import entry_of
-from linbp.graph.kernels.overwrite import OVERWRITING, may_overwrite
-from linbp.graph.kernels.stem import stem_of
-from linbp.graph.kernels.winograd import winograd_of
-from linbp.graph.structure.analysis import Junction, Structure
+from linbp.graph.engine.attention import AttentionModule
+from linbp.graph.engine.branch import BranchModule
+from linbp.graph.engine.open_attention import fused_parts, unfused_parts
+from linbp.graph.engine.operation import OperationModule
+from linbp.graph.engine.plan import Plan
+from linbp.graph.engine.scope import Scope
+from linbp.graph.engine.tensor import OperandBackward, TensorBackward, TensorModule
+from linbp.graph.engine.walk import Walk
+from linbp.graph.structure.attention import Attention
 from linbp.graph.structure.dominators import Dominators
 from linbp.graph.structure.feature_maps import with_outputs
+from linbp.graph.structure.junctions import Junction
+from linbp.graph.structure.structure import Structure
 
-__all__ = ["Plan", "rewrite"]
+__all__ = ["rewrite"]
 
 aten = torch.ops.aten
-MASKED_BY_OUTPUT = frozenset({aten.relu.default})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What a backward rule does, and where.
-
-    Attributes:
-        sites: the gradient's way through a site, by the site's number; other sites stay ordinary.
-        pools: the gradient's way through a max-pool, by the pool's number; other pools stay ordinary.
-        rescaled: numbers of the (closed) junctions whose branch's gradient gets the norm of the ordinary one.
-        factors: what multiplies the gradient of a junction's branch, by the junction's number.
-        notes: what the user should know of it.
-    """
-
-    sites: Mapping[int, SiteBackward] = field(default_factory=dict)
-    pools: Mapping[int, SiteBackward] = field(default_factory=dict)
-    rescaled: frozenset[int] = frozenset()
-    factors: Mapping[int, float] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-    def __add__(self, other: Plan) -> Plan:
-        """Both at once: factors multiply.
-
-        Raises:
-            RuleError: both change the same site or max-pool.
-        """
-        for what, mine, others in (("site", self.sites, other.sites), ("max-pool", self.pools, other.pools)):
-            common = set(mine) & set(others)
-            if common:
-                raise RuleError(
-                    f"Two rules change the same {len(common)} {what}s (the first is {what} {min(common)}).",
-                    "Use one of them, or give each its own sites.",
-                )
-        factors = dict(self.factors)
-        for index, factor in other.factors.items():
-            factors[index] = factors.get(index, 1.0) * factor
-        return Plan(
-            sites={**self.sites, **other.sites},
-            pools={**self.pools, **other.pools},
-            rescaled=self.rescaled | other.rescaled,
-            factors=factors,
-            notes=self.notes + other.notes,
-        )
-
-
-class _SiteModule(nn.Module):
-    """An activation, or a max-pool, with a rule's gradient."""
-
-    def __init__(self, node: fx.Node, backward: SiteBackward, walk: Walk, measured: bool) -> None:
-        super().__init__()
-        self.target: Any = node.target
-        self.rest = tuple(None if isinstance(argument, fx.Node) else argument for argument in node.args[1:])
-        self.options = dict(node.kwargs)
-        self.rule, self.walk = backward, walk
-        if backward.needs == "input" or (measured and node.target not in MASKED_BY_OUTPUT):
-            self.kept = "input"
-        elif measured or backward.needs == "derivative":
-            self.kept = "mask" if node.target in MASKED_BY_OUTPUT else "input"
-        else:
-            self.kept = "nothing"
-        self.overwrites = self.kept != "input" and node.target in OVERWRITING and may_overwrite(node)
-        if self.overwrites:
-            self.target = OVERWRITING[node.target]
-
-    def forward(self, value: torch.Tensor, *tensors: torch.Tensor) -> torch.Tensor:
-        given = iter(tensors)
-        rest = [next(given) if tensors and argument is None else argument for argument in self.rest]
-
-        def operation(of: torch.Tensor) -> torch.Tensor:
-            result: torch.Tensor = self.target(of, *rest, **self.options)
-            return result
-
-        return run_site(value, operation, self.rule, self.walk, self.kept, self.overwrites)
-
-
-class _BranchModule(nn.Module):
-    def __init__(self, branch: Branch) -> None:
-        super().__init__()
-        self.branch = branch
-
-    def forward(self, fork: torch.Tensor, *others: Any) -> torch.Tensor:
-        return run_branch(fork, self.branch, *others)
-
-
-class _ScaleModule(nn.Module):
-    def __init__(self, factor: float, walk: Walk) -> None:
-        super().__init__()
-        self.factor, self.walk = factor, walk
-
-    def forward(self, value: torch.Tensor) -> torch.Tensor:
-        return scale_gradient(value, self.factor, self.walk)
 
 
 def rewrite(
@@ -123,24 +36,43 @@ def rewrite(
 
     Args:
         network: a captured graph.
-        structure: its sites and junctions.
-        plan: what the rule does.
+        structure: its places.
+        plan: what the rules do.
         read: by module path, names of nodes whose values the network returns too, behind the logits.
 
     Raises:
-        RuleError: a node that is read lies inside a branch whose gradient is rescaled.
+        RuleError: a node that is read lies inside a branch or an attention that a rule treats as a whole, or a branch
+            or an attention that is to be treated so is not closed.
     """
     read = read or {}
-    for index in sorted(plan.rescaled):
-        hidden = set(structure.junctions[index].branch)
-        path = next((path for path, node in read.items() if node in hidden), None)
-        if path is not None:
+    for index in plan.branches:
+        junction = structure.junctions[index]
+        if not junction.closed:
             raise RuleError(
-                f"The feature map {path!r} lies in a branch of {structure.junctions[index].module_path!r} whose "
-                "gradient is rescaled, so it has no gradient of its own.",
-                "Read the block's output instead, or use rebalance=site or rebalance=none.",
+                f"The branch of {junction.module_path!r} is not closed: something else reads what is inside it.",
+                "Leave that junction out; `linbp inspect` shows which are closed.",
             )
+        _refuse_hidden(read, set(junction.branch), f"a branch of {junction.module_path!r}", "the block's output")
+    for index in plan.attentions:
+        attention = structure.attentions[index]
+        if not attention.closed:
+            raise RuleError(
+                f"The attention of {attention.module_path!r} is not closed: something else reads its map or logits.",
+                "Leave that attention out; `linbp inspect` shows which are closed.",
+            )
+        hidden = {*attention.head, str(attention.softmax), *attention.tail[:-1]}
+        _refuse_hidden(read, hidden, f"the attention of {attention.module_path!r}", "its output")
     return _Rewriter(with_outputs(network, [*read.values()]) if read else network, structure, plan).whole()
+
+
+def _refuse_hidden(read: Mapping[str, str], hidden: Collection[str], where: str, instead: str) -> None:
+    path = next((path for path, node in read.items() if node in hidden), None)
+    if path is not None:
+        raise RuleError(
+            f"The feature map {path!r} lies in {where} whose gradient a rule computes as a whole, so it has no "
+            "gradient of its own.",
+            f"Read {instead} instead, or, with linbp, use rebalance=site or rebalance=none.",
+        )
 
 
 class _Rewriter:
@@ -148,115 +80,134 @@ class _Rewriter:
         self.network, self.plan, self.walk = network, plan, Walk()
         self.dominators = Dominators(network.graph)
         self.nodes = {node.name: node for node in network.graph.nodes}
-        self.order = {node: rank for rank, node in enumerate(network.graph.nodes)}
-        self.sites = {self.nodes[structure.sites[index].node]: rule for index, rule in plan.sites.items()}
-        self.sites |= {self.nodes[structure.pools[index].node]: rule for index, rule in plan.pools.items()}
-        self.junctions = structure.junctions
-        self.scaled = {
-            (self.nodes[junction.branch[-1]], self.nodes[junction.node]): plan.factors[junction.index]
-            for junction in structure.junctions
-            if junction.index in plan.factors and junction.index not in plan.rescaled and junction.branch
+        self.junctions, self.attentions = structure.junctions, structure.attentions
+        self.operations = {
+            self.nodes[known[index].node]: backward
+            for planned, known in (
+                (plan.sites, structure.sites),
+                (plan.pools, structure.pools),
+                (plan.softmaxes, structure.softmaxes),
+            )
+            for index, backward in planned.items()
         }
+        self.edges = {
+            (self.nodes[junction.branch[-1]], self.nodes[junction.node]): plan.edges[junction.index]
+            for junction in structure.junctions
+            if junction.index in plan.edges and junction.branch
+        }
+        self.operands = {
+            self.nodes[structure.concatenations[index].node]: backward
+            for index, backward in plan.concatenations.items()
+        }
+        self.tensors = {self.nodes[name]: backward for name, backward in plan.tensors.items()}
+        self.attention_at = {name: one for one in self._planned_attentions() for name in _inside(one)}
+
+    def _planned_attentions(self) -> list[Attention]:
+        return [self.attentions[index] for index in self.plan.attentions]
 
     def whole(self) -> fx.GraphModule:
         """The rewritten network."""
-        graph, parts = fx.Graph(), _Parts(self.network)
-        self._emit(self.network.graph.nodes, graph, parts, {}, self.plan.rescaled, nested=False)
-        return parts.module(graph)
+        scope = Scope(self.network)
+        self._emit(self.network.graph.nodes, scope, frozenset(self.plan.branches), nested=False)
+        return scope.module()
 
-    def _emit(
-        self,
-        nodes: Iterable[fx.Node],
-        graph: fx.Graph,
-        parts: _Parts,
-        made: dict[fx.Node, fx.Node],
-        rescaled: frozenset[int],
-        nested: bool,
-    ) -> None:
-        """Copy nodes into `graph`; the outermost rescaled branches among them become calls."""
-        outermost = self._outermost(rescaled)
-        inside = {name: junction for junction in outermost for name in junction.branch}
+    def _emit(self, nodes: Iterable[fx.Node], scope: Scope, branches: frozenset[int], nested: bool) -> None:
+        """Copy nodes into a scope; the outermost planned branches among them, and attentions, become calls."""
+        inside = {name: junction for junction in self._outermost(branches) for name in junction.branch}
         for node in nodes:
-            junction = inside.get(node.name)
+            junction, attention = inside.get(node.name), self.attention_at.get(node.name)
             if junction is not None:
-                if node.name == junction.branch[-1]:
-                    made[node] = self._call_branch(junction, graph, parts, made, rescaled, nested)
+                if node.name != junction.branch[-1]:
+                    continue
+                self._call_branch(junction, scope, branches, nested)
+            elif attention is not None:
+                if node.name != attention.node:
+                    continue
+                self._call_attention(attention, scope)
             elif node.op == "call_function" and node.target is aten.dropout.default and not node.args[2]:
-                made[node] = made[node.args[0]]  # type: ignore[index]
-            elif node in self.sites:
-                module = _SiteModule(node, self.sites[node], self.walk, measured=nested)
-                tensors = [made[argument] for argument in node.args if isinstance(argument, fx.Node)]
-                made[node] = graph.call_module(parts.add("site", module), tuple(tensors))
-            elif (faster := stem_of(self.network, node) or winograd_of(self.network, node)) is not None:
-                made[node] = graph.call_module(parts.add("faster", faster), (made[node.args[0]],))  # type: ignore[index]
+                scope.made[node] = scope.made[node.args[0]]  # type: ignore[index]
+            elif node in self.operations:
+                module = OperationModule(node, self.operations[node], self.walk, measured=nested)
+                scope.call("place", module, [one for one in node.args if isinstance(one, fx.Node)], node)
+            elif node in self.operands:
+                self._copy_concatenation(node, scope)
             else:
-                made[node] = self._copy(node, graph, parts, made)
+                scope.copy(node, lambda source, at=node: self._edge(source, at, scope))  # type: ignore[misc]
+            if node in self.tensors:
+                scope.made[node] = self._wrapped(scope.made[node], self.tensors[node], scope)
 
-    def _copy(self, node: fx.Node, graph: fx.Graph, parts: _Parts, made: dict[fx.Node, fx.Node]) -> fx.Node:
-        copied = graph.node_copy(node, lambda source: self._operand(source, node, graph, parts, made))
-        first = copied.args[0] if copied.args else None
-        scaled = (node.args[0], node) in self.scaled if node.args else False
-        own = isinstance(first, fx.Node) and first.op != "placeholder" and not scaled
-        if own and node.target in OVERWRITING and may_overwrite(node):
-            copied.target = OVERWRITING[node.target]
-        return copied
+    def _edge(self, source: fx.Node, at: fx.Node, scope: Scope) -> fx.Node:
+        """What a node reads for one of its inputs."""
+        backward = self.edges.get((source, at))
+        return scope.made[source] if backward is None else self._wrapped(scope.made[source], backward, scope)
 
-    def _operand(
-        self, source: fx.Node, at: fx.Node, graph: fx.Graph, parts: _Parts, made: dict[fx.Node, fx.Node]
-    ) -> fx.Node:
-        factor = self.scaled.get((source, at))
-        if factor is None:
-            return made[source]
-        return graph.call_module(parts.add("scale", _ScaleModule(factor, self.walk)), (made[source],))
+    def _wrapped(self, made: fx.Node, backward: TensorBackward, scope: Scope) -> fx.Node:
+        meta = {"val": made.meta["val"]}  # of no operation that may be written over
+        return scope.call_made("tensor", TensorModule(backward, self.walk), [made], meta)
 
-    def _outermost(self, rescaled: frozenset[int]) -> list[Junction]:
+    def _copy_concatenation(self, node: fx.Node, scope: Scope) -> None:
+        backward, operands = self.operands[node], []
+        sources: Any = node.args[0]
+        for number, source in enumerate(sources):
+            made = scope.made[source]
+            data = source in self.dominators.depth
+            operands.append(self._wrapped(made, partial(_of_operand, backward, number), scope) if data else made)
+        scope.copy_with(node, (operands, *node.args[1:]))
+
+    def _outermost(self, branches: Iterable[int]) -> list[Junction]:
         chosen: list[Junction] = []
-        for junction in sorted((self.junctions[index] for index in rescaled), key=lambda j: -len(j.branch)):
+        for junction in sorted((self.junctions[index] for index in branches), key=lambda j: -len(j.branch)):
             if not any(junction.node in other.branch for other in chosen):
                 chosen.append(junction)
         return chosen
 
-    def _call_branch(
-        self,
-        junction: Junction,
-        outer: fx.Graph,
-        parts: _Parts,
-        made: dict[fx.Node, fx.Node],
-        rescaled: frozenset[int],
-        nested: bool,
-    ) -> fx.Node:
+    def _call_branch(self, junction: Junction, scope: Scope, branches: frozenset[int], nested: bool) -> None:
         nodes = [self.nodes[name] for name in junction.branch]
-        inner = frozenset(i for i in rescaled if self.junctions[i].node in junction.branch)
-        fork, held = self.nodes[junction.fork], set(nodes)
-        sources = sorted(
-            {source for node in nodes for source in node.all_input_nodes} - held, key=self.order.__getitem__
-        )
-        attributes = [source for source in sources if source.op == "get_attr"]
-        others = [source for source in sources if source.op != "get_attr" and source is not fork]
-        graph, inner_parts = fx.Graph(), _Parts(self.network)
-        copies = {fork: graph.placeholder("fork")}
-        for other in others:
-            copies[other] = graph.placeholder(other.name)
-        for attribute in attributes:
-            copies[attribute] = graph.node_copy(attribute)
-        cut = self._cut(junction, nodes, fork, inner)
-        first = [node for node in nodes if fork in node.all_input_nodes]
-        entry = entry_of(self.network, first[0], self.walk) if len(first) == 1 and first[0] is not cut else None
-        if entry is not None:
-            copies[first[0]] = graph.call_module(inner_parts.add("entry", entry), (copies[fork],))
-        self._emit((node for node in nodes if node not in copies), graph, inner_parts, copies, inner, nested=True)
-        graph.output((copies[nodes[-1]], copies[cut]))
-        factor = self.plan.factors.get(junction.index, 1.0)
-        branch = Branch(inner_parts.module(graph), factor, self.walk, nested, entry)
-        return outer.call_module(
-            parts.add("branch", _BranchModule(branch)), tuple(made[source] for source in [fork, *others])
-        )
+        inner = frozenset(index for index in branches if self.junctions[index].node in junction.branch)
+        fork = self.nodes[junction.fork]
+        own, others = scope.inner(nodes, [fork])
+        cut = self._cut(nodes, fork, inner)
+        self._emit(nodes, own, inner, nested=True)
+        own.graph.output((own.made[nodes[-1]], own.made[cut]))
+        module = BranchModule(own.module(), self.plan.branches[junction.index], self.walk, nested)
+        scope.call("branch", module, [fork, *others], nodes[-1])
 
-    def _cut(self, junction: Junction, nodes: list[fx.Node], fork: fx.Node, inner: frozenset[int]) -> fx.Node:
+    def _call_attention(self, attention: Attention, scope: Scope) -> None:
+        node = self.nodes[attention.node]
+        fused = attention.fused
+        parts = fused_parts(node) if fused else unfused_parts(attention, self.nodes, scope.network, self._emit_plain)
+        compute, opened, others = parts
+        module = AttentionModule(
+            compute,
+            opened,
+            attention.transposed_key,
+            attention.groups,
+            self.plan.attentions[attention.index],
+            self.walk,
+        )
+        inputs = [self.nodes[name] for name in (attention.query, attention.key, attention.value)]
+        scope.call("attention", module, [*inputs, *others], node)
+
+    def _emit_plain(self, nodes: Sequence[fx.Node], scope: Scope) -> None:
+        """Copy the nodes of a part of an attention, with what other rules do inside it."""
+        region, self.attention_at = self.attention_at, {}
+        try:
+            self._emit(nodes, scope, frozenset(), nested=True)
+        finally:
+            self.attention_at = region
+
+    def _cut(self, nodes: list[fx.Node], fork: fx.Node, inner: frozenset[int]) -> fx.Node:
         """The node nearest to the fork that all paths to the branch's end pass, with no changed gradient behind it."""
-        changed = {node for node in nodes if node in self.sites}
+        changed = {
+            node
+            for node in nodes
+            if node in self.operations
+            or node in self.operands
+            or node in self.tensors
+            or node.name in self.attention_at
+        }
         changed |= {self.nodes[name] for index in inner for name in self.junctions[index].branch}
-        changed |= {branch_end for branch_end, at in self.scaled if at in nodes}
+        changed |= {branch_end for branch_end, at in self.edges if at in nodes}
         cut = nodes[-1]
         while True:
             above = self.dominators.parent[cut]
@@ -268,28 +219,18 @@ class _Rewriter:
             cut = above
 
     def _swallowed(self, node: fx.Node, inner: frozenset[int]) -> bool:
-        """Whether a node is inside an inner branch's call and has no value of its own there."""
+        """Whether a node is inside a call and has no value of its own there."""
+        attention = self.attention_at.get(node.name)
+        if attention is not None and attention.node != node.name:
+            return True
         return any(node.name in self.junctions[index].branch[:-1] for index in inner)
 
 
-class _Parts:
-    """The modules and tensors that a graph under construction refers to."""
+def _of_operand(backward: OperandBackward, number: int, gradient: torch.Tensor) -> torch.Tensor:
+    return backward(gradient, number)
 
-    def __init__(self, network: fx.GraphModule) -> None:
-        self.network = network
-        self.modules: dict[str, nn.Module] = {}
 
-    def add(self, kind: str, module: nn.Module) -> str:
-        name = f"{kind}_{len(self.modules)}"
-        self.modules[name] = module
-        return name
-
-    def module(self, graph: fx.Graph) -> fx.GraphModule:
-        root: dict[str, Any] = dict(self.modules)
-        for node in graph.nodes:
-            if node.op == "get_attr":
-                root[str(node.target)] = getattr(self.network, str(node.target))
-        module = fx.GraphModule(root, graph)
-        module.graph.eliminate_dead_code()
-        module.recompile()
-        return module
+def _inside(attention: Attention) -> tuple[str, ...]:
+    """The names of the nodes that an attention's call takes the place of."""
+    softmax = () if attention.softmax is None else (attention.softmax,)
+    return (*attention.head, *softmax, *attention.tail)

@@ -14,10 +14,13 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
-from linbp.graph.engine.backward import Walk, image_norms
+from linbp.graph.engine.branch import BranchModule
+from linbp.graph.engine.norms import image_norms
+from linbp.graph.engine.walk import Walk
 from linbp.graph.kernels.convolution import convolution_of
+from linbp.graph.kernels.replace import replace
 
-__all__ = ["Entry", "entry_of"]
+__all__ = ["Entry", "entry"]
 
 
 class Entry(nn.Module):
@@ -66,7 +69,24 @@ def _pointwise(matrix: torch.Tensor) -> torch.Tensor:
     return matrix.contiguous()[:, :, None, None].contiguous(memory_format=torch.channels_last)
 
 
-def entry_of(network: fx.GraphModule, node: fx.Node, walk: Walk) -> Entry | None:
+def entry(network: fx.GraphModule) -> int:
+    """Let branches measure the norm of their ordinary gradient in their first convolution; how many do."""
+    count = 0
+    for branch in network.children():
+        if not isinstance(branch, BranchModule):
+            continue
+        fork = next(node for node in branch.network.graph.nodes if node.op == "placeholder")
+        (_, cut), *_ = next(node.args for node in branch.network.graph.nodes if node.op == "output")
+        users = list(fork.users)
+        found = _entry_of(branch.network, users[0], branch.walk) if len(users) == 1 and users[0] is not cut else None
+        if found is not None:
+            branch.entry = found
+            replace(branch.network, users[0], "entry", found)
+            count += 1
+    return count
+
+
+def _entry_of(network: fx.GraphModule, node: fx.Node, walk: Walk) -> Entry | None:
     """The measuring form of a node, or None where it is no 1 x 1 convolution from more channels to fewer."""
     found = convolution_of(network, node)
     if found is None or not found.weight.is_floating_point() or found.weight.shape[0] >= found.weight.shape[1]:

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import fx
 
+from linbp.graph.engine.operation import OperationModule
 from linbp.graph.structure.operations import CONVOLUTIONS
 
-__all__ = ["OVERWRITING", "may_overwrite"]
+__all__ = ["overwrite"]
 
 aten = torch.ops.aten
 
@@ -31,14 +32,37 @@ FORGETTING = CONVOLUTIONS | {
 """Operations whose backward pass does not need their output, so that it may be written over."""
 
 
-def may_overwrite(node: fx.Node) -> bool:
+def overwrite(network: fx.GraphModule) -> int:
+    """Let operations write over their inputs where nothing else needs those; how many do."""
+    count = 0
+    for node in network.graph.nodes:
+        target = _operation(node)
+        if target not in OVERWRITING or not _may_overwrite(node):
+            continue
+        if node.op == "call_function":
+            node.target = OVERWRITING[target]
+        else:
+            module = network.get_submodule(str(node.target))
+            if not isinstance(module, OperationModule) or module.kept == "input":
+                continue
+            module.overwrite(OVERWRITING[target])
+        count += 1
+    return count
+
+
+def _operation(node: fx.Node) -> Any:
+    """What a node computes: its own operation, or that of the node that it took the place of."""
+    return node.target if node.op == "call_function" else node.meta.get("operation")
+
+
+def _may_overwrite(node: fx.Node) -> bool:
     """Whether a node may write its result over its first argument: nothing else, and no backward pass, reads that."""
     source = node.args[0] if node.args else None
-    if not isinstance(source, fx.Node) or source.op != "call_function":
+    if not isinstance(source, fx.Node) or source.op not in ("call_function", "call_module"):
         return False
-    if source.target not in FORGETTING or len(source.users) != 1:
+    if _operation(source) not in FORGETTING or len(source.users) != 1:
         return False
-    if node.target is aten.add.Tensor and node.args[1] is source:
+    if _operation(node) is aten.add.Tensor and node.args[1] is source:
         return False
     before, after = source.meta.get("val"), node.meta.get("val")
     return (

@@ -9,6 +9,7 @@ maps, which are then interleaved. The sums are the same, in another order.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,8 +17,9 @@ from torch import fx, nn
 from torch.nn import functional
 
 from linbp.graph.kernels.convolution import convolution_of
+from linbp.graph.kernels.replace import replace_where
 
-__all__ = ["Stem", "stem_of"]
+__all__ = ["Stem", "stem"]
 
 MOST_CHANNELS = 4
 
@@ -82,7 +84,12 @@ class _Convolution(torch.autograd.Function):
         return ctx.stem.gradient(gradients[0], ctx.size), None
 
 
-def stem_of(network: fx.GraphModule, node: fx.Node) -> Stem | None:
+def stem(network: fx.GraphModule) -> int:
+    """Give first convolutions the faster input gradient; how many there are."""
+    return replace_where(network, "stem", partial(_stem_of, network))
+
+
+def _stem_of(network: fx.GraphModule, node: fx.Node) -> Stem | None:
     """The faster form of a node, or None where it is not a convolution that has one.
 
     It has one on a CPU, in float32, with few input channels and a kernel of more than twice its stride (with smaller

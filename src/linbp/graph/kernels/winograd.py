@@ -12,6 +12,7 @@ sums over the channels alone are shorter.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,8 +21,9 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from linbp.graph.kernels.convolution import convolution_of
 from linbp.graph.kernels.layout import GROUP
+from linbp.graph.kernels.replace import replace_where
 
-__all__ = ["Winograd", "winograd_of"]
+__all__ = ["Winograd", "winograd"]
 
 FEWEST_CHANNELS = 256
 """Where tiles cover the maps; as many times more as tiles stick out of maps of odd size."""
@@ -115,7 +117,12 @@ def _out_of_tiles(given: list[torch.Tensor], result: list[torch.Tensor]) -> None
     torch.sub(given[1], given[2], out=result[1]).sub_(given[3])
 
 
-def winograd_of(network: fx.GraphModule, node: fx.Node) -> Winograd | None:
+def winograd(network: fx.GraphModule) -> int:
+    """Let 3 x 3 convolutions of many channels multiply less; how many there are."""
+    return replace_where(network, "winograd", partial(_winograd_of, network))
+
+
+def _winograd_of(network: fx.GraphModule, node: fx.Node) -> Winograd | None:
     """The form of a node with fewer multiplications, or None where it is no 3 x 3 convolution that gains by it.
 
     It has one on a CPU, in float32, with stride and padding 1, many channels, and maps that are small for the batch.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import fx
 
-from linbp.graph.structure.operations import is_data
+from linbp.graph.structure.operations import activation_name, is_data
 
 __all__ = ["Dominators"]
 
@@ -35,6 +35,10 @@ class Dominators:
                 for source in sources[1:]:
                     nearest = self.common(nearest, source)
                 self.parent[node], self.depth[node] = nearest, self.depth[nearest] + 1
+
+    def activations(self) -> list[fx.Node]:
+        """The activations that depend on the images, in execution order."""
+        return [node for node in self.depth if activation_name(node) is not None]
 
     def data_inputs(self, node: fx.Node) -> list[fx.Node]:
         """The inputs of a node that depend on the images."""

@@ -9,8 +9,9 @@ from torch import fx
 
 from linbp.errors import RuleError, nearest_name
 from linbp.graph.capture.constants import shallow_copy
-from linbp.graph.structure.analysis import Output, Structure, module_paths
 from linbp.graph.structure.dominators import Dominators
+from linbp.graph.structure.module_paths import module_paths
+from linbp.graph.structure.structure import Output, Structure
 from linbp.graph.structure.suggestions import suggestions
 
 __all__ = ["find_output", "module_outputs", "spatial_size", "stage_outputs", "with_outputs"]

@@ -10,10 +10,14 @@ from torch import fx
 
 __all__ = [
     "ACTIVATIONS",
+    "CONCATENATION",
     "CONVOLUTIONS",
+    "FUSED_ATTENTION",
     "GATES",
     "MAX_POOL",
     "NORMALISATIONS",
+    "PRODUCTS",
+    "SOFTMAXES",
     "SUMS",
     "VIEWS",
     "activation_name",
@@ -53,6 +57,18 @@ GATES = frozenset({"sigmoid", "hardsigmoid", "tanh", "softplus"})
 
 MAX_POOL = aten.max_pool2d.default
 """The only form of a max-pool that a captured graph has: `functional_graph` writes the others so."""
+
+CONCATENATION = aten.cat.default
+"""Tensors side by side along one axis."""
+
+SOFTMAXES = frozenset({aten.softmax.int, aten._softmax.default})
+"""Operations whose results add up to 1 along one axis."""
+
+PRODUCTS = frozenset({aten.matmul.default, aten.bmm.default})
+"""Products of two matrices, or of rows of them."""
+
+FUSED_ATTENTION = frozenset({aten.scaled_dot_product_attention.default})
+"""Operations that compute a whole attention."""
 
 SUMS = frozenset({aten.add.Tensor})
 """Operations that can close a residual block."""

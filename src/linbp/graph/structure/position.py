@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from linbp.errors import RuleError
-from linbp.graph.structure.analysis import Structure
 from linbp.graph.structure.published import published_position
+from linbp.graph.structure.structure import Structure
 from linbp.graph.structure.suggestions import suggestions
 
 __all__ = ["Position", "first_site"]

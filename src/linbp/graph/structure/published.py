@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from linbp.errors import RuleError
-from linbp.graph.structure.analysis import Structure
+from linbp.graph.structure.structure import Structure
 
 __all__ = ["Published", "published_feature_map", "published_position"]
 

@@ -17,7 +17,7 @@ from linbp.jobs.lock import locked
 from linbp.jobs.provenance import run_facts
 from linbp.jobs.settings import refuse_other_settings
 from linbp.models import Model, weights_sha256
-from linbp.rules.linbp import Which
+from linbp.rules.sites import Which
 from linbp.training.lins.samples import Files, split
 from linbp.training.lins.store import MODEL, JobFolder
 from linbp.training.lins.tuning import Tuning

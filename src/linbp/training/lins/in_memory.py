@@ -10,7 +10,7 @@ import torch
 
 from linbp.graph import Position
 from linbp.models import Model
-from linbp.rules.linbp import Which
+from linbp.rules.sites import Which
 from linbp.training.lins.samples import Tensors, split
 from linbp.training.lins.tuning import Tuning
 from linbp.training.lins.work import Progress, Work

@@ -16,7 +16,7 @@ from linbp.graph import Site, Surrogate
 from linbp.graph.capture.composite import gather_composites
 from linbp.graph.capture.export import export
 from linbp.graph.capture.functional import functional_graph
-from linbp.graph.structure.analysis import module_path
+from linbp.graph.structure.module_paths import module_path
 from linbp.graph.structure.operations import activation_name
 from linbp.models import Model
 from linbp.training.lins.modes import DROPOUTS

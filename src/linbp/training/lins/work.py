@@ -17,7 +17,7 @@ from linbp.errors import CaptureError, ImageError, ModelError
 from linbp.graph import Position
 from linbp.models import Model
 from linbp.rules import LinBP
-from linbp.rules.linbp import Which
+from linbp.rules.sites import Which
 from linbp.training.lins.modes import mixes_images
 from linbp.training.lins.program import Program
 from linbp.training.lins.samples import Samples, augmented, in_batches

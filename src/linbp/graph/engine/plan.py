@@ -1,0 +1,119 @@
+"""What backward rules do on one network, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from linbp.errors import RuleError
+from linbp.graph.engine.attention import AttentionBackward
+from linbp.graph.engine.branch import BranchBackward
+from linbp.graph.engine.operation import SiteBackward
+from linbp.graph.engine.tensor import OperandBackward, Scale, TensorBackward
+from linbp.graph.structure.structure import Structure
+
+__all__ = ["Plan"]
+
+Backward = TypeVar("Backward")
+
+ONE_RULE = {
+    "sites": "site",
+    "pools": "max-pool",
+    "softmaxes": "softmax",
+    "branches": "branch",
+    "attentions": "attention",
+}
+"""Places that one rule can have only, and what messages call them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a backward rule does, by the numbers of the places in the network's structure; all else stays ordinary.
+
+    Attributes:
+        sites: the gradient's way through an activation.
+        pools: through a max-pool.
+        softmaxes: through a softmax.
+        branches: through a closed residual branch as a whole, by the junction's number.
+        edges: from a residual sum into its branch, closed or not, by the junction's number.
+        concatenations: from a concatenation to each of its operands.
+        attentions: from an attention's output to query, key and value.
+        tensors: at any tensor on the way, by the name of its node: the gradient of all that reads it.
+        notes: what the user should know of it.
+    """
+
+    sites: Mapping[int, SiteBackward] = field(default_factory=dict)
+    pools: Mapping[int, SiteBackward] = field(default_factory=dict)
+    softmaxes: Mapping[int, SiteBackward] = field(default_factory=dict)
+    branches: Mapping[int, BranchBackward] = field(default_factory=dict)
+    edges: Mapping[int, TensorBackward] = field(default_factory=dict)
+    concatenations: Mapping[int, OperandBackward] = field(default_factory=dict)
+    attentions: Mapping[int, AttentionBackward] = field(default_factory=dict)
+    tensors: Mapping[str, TensorBackward] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __add__(self, other: Plan) -> Plan:
+        """Both at once. Where both change the gradient of one tensor, the other one acts on what this one passes.
+
+        Raises:
+            RuleError: both change the same site, max-pool, softmax, branch or attention.
+        """
+        merged: dict[str, Any] = {}
+        for name, words in ONE_RULE.items():
+            mine, others = getattr(self, name), getattr(other, name)
+            common = set(mine) & set(others)
+            if common:
+                raise RuleError(
+                    f"Two rules change the same {len(common)} {words}{'s' if words != 'branch' else 'es'} "
+                    f"(the first is {words} {min(common)}).",
+                    "Use one of them, or give each its own sites.",
+                )
+            merged[name] = {**mine, **others}
+        edges = _chained(self.edges, other.edges, _one_after_the_other)
+        for junction, edge in list(edges.items()):
+            branch = merged["branches"].get(junction)
+            if isinstance(edge, Scale) and hasattr(branch, "scaled"):
+                merged["branches"][junction] = branch.scaled(edge.factor)
+                del edges[junction]
+        return Plan(
+            **merged,
+            edges=edges,
+            concatenations=_chained(self.concatenations, other.concatenations, _operand_after_operand),
+            tensors=_chained(self.tensors, other.tensors, _one_after_the_other),
+            notes=self.notes + other.notes,
+        )
+
+    def nodes(self, structure: Structure) -> Iterator[str]:
+        """The names of the nodes where the rule acts; of a branch the sum's."""
+        places: tuple[tuple[Mapping[int, Any], Any], ...] = (
+            (self.sites, structure.sites),
+            (self.pools, structure.pools),
+            (self.softmaxes, structure.softmaxes),
+            (self.branches, structure.junctions),
+            (self.edges, structure.junctions),
+            (self.concatenations, structure.concatenations),
+            (self.attentions, structure.attentions),
+        )
+        for planned, known in places:
+            yield from (known[index].node for index in planned)
+        yield from self.tensors
+
+
+def _chained(
+    first: Mapping[Any, Backward], second: Mapping[Any, Backward], both: Callable[[Backward, Backward], Backward]
+) -> dict[Any, Backward]:
+    joined = {**first, **second}
+    for place in set(first) & set(second):
+        joined[place] = both(first[place], second[place])
+    return joined
+
+
+def _one_after_the_other(first: TensorBackward, second: TensorBackward) -> TensorBackward:
+    if isinstance(first, Scale) and isinstance(second, Scale):
+        return Scale(first.factor * second.factor)
+    return lambda gradient: second(first(gradient))
+
+
+def _operand_after_operand(first: OperandBackward, second: OperandBackward) -> OperandBackward:
+    return lambda gradient, operand: second(first(gradient, operand), operand)

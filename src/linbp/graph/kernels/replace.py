@@ -1,0 +1,38 @@
+"""One node of a finished graph becomes a module that computes the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import fx, nn
+
+__all__ = ["replace", "replace_where"]
+
+
+def replace(network: fx.GraphModule, node: fx.Node, kind: str, module: nn.Module) -> None:
+    """Call a module of a node's first argument in the node's place.
+
+    Args:
+        network: changed in place; it must be recompiled.
+        node: of its graph.
+        kind: the beginning of the module's name.
+        module: that computes what the node does.
+    """
+    name = f"{kind}_{node.name}"
+    network.add_submodule(name, module)
+    with network.graph.inserting_before(node):
+        call = network.graph.call_module(name, (node.args[0],))
+    call.meta = {**node.meta, "operation": node.target}
+    node.replace_all_uses_with(call)
+    network.graph.erase_node(node)
+
+
+def replace_where(network: fx.GraphModule, kind: str, faster: Callable[[fx.Node], nn.Module | None]) -> int:
+    """Replace every node that has a faster form; how many there were."""
+    count = 0
+    for node in list(network.graph.nodes):
+        module = faster(node)
+        if module is not None:
+            replace(network, node, kind, module)
+            count += 1
+    return count

@@ -1,0 +1,214 @@
+"""Softmaxes and attention of a captured graph, fused or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx
+
+from linbp.graph.structure.dominators import Dominators
+from linbp.graph.structure.module_paths import module_path
+from linbp.graph.structure.operations import FUSED_ATTENTION, PRODUCTS, SOFTMAXES
+
+__all__ = ["Attention", "Softmax", "find_attentions", "find_softmaxes"]
+
+LONGEST = 16
+"""Operations between the product of query and key and the softmax (scale, bias, mask), or behind it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Softmax:
+    """One softmax.
+
+    Attributes:
+        index: its number in execution order, from 0.
+        module_path: the module that calls it, as the user's module names it.
+        axis: along which the values add up to 1; 0 is the batch.
+        shape: of the result, without the batch.
+        node: name of its node in the graph.
+    """
+
+    index: int
+    module_path: str
+    axis: int
+    shape: tuple[int, ...]
+    node: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attention:
+    """One attention: a softmax over keys of the products of query and key, times the value.
+
+    Attributes:
+        index: its number in execution order, from 0.
+        module_path: the module that computes it, as the user's module names it.
+        fused: whether one operation computes all of it, so that logits and map have no nodes.
+        query, key, value: names of the nodes that it takes.
+        transposed_key: whether the key's node is (..., channels, keys).
+        logits: name of the softmax's input, or None where fused.
+        softmax: name of the softmax's node, or None where fused.
+        head: names of the nodes that make the logits of query and key; empty where fused.
+        tail: names of the nodes that make the output of map and value, the last one its node.
+        node: name of the node of its output.
+        shape: of the logits, without the first axis: such as (heads, queries, keys).
+        groups: rows of its first axis for each image: windows, or heads where the network puts them there.
+        junction: number of the innermost junction whose branch holds it, or None; the end of that branch is the
+            attention branch's output.
+        closed: whether nothing else reads what is inside it. Rules act on closed ones only.
+    """
+
+    index: int
+    module_path: str
+    fused: bool
+    query: str
+    key: str
+    value: str
+    transposed_key: bool
+    logits: str | None
+    softmax: str | None
+    head: tuple[str, ...]
+    tail: tuple[str, ...]
+    node: str
+    shape: tuple[int, ...]
+    groups: int
+    junction: int | None
+    closed: bool
+
+
+def find_softmaxes(dominators: Dominators) -> tuple[Softmax, ...]:
+    """The softmaxes of a graph that depend on the image, in execution order; those inside fused attention are none."""
+    nodes = [node for node in dominators.depth if node.target in SOFTMAXES]
+    return tuple(
+        Softmax(
+            index=index,
+            module_path=module_path(node),
+            axis=_axis(node),
+            shape=_sizes(node)[1:],
+            node=node.name,
+        )
+        for index, node in enumerate(nodes)
+    )
+
+
+def find_attentions(dominators: Dominators, innermost: Mapping[str, int]) -> tuple[Attention, ...]:
+    """The attentions of a graph, in execution order.
+
+    Args:
+        dominators: of the graph.
+        innermost: the junction that each node is inside of.
+    """
+    found: list[Attention] = []
+    for node in dominators.depth:
+        facts = _fused(node, dominators) if node.target in FUSED_ATTENTION else _unfused(node, dominators)
+        if facts is not None:
+            place: dict[str, Any] = {"index": len(found), "junction": innermost.get(node.name)}
+            found.append(Attention(module_path=module_path(node), **facts, **place))
+    return tuple(found)
+
+
+def _fused(node: fx.Node, dominators: Dominators) -> dict[str, Any] | None:
+    query, key, value = inputs = _operands(node)[:3]
+    if not all(one in dominators.depth for one in inputs):
+        return None
+    sizes, keys = _sizes(query), _sizes(key)[-2]
+    return {
+        "fused": True,
+        "query": query.name,
+        "key": key.name,
+        "value": value.name,
+        "transposed_key": False,
+        "logits": None,
+        "softmax": None,
+        "head": (),
+        "tail": (node.name,),
+        "node": node.name,
+        "shape": (*sizes[1:-1], keys),
+        "groups": _groups(query, dominators),
+        "closed": len(dominators.data_inputs(node)) == len({query, key, value}),
+    }
+
+
+def _unfused(node: fx.Node, dominators: Dominators) -> dict[str, Any] | None:
+    if node.target not in SOFTMAXES or _axis(node) != len(_sizes(node)) - 1:
+        return None
+    (logits,) = _operands(node)
+    before, behind = _product_before(logits, dominators), _product_behind(node, dominators)
+    if before is None or behind is None:
+        return None
+    (product, *_), (*_, output) = before, behind
+    query, key = _operands(product)
+    (value,) = (operand for operand in _operands(output) if operand not in (node, *behind))
+    inside = {*before, node, *behind}
+    return {
+        "fused": False,
+        "query": query.name,
+        "key": key.name,
+        "value": value.name,
+        "transposed_key": True,
+        "logits": logits.name,
+        "softmax": node.name,
+        "head": tuple(one.name for one in before),
+        "tail": tuple(one.name for one in behind),
+        "node": output.name,
+        "shape": _sizes(logits)[1:],
+        "groups": _groups(query, dominators),
+        "closed": query is not key and all(user in inside for one in inside if one is not output for user in one.users),
+    }
+
+
+def _product_before(logits: Any, dominators: Dominators) -> list[fx.Node] | None:
+    """The nodes from the product of query and key to the logits, in execution order."""
+    chain = [logits]
+    while chain[0].target not in PRODUCTS:
+        sources = dominators.data_inputs(chain[0])
+        if len(sources) != 1 or len(chain) > LONGEST:
+            return None
+        chain.insert(0, sources[0])
+    return chain if all(one in dominators.depth for one in _operands(chain[0])) else None
+
+
+def _product_behind(softmax: fx.Node, dominators: Dominators) -> list[fx.Node] | None:
+    """The nodes from behind the softmax to the product with the value, in execution order."""
+    chain: list[fx.Node] = []
+    node = softmax
+    while node.target not in PRODUCTS:
+        following = list(_readers(node, dominators))
+        if not following or len(chain) > LONGEST:
+            return None
+        read, node = node, following[0]
+        if node.target not in PRODUCTS and dominators.data_inputs(node) != [read]:
+            return None
+        chain.append(node)
+    others = [one for one in _operands(node) if one is not read]
+    return chain if len(others) == 1 and others[0] in dominators.depth else None
+
+
+def _readers(node: fx.Node, dominators: Dominators) -> Iterator[fx.Node]:
+    return (user for user in node.users if user in dominators.depth)
+
+
+def _groups(query: Any, dominators: Dominators) -> int:
+    """How many rows of the query belong to one image."""
+    images = next(iter(dominators.depth))
+    rows, batch = query.meta["val"].shape[0], images.meta["val"].shape[0]
+    if not isinstance(rows, torch.SymInt) or not isinstance(batch, torch.SymInt):
+        return int(rows) // int(batch)
+    return int(rows.node.expr / batch.node.expr)
+
+
+def _operands(node: fx.Node) -> list[fx.Node]:
+    """The tensors among a node's arguments."""
+    return [one for one in node.args if isinstance(one, fx.Node)]
+
+
+def _axis(node: Any) -> int:
+    return int(node.args[1]) % len(_sizes(node))
+
+
+def _sizes(node: Any) -> tuple[Any, ...]:
+    """Of each axis; of the first one, which holds the images, whatever stands there."""
+    first, *others = node.meta["val"].shape
+    return first, *(int(size) for size in others)

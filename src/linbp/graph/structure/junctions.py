@@ -1,0 +1,103 @@
+"""Residual sums of a captured graph, with their branches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import fx
+
+from linbp.graph.structure.dominators import Dominators
+from linbp.graph.structure.module_paths import module_path
+from linbp.graph.structure.operations import SUMS
+
+__all__ = ["Junction", "find_junctions", "innermost_junctions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Junction:
+    """One residual sum.
+
+    Attributes:
+        index: its number in execution order, from 0.
+        module_path: the module that adds.
+        node: name of the sum's node.
+        fork: name of the nearest node that dominates both operands.
+        fork_path: the module that made the fork's value.
+        branch: names of the nodes from the fork to the sum on the side with sites (the longer side where both or
+            neither have sites), in execution order; the fork is not among them.
+        skip: names of the nodes on the other side; empty for an identity skip.
+        sites: numbers of the sites in the branch, those of junctions inside it included.
+        closed: whether the branch takes nothing but the fork and parameters and gives nothing to anything but the sum.
+    """
+
+    index: int
+    module_path: str
+    node: str
+    fork: str
+    fork_path: str
+    branch: tuple[str, ...]
+    skip: tuple[str, ...]
+    sites: tuple[int, ...]
+    closed: bool
+
+    @property
+    def skip_is_identity(self) -> bool:
+        """Whether the fork's value itself is added."""
+        return not self.skip
+
+
+def find_junctions(dominators: Dominators) -> tuple[Junction, ...]:
+    """The residual sums of a graph, in execution order; gates are among the sites of their branches.
+
+    Args:
+        dominators: of the graph.
+    """
+    number = {node: index for index, node in enumerate(dominators.activations())}
+    junctions: list[Junction] = []
+    for node in dominators.order:
+        found = _junction(node, dominators, number, len(junctions))
+        if found is not None:
+            junctions.append(found)
+    return tuple(junctions)
+
+
+def innermost_junctions(junctions: Sequence[Junction]) -> dict[str, int]:
+    """The number of the innermost junction whose branch holds a node, by the node's name."""
+    innermost: dict[str, int] = {}
+    for junction in sorted(junctions, key=lambda junction: len(junction.branch)):
+        for name in junction.branch:
+            innermost.setdefault(name, junction.index)
+    return innermost
+
+
+def _junction(node: fx.Node, dominators: Dominators, number: dict[fx.Node, int], index: int) -> Junction | None:
+    if node.op != "call_function" or node.target not in SUMS or node not in dominators.depth:
+        return None
+    operands = [operand for operand in node.args[:2] if isinstance(operand, fx.Node) and operand in dominators.depth]
+    if len(operands) != 2 or operands[0] is operands[1]:
+        return None
+    fork = dominators.common(operands[0], operands[1])
+    sides = [dominators.between(fork, operand) for operand in operands]
+    skip, branch = sorted(sides, key=lambda side: (sum(n in number for n in side), len(side)))
+    return Junction(
+        index=index,
+        module_path=module_path(node),
+        node=node.name,
+        fork=fork.name,
+        fork_path=module_path(fork),
+        branch=tuple(n.name for n in branch),
+        skip=tuple(n.name for n in skip),
+        sites=tuple(number[n] for n in branch if n in number),
+        closed=_closed(node, branch),
+    )
+
+
+def _closed(junction: fx.Node, branch: tuple[fx.Node, ...]) -> bool:
+    """Whether nothing but the sum reads what the branch makes; by dominance its only data input is the fork.
+
+    The sum may read the branch's end only: where the skip's end lies on the branch too (a class token that attends to
+    itself and to others), the fork is further up, and the branch is not closed.
+    """
+    inside = set(branch)
+    return all(user in inside or (node is branch[-1] and user is junction) for node in branch for user in node.users)
