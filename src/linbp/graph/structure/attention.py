@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import fx
 
 from linbp.graph.structure.dominators import Dominators
 from linbp.graph.structure.module_paths import module_path
-from linbp.graph.structure.operations import FUSED_ATTENTION, PRODUCTS, SOFTMAXES
+from linbp.graph.structure.operations import FILLED, FUSED_ATTENTION, PRODUCTS, SOFTMAXES
 
 __all__ = ["Attention", "Softmax", "find_attentions", "find_softmaxes"]
 
@@ -101,8 +101,9 @@ def find_attentions(dominators: Dominators, innermost: Mapping[str, int]) -> tup
         innermost: the junction that each node is inside of.
     """
     found: list[Attention] = []
+    varying = _varying(dominators)
     for node in dominators.depth:
-        facts = _fused(node, dominators) if node.target in FUSED_ATTENTION else _unfused(node, dominators)
+        facts = _fused(node, dominators) if node.target in FUSED_ATTENTION else _unfused(node, dominators, varying)
         if facts is not None:
             place: dict[str, Any] = {"index": len(found), "junction": innermost.get(node.name)}
             found.append(Attention(module_path=module_path(node), **facts, **place))
@@ -131,11 +132,11 @@ def _fused(node: fx.Node, dominators: Dominators) -> dict[str, Any] | None:
     }
 
 
-def _unfused(node: fx.Node, dominators: Dominators) -> dict[str, Any] | None:
+def _unfused(node: fx.Node, dominators: Dominators, varying: set[fx.Node]) -> dict[str, Any] | None:
     if node.target not in SOFTMAXES or _axis(node) != len(_sizes(node)) - 1:
         return None
     (logits,) = _operands(node)
-    before, behind = _product_before(logits, dominators), _product_behind(node, dominators)
+    before, behind = _product_before(logits, varying), _product_behind(node, varying)
     if before is None or behind is None:
         return None
     (product, *_), (*_, output) = before, behind
@@ -159,35 +160,41 @@ def _unfused(node: fx.Node, dominators: Dominators) -> dict[str, Any] | None:
     }
 
 
-def _product_before(logits: Any, dominators: Dominators) -> list[fx.Node] | None:
+def _product_before(logits: Any, varying: set[fx.Node]) -> list[fx.Node] | None:
     """The nodes from the product of query and key to the logits, in execution order."""
     chain = [logits]
     while chain[0].target not in PRODUCTS:
-        sources = dominators.data_inputs(chain[0])
+        sources = [source for source in chain[0].all_input_nodes if source in varying]
         if len(sources) != 1 or len(chain) > LONGEST:
             return None
         chain.insert(0, sources[0])
-    return chain if all(one in dominators.depth for one in _operands(chain[0])) else None
+    return chain if all(one in varying for one in _operands(chain[0])) else None
 
 
-def _product_behind(softmax: fx.Node, dominators: Dominators) -> list[fx.Node] | None:
+def _product_behind(softmax: fx.Node, varying: set[fx.Node]) -> list[fx.Node] | None:
     """The nodes from behind the softmax to the product with the value, in execution order."""
     chain: list[fx.Node] = []
     node = softmax
     while node.target not in PRODUCTS:
-        following = list(_readers(node, dominators))
+        following = [user for user in node.users if user in varying]
         if not following or len(chain) > LONGEST:
             return None
         read, node = node, following[0]
-        if node.target not in PRODUCTS and dominators.data_inputs(node) != [read]:
+        if node.target not in PRODUCTS and [one for one in node.all_input_nodes if one in varying] != [read]:
             return None
         chain.append(node)
     others = [one for one in _operands(node) if one is not read]
-    return chain if len(others) == 1 and others[0] in dominators.depth else None
+    return chain if len(others) == 1 and others[0] in varying else None
 
 
-def _readers(node: fx.Node, dominators: Dominators) -> Iterator[fx.Node]:
-    return (user for user in node.users if user in dominators.depth)
+def _varying(dominators: Dominators) -> set[fx.Node]:
+    """The nodes whose values depend on the image's, and not only on its shape, as a mask of zeros does."""
+    varying: set[fx.Node] = set()
+    for node in dominators.depth:
+        sources = dominators.data_inputs(node)
+        if node.target not in FILLED and (not sources or any(source in varying for source in sources)):
+            varying.add(node)
+    return varying
 
 
 def _groups(query: Any, dominators: Dominators) -> int:

@@ -12,6 +12,7 @@ __all__ = [
     "ACTIVATIONS",
     "CONCATENATION",
     "CONVOLUTIONS",
+    "FILLED",
     "FUSED_ATTENTION",
     "GATES",
     "MAX_POOL",
@@ -69,6 +70,18 @@ PRODUCTS = frozenset({aten.matmul.default, aten.bmm.default})
 
 FUSED_ATTENTION = frozenset({aten.scaled_dot_product_attention.default})
 """Operations that compute a whole attention."""
+
+FILLED = frozenset(
+    {
+        aten.new_zeros.default,
+        aten.new_ones.default,
+        aten.new_full.default,
+        aten.zeros_like.default,
+        aten.ones_like.default,
+        aten.full_like.default,
+    }
+)
+"""Operations that take only shape, dtype and device of their input."""
 
 SUMS = frozenset({aten.add.Tensor})
 """Operations that can close a residual block."""
