@@ -7,7 +7,7 @@ import torch
 import torchvision
 
 import linbp
-from linbp.graph import ratio
+from linbp.graph import norm_ratio
 
 
 @pytest.mark.slow
@@ -28,12 +28,12 @@ def test_float32_gradients_do_not_depend_on_the_batch(rule: linbp.LinBP | None) 
 def test_ratios_of_gradients_of_any_size(size: float) -> None:
     small = torch.full((2, 3, 4, 4), size)
     large = torch.stack([torch.full((3, 4, 4), 3 * size), torch.ones(3, 4, 4)])
-    found = ratio(large, small)
+    found = norm_ratio(large, small)
     assert found.shape == (2, 1, 1, 1)
     assert found[0].item() == pytest.approx(3, rel=1e-6)
 
 
 def test_a_ratio_to_nothing_is_nothing() -> None:
     zero = torch.zeros(1, 3, 4, 4)
-    assert ratio(zero, zero).item() == 0
-    assert ratio(torch.ones(1, 3, 4, 4), zero).item() == 0
+    assert norm_ratio(zero, zero).item() == 0
+    assert norm_ratio(torch.ones(1, 3, 4, 4), zero).item() == 0

@@ -203,7 +203,7 @@ def test_a_gate_that_is_asked_for_by_number_is_linear_and_its_branch_keeps_the_r
     gates = [site.index for site in surrogate.sites if site.kind == "gate"]
     ruled = surrogate.with_rule(LinBP(start=0, sites=gates))
     assert list(ruled.plan.sites) == gates
-    assert ruled.plan.rescaled == {surrogate.sites[index].junction for index in gates}
+    assert set(ruled.plan.branches) == {surrogate.sites[index].junction for index in gates}
     assert not any("ordinary" in note for note in ruled.notes)
     found = ruled.gradient(images(), [0, 1])
     assert bool(torch.isfinite(found).all())

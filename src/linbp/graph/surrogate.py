@@ -28,7 +28,7 @@ __all__ = ["Rule", "Surrogate"]
 
 
 class Rule(Protocol):
-    """How gradients pass sites and junctions."""
+    """How gradients pass the places of a network."""
 
     def plan(self, structure: Structure) -> Plan:
         """What the rule does on a network of this structure.
@@ -56,6 +56,8 @@ class Surrogate:
         sites: the activations, in execution order.
         junctions: the residual sums, in execution order.
         pools: the max-pools, in execution order.
+        attentions: fused or not, in execution order.
+        concatenations: in execution order.
         classes: number of logits.
         notes: what capture and the rule did that a user should know, in words.
         memory_format: the one that is used.
@@ -124,9 +126,9 @@ class Surrogate:
         other = object.__new__(Surrogate)
         other.__dict__.update(self.__dict__)
         other.reads = tuple(dict.fromkeys(paths))
-        meant = [find_output(path, self.structure) for path in other.reads]
+        outputs = [find_output(path, self.structure) for path in other.reads]
         raw = {
-            output.node for output in meant if output.node == output.original and output.node in self._capture.layers
+            output.node for output in outputs if output.node == output.original and output.node in self._capture.layers
         }
         if raw:
             other._capture = self._capture.keeping(raw)

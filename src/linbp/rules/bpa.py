@@ -87,7 +87,7 @@ class BPA:
 
     Args:
         start: where smooth activations begin: a site's index (`7`), a fraction of the sites (`0.5`), a module path
-            (`layer3.1`), `default`, the published position of this architecture (it is meant where none is given), or
+            (`layer3.1`), `default`, the published position of this architecture (also without `start`), or
             `auto`, which the networks of `--proxy` choose (`choose_start`). Left out where `activations=false`.
         temperature: of the max-pools, above 0; the larger, the nearer to the arg max. Without a unit: it multiplies
             the feature map's values.

@@ -35,7 +35,7 @@ class ConBP:
 
     Args:
         start: where it begins: a site's index (`7`), a fraction of the sites (`0.5`), a module path (`layer3.1`),
-            `default`, the published position of this architecture (it is meant where none is given), or `auto`, which
+            `default`, the published position of this architecture (also without `start`), or `auto`, which
             the networks of `--proxy` choose (`choose_start`).
         slope: of softplus at large inputs' side: the larger, the nearer to the ReLU's own derivative. Above 0.
         rebalance: `site`: every site's gradient is scaled to the norm of the ordinary one, per image. `none` (None): no

@@ -91,9 +91,8 @@ class LinBP:
 
     Args:
         start: where linear backpropagation begins: a site's index (`7`), a fraction of the sites (`0.5`), a module
-            path (`layer3.1`), `default`, the published position of this architecture (also where none is
-            given), or `auto`, which the networks of `--proxy` choose (`choose_start`); it reaches from there to the
-            output.
+            path (`layer3.1`), `default`, the published position of this architecture (also without `start`), or `auto`,
+            which the networks of `--proxy` choose (`choose_start`); it reaches from there to the output.
         rebalance: `branch` as released: the ratio above in every closed branch with linearised sites, chains are not
             rescaled. `site`: every linearised site scales its gradient to the norm of the ordinary one, per image
             (TA-Bench does so over the batch). `none` (None): no scaling.

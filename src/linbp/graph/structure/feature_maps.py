@@ -18,7 +18,7 @@ __all__ = ["find_output", "module_outputs", "spatial_size", "stage_outputs", "wi
 
 IMAGE_RANK = 4
 LISTED = 30
-"""Feature maps of a network that an error names, all of them; of more, those near the one that is not there."""
+"""An error names all feature maps of a network up to this many; of more, those with similar paths."""
 STAGES = 4
 """How many blocks stand for the stages of a network whose feature maps all have one shape."""
 
@@ -26,7 +26,7 @@ STAGES = 4
 def module_outputs(graph: fx.Graph, merged: Mapping[str, str]) -> dict[str, Output]:
     """What each module returns, in execution order: its last value that is read outside of it.
 
-    Only tensors with one row an image are meant; the windows of a Swin transformer, say, are none.
+    Only tensors with one row for each image count: the windows of a Swin transformer, say, do not.
 
     Args:
         graph: a captured graph, before batch norms were folded.
@@ -67,10 +67,10 @@ def _passed_by_all(graph: fx.Graph) -> set[fx.Node]:
 
 
 def find_output(path: str, structure: Structure) -> Output:
-    """The feature map that a module path means.
+    """The feature map with a module path.
 
     Raises:
-        RuleError: there is none, with those that there are, or in a large network those that are near.
+        RuleError: there is none; the hint lists those that there are, in a large network the similar ones.
     """
     found = structure.outputs.get(path)
     if found is None:

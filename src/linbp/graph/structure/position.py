@@ -1,4 +1,4 @@
-"""From what a user writes (an index, a fraction, a module path) to the first site that is meant."""
+"""From a position as users write it (an index, a fraction, a module path) to the first site there."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ Position = int | float | str
 
 
 def first_site(position: Position, structure: Structure, rule: str = "linbp") -> int:
-    """The number of the first site that a position means.
+    """The number of the first site at a position.
 
     A module path means the first site executed at or after the module's first operation, whether the module holds a
-    site or not. `default` means the position that was published for the network's architecture.
+    site or not. `default` is the position that was published for the network's architecture.
 
     Args:
         position: an index from 0, a fraction in [0, 1), a module path, or `default`.
         structure: of the network.
-        rule: whose published position `default` means.
+        rule: whose published position `default` is.
 
     Raises:
-        RuleError: no site is meant, with what there is.
+        RuleError: there is no such site; the hint says what there is.
     """
     sites, entries = structure.sites, structure.entries
     if not sites:

@@ -1,4 +1,4 @@
-"""Module paths near one that is not there."""
+"""Suggestions for a module path that does not exist."""
 
 from __future__ import annotations
 
