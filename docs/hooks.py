@@ -1,4 +1,4 @@
-"""Pages that are made from the code while the site is built: a new part or source appears by itself."""
+"""Fills pages from the code while the site is built: a new part or source appears by itself."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 
 KINDS = {
     "recipe": ("Named recipes", "A name for a sum of parts, with the defaults of its paper."),
-    "rule": ("Rules", "How gradients pass sites and junctions."),
+    "rule": ("Rules", "How gradients pass activations, residual branches and max-pools."),
     "transform": ("Transforms", "What is done to the input before a gradient is taken."),
-    "objective": ("Objectives", "What is increased, one number an image."),
-    "estimator": ("Estimators", "How many gradients make one."),
+    "objective": ("Objectives", "What the attack increases, one number per image."),
+    "estimator": ("Estimators", "How several gradients become one."),
     "update": ("Updates", "How a gradient becomes a step."),
     "start": ("Starts", "Where the first step begins."),
 }
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Put what the registries hold where a page asks for it."""
+    """Replace the markers on a page by what the registries hold."""
     for marker, make in {"<!-- every part -->": every_part, "<!-- every source -->": every_source}.items():
         if marker in markdown:
             markdown = markdown.replace(marker, "\n".join(make()))
@@ -57,7 +57,7 @@ def every_source() -> Iterator[str]:
 
 
 def written(name: str, thing: Callable[..., Any]) -> str:
-    """A part as the grammar writes it, with every default."""
+    """A part in the grammar of recipes, with every default."""
     from linbp.attack.recipe.grammar import write_value
 
     parameters = [

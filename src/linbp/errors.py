@@ -1,4 +1,4 @@
-"""What can go wrong, each with a message that says what was seen and a hint that says what to do."""
+"""Errors that the user can fix: a message says what is wrong, a hint says what to do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = [
 
 
 class LinbpError(Exception):
-    """A fault that the user can mend: `message` says what was seen, `hint` what to do about it."""
+    """An error that the user can fix: `message` says what is wrong, `hint` what to do about it."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -31,11 +31,11 @@ class LinbpError(Exception):
 
 
 class ModelError(LinbpError):
-    """A network cannot be found, loaded or asked, or answers with something other than finite logits."""
+    """A network cannot be found, loaded or run, or its output is something other than finite logits."""
 
 
 class LogitsError(ModelError):
-    """A network answers some images with logits that are not finite; `rows` are their places in the batch."""
+    """A network gives logits that are not finite for some images; `rows` are their indices in the batch."""
 
     def __init__(self, message: str, hint: str, rows: tuple[int, ...]) -> None:
         super().__init__(message, hint)
@@ -47,7 +47,7 @@ class CaptureError(LinbpError):
 
 
 class RuleError(LinbpError):
-    """A backward rule does not fit the network: its position or its sites are not there."""
+    """A backward rule does not fit the network: it has no such position, site or branch."""
 
 
 class ImageError(LinbpError):
@@ -55,19 +55,19 @@ class ImageError(LinbpError):
 
 
 class RecipeError(LinbpError):
-    """A recipe is misspelt, contradicts itself, or holds a part that would do nothing."""
+    """A recipe is misspelt, contradicts itself, or has a part that would have no effect."""
 
 
 class BudgetError(LinbpError):
-    """A radius, a step or a norm that no image can obey."""
+    """A radius, a step size or a norm that is out of range."""
 
 
 class StoreError(LinbpError):
-    """A folder of results cannot be written, or holds results of other settings."""
+    """A folder of results cannot be written, or holds the results of other settings."""
 
 
 def nearest_name(wanted: str, known: Iterable[str]) -> str:
-    """The hint for a misspelt name: the nearest known one, or all of them when none is near."""
+    """The hint for a misspelt name: the closest known name, or all of them where none is close."""
     names = sorted(known)
     close = difflib.get_close_matches(wanted.lower(), names, n=1, cutoff=0.6)
     if close:

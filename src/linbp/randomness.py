@@ -12,15 +12,15 @@ __all__ = ["Draws", "generator"]
 
 
 def generator(seed: int, image_id: str, step: int, purpose: str) -> np.random.Generator:
-    """A random generator of its own for one image, one step and one purpose.
+    """The random generator of one image, one step and one purpose.
 
-    Philox (Salmon et al., SC 2011) is a counter-based generator: its 128-bit key and 256-bit counter are given, so two
-    different quadruples never share a stream. The key is the SHA-256 of seed, image and purpose cut to 128 bits; the
-    step is the counter's highest word.
+    Philox (Salmon et al., SC 2011) is a counter-based generator. Its 128-bit key is the SHA-256 of seed, image and
+    purpose, cut to 128 bits; the highest word of its 256-bit counter is the step. So different arguments give
+    different streams.
 
     Args:
         seed: any integer.
-        image_id: the image's name.
+        image_id: the image's id.
         step: number of the step, from 0.
         purpose: what is drawn, such as `di.size`.
     """
@@ -30,13 +30,13 @@ def generator(seed: int, image_id: str, step: int, purpose: str) -> np.random.Ge
 
 
 class Draws:
-    """The draws of a batch of images at one step; each image has its own generators.
+    """The random draws of a batch of images at one step; each image has generators of its own.
 
     Args:
         seed: any integer.
-        ids: the images' names, one for each row of the batch.
+        ids: the images' ids, one for each row of the batch.
         step: number of the step, from 0.
-        prefix: stands in front of every purpose.
+        prefix: is put before every purpose.
     """
 
     def __init__(self, seed: int, ids: Sequence[str], step: int, prefix: str = "") -> None:
@@ -47,11 +47,11 @@ class Draws:
         return Draws(self.seed, self.ids, step, self.prefix)
 
     def under(self, name: str) -> Draws:
-        """Draws of their own for the same images and step, for one of several gradients, say."""
+        """Other draws for the same images and step, such as those of one of several gradients."""
         return Draws(self.seed, self.ids, self.step, f"{self.prefix}{name}/")
 
     def common(self, purpose: str) -> np.random.Generator:
-        """One generator for the images of all batches: it depends on the seed, the step and the purpose alone."""
+        """One generator for all images of all batches: it depends only on the seed, the step and the purpose."""
         return generator(self.seed, "", self.step, self.prefix + purpose)
 
     def generators(self, purpose: str) -> list[np.random.Generator]:
@@ -59,7 +59,7 @@ class Draws:
         return [generator(self.seed, image_id, self.step, self.prefix + purpose) for image_id in self.ids]
 
     def uniform(self, purpose: str, like: torch.Tensor, radius: float | torch.Tensor = 1.0) -> torch.Tensor:
-        """Uniform numbers in [-radius, radius): shape, dtype and device of `like` (N, ...).
+        """Uniform numbers in [-radius, radius), with the shape, dtype and device of `like` (N, ...).
 
         Args:
             purpose: what is drawn.

@@ -611,10 +611,10 @@ def test_the_demonstration_ends_with_its_table(linbp: Run, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (changed(data=""), "What stands behind --data is empty"),
-        (changed(out=""), "What stands behind --out is empty"),
+        (changed(data=""), "The argument after --data is empty"),
+        (changed(out=""), "The argument after --out is empty"),
         (("craft", "--recipe="), "Error: --recipe is empty"),
-        (("evaluate", ""), "What stands behind evaluate is empty"),
+        (("evaluate", ""), "The argument after evaluate is empty"),
         (("",), "The first argument is empty"),
     ],
 )

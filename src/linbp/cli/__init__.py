@@ -1,4 +1,4 @@
-"""The command line, one file a command."""
+"""The command line, one file per command."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Entry point of the `linbp` command. Ctrl-C gives one line while it is still loading, too.
+    """Entry point of the `linbp` command. Ctrl-C prints one line, also while the command is still loading.
 
-    SIGTERM, which schedulers send when a job's time is up, is taken for Ctrl-C.
+    SIGTERM, which schedulers send when a job's time is up, is treated as Ctrl-C.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may hold bytes that no encoding has
+    if isinstance(sys.stdout, io.TextIOWrapper):  # file names may hold bytes that are valid in no encoding
         sys.stdout.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

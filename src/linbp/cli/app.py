@@ -1,4 +1,4 @@
-"""The command line: every command under one name."""
+"""The command line: all commands under one name."""
 
 from __future__ import annotations
 
@@ -42,9 +42,11 @@ def linbp(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
     ] = False,
 ) -> None:
-    """Craft adversarial images on a network you have, and measure how many fool networks you cannot look into.
+    """Craft adversarial images on a network you have, and measure how many of them fool black-box models.
 
-    [bold]The main job[/bold]
+    A black-box model is one that you can only query: it answers with predictions, without weights or gradients.
+
+    [bold]Examples[/bold]
 
       linbp inspect demo:squeezenet1_1
 
@@ -65,14 +67,14 @@ app.add_typer(zoo)
 
 
 def _empty(words: Sequence[str]) -> str | None:
-    """Which argument has no text: as a path it would be the current folder, as a position the whole network."""
+    """The empty argument, if any: as a path it would be the current folder, as a position the whole network."""
     before = ""
     for word in words:
         name, sign, value = word.partition("=")
         if name.startswith("--") and sign and not value:
             return name
         if not word:
-            return f"What stands behind {before}" if before else "The first argument"
+            return f"The argument after {before}" if before else "The first argument"
         before = word
     return None
 

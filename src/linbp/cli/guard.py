@@ -1,4 +1,4 @@
-"""What goes wrong becomes two lines for people and an exit status for machines."""
+"""Turns errors into two lines for people and an exit status for machines."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ Returned = TypeVar("Returned")
 EXIT_UNEXPECTED, EXIT_FAULT, EXIT_INTERRUPTED = 1, 2, 130
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
-"""What typer raises when the words of a command are off. It exports only this class's children."""
+"""What typer raises for a wrong command line. It exports only subclasses of this class."""
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class Interrupted(Exception):
-    """Ctrl-C, with one line on what is kept and how to go on."""
+    """Ctrl-C, with one line that says what is kept and how to resume."""
 
 
 def guard(command: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
-    """Decorator of a command: what goes wrong becomes lines for people and an exit status for machines.
+    """Decorator of a command that turns errors into lines for people and an exit status for machines.
 
-    A fault of the user's gives two lines and status 2, Ctrl-C one line and 130, anything else one line and 1. The
-    traceback is shown with `--debug` only.
+    A `LinbpError` gives two lines and status 2, Ctrl-C one line and 130, anything else one line and 1. The traceback is
+    shown with `--debug` only.
     """
 
     @functools.wraps(command)
@@ -46,7 +46,7 @@ def guard(command: Callable[Parameters, Returned]) -> Callable[Parameters, Retur
         except (Exception, KeyboardInterrupt) as error:
             if kwargs.get("debug"):
                 traceback.print_exc()
-            lines, status = _in_words(error)
+            lines, status = _explain(error)
             for line in lines:
                 print(" ".join(line.split()), file=sys.stderr)
             raise typer.Exit(status) from None
@@ -54,7 +54,7 @@ def guard(command: Callable[Parameters, Returned]) -> Callable[Parameters, Retur
     return guarded
 
 
-def _in_words(error: BaseException) -> tuple[list[str], int]:
+def _explain(error: BaseException) -> tuple[list[str], int]:
     """Lines for people and the exit status."""
     if isinstance(error, LinbpError):
         return [f"Error: {error.message}", *([f"Hint: {error.hint}"] if error.hint else [])], EXIT_FAULT
@@ -65,22 +65,22 @@ def _in_words(error: BaseException) -> tuple[list[str], int]:
     # torch.OutOfMemoryError is compared by name, so that torch need not be imported for --help.
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return [
-            "Error: The memory is used up.",
+            "Error: Out of memory.",
             "Hint: Use a smaller --batch-size; finished images are kept.",
         ], EXIT_FAULT
-    if isinstance(error, OSError) and error.errno in DISK:  # files tell it themselves: this is standard output
+    if isinstance(error, OSError) and error.errno in DISK:  # for files this is a StoreError already
         from linbp.data.images import store_error
 
-        return _in_words(store_error(error.filename or "Standard output", error))
+        return _explain(store_error(error.filename or "Standard output", error))
     what = f"{type(error).__name__}: {error}".strip().splitlines()[0].rstrip(".: ")
     return [f"Error: unexpected {what}. Run again with --debug to see where, and please report it."], EXIT_UNEXPECTED
 
 
 def usage_lines(error: Any) -> list[str]:
-    """Lines for people about a `UsageError`: words of a command that are off."""
+    """Lines for people about a `UsageError`, a wrong command line."""
     command = "linbp" if error.ctx is None else error.ctx.command_path
     suggestions = getattr(error, "possibilities", None)
-    # Suggested names belong into the hint; the whole message, which names the parameter, would hold them too.
+    # Suggested names belong in the hint; the formatted message, which names the parameter, would repeat them.
     message = error.message if suggestions else error.format_message()
     hint = f"Did you mean {' or '.join(sorted(suggestions))}? " if suggestions else ""
     return [f"Error: {' '.join(message.split())}", f"Hint: {hint}{command} --help tells what it takes."]

@@ -1,4 +1,4 @@
-"""`linbp inspect`: the sites, junctions, max-pools and feature maps of a network, to pick a position from."""
+"""`linbp inspect`: the sites, residual blocks, max-pools and feature maps of a network, to choose a position."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def inspect(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Show a network's sites, junctions and max-pools, to pick a position from.
+    """Show a network's sites, residual blocks and max-pools, to choose a position.
 
-    A site is one activation; its index, its fraction or its module path is where LinBP can start. A junction is a
-    residual sum with the sites of its branch. Max-pools are what BPA acts on besides.
+    A site is one activation; LinBP can start at its index, its fraction or its module path. A junction is the sum of a
+    residual block, with the sites of the block's branch. BPA also acts on max-pools.
 
     [bold]Examples[/bold]
 
@@ -128,7 +128,7 @@ def _published(surrogate: Surrogate) -> dict[str, str] | None:
 
 
 def _look(surrogate: Surrogate, pixels: Any) -> dict[str, Any]:
-    """The network's five first classes for an image, and the ordinary gradient's norm at its own prediction."""
+    """The network's top five classes for an image, and the norm of the ordinary gradient for the first of them."""
     from linbp.data.images import to_unit
 
     unit = to_unit(pixels[None], surrogate.dtype, surrogate.device)

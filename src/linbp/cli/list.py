@@ -1,4 +1,4 @@
-"""`linbp list`: what recipes are made of, where networks come from, and which protocols there are."""
+"""`linbp list`: recipes and their parts, sources of networks, and protocols."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def list_parts(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """List recipes, the parts they are sums of, the sources of networks, or protocols.
+    """List recipes, the parts of recipes, the sources of networks, or protocols.
 
     [bold]Examples[/bold]
 
@@ -48,8 +48,8 @@ def list_parts(
         add_row(table, entry["name"], entry["summary"])
     console.print(table if found else f"There are no {topic}.", markup=False)
     if topic != "models":
-        what = "the values, their sources and what is odd" if topic == "protocols" else None
-        console.print(f"linbp show NAME tells {what or 'the formula, the paper and the parameters'}.")
+        what = "values, their sources and oddities" if topic == "protocols" else "formula, paper and parameters"
+        console.print(f"linbp show NAME prints {what}.")
 
 
 def _sources() -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what their values stand for."""
+"""Options that several commands share, and how their values are read."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ Device = Annotated[
     str | None,
     typer.Option("--device", help="Where networks run: cpu, cuda, cuda:1, mps. Default: cpu.", metavar="NAME"),
 ]
-BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images at a time.")]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images per batch.")]
 Threads = Annotated[
     int, typer.Option("--threads", min=1, help="Threads that decode images; results do not depend on it.")
 ]
 
 
 def command_line() -> str:
-    """What the user typed, for the records."""
+    """The command line as the user typed it, for the records."""
     name = Path(sys.argv[0]).name
     return shlex.join(["linbp" if name == "__main__.py" else name, *sys.argv[1:]])  # python -m linbp.cli
 
 
 def load_surrogate(name: str) -> Model:
-    """The network of that name.
+    """Load a network that gives gradients.
 
     Raises:
-        ModelError: there is none, or it gives no gradients.
+        ModelError: there is no such network, or it gives no gradients.
     """
     from linbp.models import Model, load_model
 
@@ -46,7 +46,7 @@ def load_surrogate(name: str) -> Model:
     if not isinstance(model, Model):
         raise ModelError(
             f"{model.name} gives no gradients, so it cannot be a surrogate.",
-            "Use it as a --victim, and a network of PyTorch's as the surrogate.",
+            "Use it as a --victim, and a PyTorch network as the surrogate.",
         )
     return model
 

@@ -21,18 +21,18 @@ __all__ = ["add_row", "counted", "interval", "make_table", "print_json", "progre
 
 
 def stdout() -> Console:
-    """Where tables go: as wide as the terminal or as COLUMNS says, and wide enough for a table where neither is."""
+    """The console for tables: as wide as the terminal or COLUMNS, or 160 characters where there is neither."""
     console = Console(highlight=False)
     return console if console.is_terminal or "COLUMNS" in os.environ else Console(highlight=False, width=160)
 
 
 def make_table(*columns: str, title: str | None = None, right: Collection[str] = ()) -> Table:
-    """An empty table that is narrow enough for a terminal of 80 columns; long names are folded, never cut.
+    """An empty table that fits a terminal of 80 columns; long names are wrapped, never cut.
 
     Args:
         columns: their names.
         title: of the table.
-        right: names of the columns whose cells stand on the right.
+        right: names of the columns that are aligned to the right.
     """
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for name in columns:
@@ -41,12 +41,12 @@ def make_table(*columns: str, title: str | None = None, right: Collection[str] =
 
 
 def add_row(table: Table, *cells: str) -> None:
-    """Add a row of plain text: brackets in names are no markup."""
+    """Add a row of plain text: brackets in names are not markup."""
     table.add_row(*(Text(cell) for cell in cells))
 
 
 def share(rate: Rate) -> str:
-    """A rate with what it was counted over."""
+    """A rate with its counts."""
     return "none counted" if rate.value is None else f"{rate.value:.1%} ({rate.successes}/{rate.n})"
 
 
@@ -66,10 +66,10 @@ def print_json(value: Any) -> None:
 
 
 @contextlib.contextmanager
-def progress_bars(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """A function (stage, done, total) that draws one bar a stage, with the time left, on standard error.
+def progress_bars(hidden: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """A function (stage, done, total) that draws one bar per stage, with the time left, on standard error.
 
-    Nothing is drawn where `quiet`, or where standard error is not a terminal.
+    Nothing is drawn if `hidden`, or if standard error is not a terminal.
     """
     console = Console(stderr=True)
     columns = (
@@ -79,7 +79,7 @@ def progress_bars(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
         TimeRemainingColumn(elapsed_when_finished=True),
     )
     tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bars:
+    with Progress(*columns, console=console, disable=hidden or not console.is_terminal) as bars:
 
         def tell(stage: str, done: int, total: int) -> None:
             if stage not in tasks:

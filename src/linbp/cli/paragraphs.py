@@ -1,4 +1,4 @@
-"""Docstrings in the width of a terminal."""
+"""Docstrings, wrapped to the width of the terminal."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ SECTION, LIST_ITEM = re.compile(r"[A-Z]\w+:"), re.compile(r"- ")
 
 
 def filled(text: str, width: int) -> str:
-    """A docstring with its paragraphs, list items and arguments broken anew; formulas, which are indented, stay.
+    """Wrap the paragraphs, list items and arguments of a docstring; formulas, which are indented, stay.
 
     Args:
-        text: without the indentation of the code.
-        width: characters in a line.
+        text: the docstring, without the indentation of the code.
+        width: characters per line.
     """
     blocks: list[tuple[int, list[str]]] = []  # how far all lines but the first are indented, and the words
     in_section = False

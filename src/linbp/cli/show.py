@@ -21,13 +21,11 @@ __all__ = ["show"]
 
 @guard
 def show(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="A word of the grammar of recipes, such as mi, or a protocol.")
-    ],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A recipe or part, such as mi, or a protocol.")],
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Show what a recipe or a part does: formula, paper, parameters and their defaults; or what a protocol sets.
+    """Show what a recipe or a part does, with formula, paper, parameters and defaults; or what a protocol sets.
 
     [bold]Examples[/bold]
 
@@ -48,8 +46,8 @@ def show(
         return
     if name in SOURCES:
         raise RecipeError(
-            f"{name} is a source of networks, no part of a recipe.",
-            "linbp list models tells how to name a network, and linbp inspect MODEL shows one.",
+            f"{name} is a source of networks, not a part of a recipe.",
+            "linbp list models shows how to name a network, and linbp inspect MODEL shows its sites.",
         )
     known = {word for kind in kinds() for word in names(kind)}
     if name not in known:
@@ -63,7 +61,7 @@ def show(
             )
         raise RecipeError(
             f"There is no recipe, part or protocol called {name!r}.",
-            _meant(name) or nearest_name(name, {*known, *PROTOCOLS}),
+            _by_title(name) or nearest_name(name, {*known, *PROTOCOLS}),
         )
     found = [_describe(kind, name, names(kind)[name]) for kind in kinds() if name in names(kind)]
     if json:
@@ -77,8 +75,8 @@ def show(
             _print(entry)
 
 
-def _meant(word: str) -> str | None:
-    """The hint for a word that stands in what parts are called when they are written out, such as momentum."""
+def _by_title(word: str) -> str | None:
+    """The hint for a word in the titles of parts, such as momentum, which is `mi` in a recipe."""
     from linbp.registry import kinds, names
 
     pattern = re.compile(rf"\b{re.escape(word)}\b", re.IGNORECASE)
@@ -109,7 +107,7 @@ def _describe(kind: str, name: str, thing: Callable[..., Any]) -> dict[str, Any]
 
 
 def _type(hint: Any) -> str:
-    """A type in the grammar's words: what may be written after the equals sign."""
+    """A type as `linbp show` prints it: what may be written after the equals sign."""
     inner, origin = typing.get_args(hint), typing.get_origin(hint)
     if origin is typing.Literal:
         return " | ".join(map(str, inner))
@@ -138,7 +136,7 @@ def _print(entry: dict[str, Any]) -> None:
     if entry["parameters"]:
         table = make_table("parameter", "default", "type")
         for one in entry["parameters"]:
-            add_row(table, one["name"], "must be given" if one["required"] else _written(one["default"]), one["type"])
+            add_row(table, one["name"], "required" if one["required"] else _written(one["default"]), one["type"])
         console.print(table)
 
 

@@ -1,4 +1,4 @@
-"""What `linbp show` prints of a protocol."""
+"""What `linbp show` prints about a protocol."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _rows(protocol: Protocol) -> list[tuple[str, str]]:
         ("victims see", _words(protocol.victims)),
         ("the white box sees", _words(protocol.white_box)),
         ("images", protocol.images),
-        ("counted", "images that every victim knows" if protocol.selection else "all images: 1 - accuracy"),
+        ("counted", "images that every victim has right" if protocol.selection else "all images: 1 - accuracy"),
         ("surrogates", protocol.surrogates),
         ("victims", protocol.victim_networks),
     ]

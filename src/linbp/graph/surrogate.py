@@ -68,6 +68,9 @@ class Surrogate:
         RuleError: the rule does not fit the network.
     """
 
+    classes: int
+    memory_format: MemoryFormat
+
     def __init__(
         self,
         model: Model,

@@ -1,4 +1,4 @@
-"""Networks as functions of RGB images: one source a file, all behind `load_model`."""
+"""Networks as functions of RGB images: one source of networks per file, all behind `load_model`."""
 
 from linbp.models.black_box import BlackBox, Classifier
 from linbp.models.load import SOURCES, load_model

@@ -1,4 +1,4 @@
-"""Victims that only answer: a service, another framework, a pipeline of the user's own."""
+"""Black-box victims: a service, another framework, a pipeline of the user's own."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ __all__ = ["BlackBox", "Classifier"]
 
 @runtime_checkable
 class Classifier(Protocol):
-    """What a victim must be able to do: answer RGB images in [0, 1] with a score for each class, and say what it is."""
+    """What a victim needs: a score for each class of RGB images in [0, 1], and an identity for the records."""
 
     name: str
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         """Finite scores (N, classes) of images (N, 3, H, W).
 
-        Of a victim only their order within a row counts; a proxy must answer with logits or logarithms of
+        For a victim only their order within a row counts; a proxy must return logits or logarithms of
         probabilities.
         """
         ...
 
     def identity(self) -> dict[str, Any]:
-        """What results record of the network, as JSON holds it."""
+        """What results record about the network: values that JSON can hold."""
         ...
 
 
 class BlackBox:
-    """A classifier of the user's own, whose faults become errors that name it.
+    """A black-box model: a classifier of the user's own, whose exceptions become errors that name it.
 
-    It gets images k/255 on the CPU, in the size that they have: whatever is behind it resizes for itself. It may tell
-    `dtype` (else float32), `input_size` (channels, height, width), which the preprocessing of a protocol may ask for,
-    and `class_names`.
+    It gets images k/255 on the CPU, at their own size, and resizes them itself where it needs to. It may have the
+    attributes `dtype` (else float32), `input_size` (channels, height, width), which the preprocessing of a protocol may
+    need, and `class_names`.
 
     Args:
-        victim: answers with a tensor or an array (N, classes).
+        victim: returns a tensor or an array (N, classes).
         source: further facts for the results.
         place: says where in the user's code an exception came from.
 
     Raises:
-        ModelError: its identity is nothing that results could record.
+        ModelError: results cannot record its identity.
     """
 
     differentiable = False
@@ -66,7 +66,7 @@ class BlackBox:
         self._identity = self._described()
 
     def _described(self) -> dict[str, Any]:
-        """The identity, asked for at once: after the last answer it would be too late to fail."""
+        """The identity, fetched at once: after the last prediction it would be too late to fail."""
         try:
             found = dict(self.victim.identity())
             json.dumps(found)
@@ -82,14 +82,14 @@ class BlackBox:
         return "" if self._place is None else f"{self._place(error)}: "
 
     def to(self, device: str | torch.device) -> BlackBox:
-        """The same: where it runs is its own affair."""
+        """Itself: a black-box model decides where it runs."""
         return self
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         """Its scores (N, classes) of images (N, 3, H, W) in [0, 1], on the CPU.
 
         Raises:
-            ModelError: it fails, or answers with something other than one finite row for each image.
+            ModelError: it fails, or returns something other than one finite row for each image.
         """
         try:
             answer: Any = self.victim.logits(images.detach())
@@ -97,14 +97,14 @@ class BlackBox:
                 answer = torch.from_numpy(answer)
         except (LinbpError, MemoryError, torch.OutOfMemoryError):
             raise
-        # As above; what helps is where it did.
+        # The user's code may raise anything; what helps is the line.
         except Exception as error:
             raise ModelError(
                 f"{self.name} failed on {len(images)} images: {self._where(error)}{type(error).__name__}: {error}",
-                "Mend what is behind it, then ask again.",
+                "Fix it, then run the same command again.",
             ) from error
         return check_logits(answer, len(images), self.name).cpu()
 
     def identity(self) -> dict[str, Any]:
-        """What results record: what the classifier says of itself, and where it came from."""
+        """What results record: the classifier's own identity, and where it came from."""
         return {**self._identity, "name": self.name, **self.source}

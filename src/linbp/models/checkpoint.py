@@ -1,4 +1,4 @@
-"""Weights from files: state dicts that hold tensors and nothing that runs."""
+"""Weights from files: state dicts that hold tensors, and no code."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ __all__ = [
 ]
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".pkl", ".pickle", ".tar", ".npz")
-"""What makes a name after `@` a file's and not that of published weights."""
+"""Endings that tell a file from the name of published weights after an `@`."""
 
 
 def is_path(text: str) -> bool:
-    """Whether the words after `@` are a file's path rather than the name of published weights."""
+    """Whether the text after `@` is the path of a file rather than the name of published weights."""
     return "/" in text or "\\" in text or text.lower().endswith(SUFFIXES)
 
 
@@ -49,7 +49,7 @@ def existing_file(path: str | Path) -> Path:
     """`path`, with `~` expanded.
 
     Raises:
-        ModelError: no file is there.
+        ModelError: there is no such file.
     """
     place = Path(path).expanduser()
     if not place.is_file():
@@ -62,7 +62,7 @@ def read_checkpoint(path: str | Path) -> dict[str, torch.Tensor]:
     """The state dict of a safetensors file, or of a torch file read with `weights_only=True`, on the CPU.
 
     A dictionary that wraps the weights under `state_dict` or `model` is unwrapped, and the `module.` that
-    DataParallel puts before every name is taken off.
+    DataParallel puts before every name is removed.
 
     Raises:
         ModelError: no such file, a broken one, one that would run code when it is read, or no state dict in it.
@@ -96,10 +96,10 @@ def read_checkpoint(path: str | Path) -> dict[str, torch.Tensor]:
 def _read_torch(place: Path) -> Any:
     try:
         with warnings.catch_warnings():
-            # torch warns that it may not understand other pickle protocols; it then does, or raises.
+            # torch warns that it may not read other pickle protocols; it then reads them, or raises.
             warnings.simplefilter("ignore")
             return torch.load(place, map_location="cpu", weights_only=True)
-    # A stranger's file fails in as many ways as there are broken pickles; every one of them is the user's news.
+    # A broken pickle may raise anything.
     except Exception as error:
         if wanted := pickled_names(error):
             raise ModelError(
@@ -118,7 +118,7 @@ def _read_torch(place: Path) -> Any:
 
 
 def pickled_names(error: Exception) -> str:
-    """What a file that `weights_only=True` refused wanted to call, such as `posix.system`; empty if nothing."""
+    """What a file that `weights_only=True` refused would have called, such as `posix.system`; empty if nothing."""
     found = re.search(r"GLOBAL ([\w.]+)", str(error)) or re.search(r"global:? ([\w]+\.[\w.]+)", str(error))
     if found:
         return found.group(1)
@@ -131,14 +131,14 @@ def _first_line(error: Exception) -> str:
 
 
 def fill(module: nn.Module, state: Mapping[str, torch.Tensor], what: str) -> None:
-    """Load `state` into `module`, every tensor of it, nothing left over.
+    """Load `state` into `module`; every tensor has to fit, and none may be left over.
 
-    Counters of batch norms may be missing, as checkpoints from before torch 0.4.1 lack them: they do nothing here.
+    The counters of batch norms may be missing: checkpoints from before torch 0.4.1 lack them; nothing uses them.
 
     Args:
         module: the network.
         state: its state dict.
-        what: how the error names the weights.
+        what: what the error calls the weights.
 
     Raises:
         ModelError: names or shapes do not fit, with the first ones that do not.
@@ -166,9 +166,9 @@ def fill(module: nn.Module, state: Mapping[str, torch.Tensor], what: str) -> Non
 
 @contextmanager
 def preserved_random_state() -> Iterator[None]:
-    """Torch's CPU generator starts from seed 0 inside, and is as before outside.
+    """Seed torch's CPU generator with 0 inside, and restore its state afterwards.
 
-    Building a network draws its first weights. Inside, the same network always gets the same ones.
+    Building a network draws its initial weights. Inside, the same network always gets the same ones.
     """
     with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed, which would seed the accelerators' generators too.

@@ -1,4 +1,4 @@
-"""Trained networks for CIFAR-10: weights with a card beside them, from a folder or from this package."""
+"""Trained networks for CIFAR-10: weights with a card beside them, in a folder or in this package."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from linbp.zoo.architectures import ARCHITECTURES, CLASS_NAMES, INPUT_SIZE, MEAN
 __all__ = ["load", "load_packaged", "load_trained", "load_untrained", "packaged", "read_card"]
 
 PACKAGE = WEIGHTS / "cifar10"
-"""Where the weights that ship with linbp lie."""
+"""The folder of the weights that ship with linbp."""
 
 _FIELDS: dict[str, type | tuple[type, ...]] = {"architecture": str, "width": (int, float), "file_sha256": str}
 
@@ -24,7 +24,7 @@ def read_card(weights: Path) -> dict[str, Any]:
     """The card of a weights file: the JSON file of the same name beside it.
 
     Raises:
-        ModelError: it is not there, is no card, or is that of another file.
+        ModelError: there is none, it is not a card, or it is the card of another file.
     """
     place = weights.with_suffix(".json")
     try:
@@ -101,13 +101,13 @@ def load_packaged(name: str) -> Model:
     found = packaged()
     if name in found:
         return load_trained(found[name], f"demo:cifar10/{name}")
-    seen = f"There is no demo:cifar10/{name}"
+    message = f"There is no demo:cifar10/{name}"
     if not found:
         raise ModelError(
-            f"{seen}: no CIFAR-10 weights ship with this version.",
+            f"{message}: no CIFAR-10 weights ship with this version.",
             f"Train them: linbp zoo train {name or 'NAME'} --data FOLDER --out DIR (linbp zoo list).",
         )
-    raise ModelError(f"{seen}.", nearest_name(name, found))
+    raise ModelError(f"{message}.", nearest_name(name, found))
 
 
 def load(rest: str) -> Model:

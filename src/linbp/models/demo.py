@@ -1,4 +1,4 @@
-"""The demonstration's networks and images: in this package, or in packages from PyPI. Nothing is downloaded."""
+"""The networks and images of the demo, from this package or from packages on PyPI. Nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ _BLOCK = {
 }
 _FIRST_BLOCK = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
 _ENDS = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
-"""Names of the layers in efficientnet_lite_pytorch, and in timm's networks of the same structure."""
+"""Names of layers in efficientnet_lite_pytorch, and those of the same layers in timm."""
 
 
 class CaffeSqueezeNet(SqueezeNet):  # type: ignore[misc]
-    """SqueezeNet 1.1 as Caffe trained it: it takes the channels as blue, green, red, and gets them as red, green, blue.
+    """SqueezeNet 1.1 as trained in Caffe, with channels in the order BGR; `forward` takes RGB and swaps them.
 
-    The scale of Caffe's input, 255 x minus (104, 117, 123) in the order of BGR, is in the Model's mean and std.
+    The scale of Caffe's input, 255 x minus (104, 117, 123) in the order BGR, is in the Model's mean and std.
     """
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ def load(rest: str) -> Model:
     extra `demo`.
 
     Raises:
-        ModelError: another name; a package that is not installed, or whose weights are other ones.
+        ModelError: another name; a package that is not installed, or that holds other weights.
     """
     if rest.startswith(CIFAR10):
         return load_packaged(rest.removeprefix(CIFAR10))
@@ -117,7 +117,7 @@ def _squeezenet() -> Model:
 
 
 def _lite(name: str, lite: _Lite) -> Model:
-    import timm  # seconds that only these three networks need
+    import timm  # takes seconds, and only these three networks need it
 
     path = _package_folder(lite.package) / "models" / lite.file
     if not path.is_file() or (found := file_sha256(path)) != lite.sha256:
@@ -138,7 +138,7 @@ def _lite(name: str, lite: _Lite) -> Model:
 
 
 def _package_folder(package: str) -> Path:
-    """Where an installed package lies, found without running any of its code.
+    """The folder of an installed package, found without running any of its code.
 
     Raises:
         ModelError: it is not installed.
@@ -150,7 +150,7 @@ def _package_folder(package: str) -> Path:
 
 
 def _timm_name(key: str) -> str:
-    """One name of a tensor in timm's words; blocks still counted through, not by stage."""
+    """A tensor's name as in timm, with blocks still numbered through the whole network, not by stage."""
     parts = key.split(".")
     if parts[0] == "_blocks":
         names = _FIRST_BLOCK if parts[1] == "0" else _BLOCK
@@ -175,12 +175,12 @@ def _stages(state: dict[str, torch.Tensor], module: torch.nn.Module) -> dict[str
 
 @dataclass(frozen=True)
 class DemoImages:
-    """A demonstration's images.
+    """The images of a demo.
 
     Attributes:
         images: uint8 (20, 3, H, W), RGB: 224 x 224 pixels for ImageNet, 32 x 32 for CIFAR-10.
         labels: int64 (20,), classes from 0.
-        ids: the files' names without their ending.
+        ids: the files' names without their suffix.
     """
 
     images: torch.Tensor
@@ -223,7 +223,7 @@ def _samples(prefix: str, words: str, size: int) -> DemoImages:
 
 
 def imagenet_classes() -> tuple[str, ...]:
-    """The 1,000 classes of ILSVRC-2012 in words, in the order of the logits, as torchvision keeps them."""
+    """The names of the 1,000 classes of ILSVRC-2012, in the order of the logits, from torchvision."""
     from torchvision.models import ResNet50_Weights  # type: ignore[import-untyped]
 
     return tuple(ResNet50_Weights.IMAGENET1K_V1.meta["categories"])

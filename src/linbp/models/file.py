@@ -1,4 +1,4 @@
-"""Networks from a Python file of the user's own."""
+"""Networks from the user's Python files."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["load"]
 
 
 def load(rest: str) -> Model | BlackBox:
-    """`path/model.py:function`: runs the file and calls the function, which takes nothing.
+    """`path/model.py:function`: runs the file and calls the function without arguments.
 
-    The function returns a `linbp.Model`, a module that takes RGB in [0, 1] and has an attribute `input_size`,
-    (channels, height, width), or, for a victim only, a `Classifier`. The file may import its neighbours.
+    The function returns a `linbp.Model`; or a module that takes RGB in [0, 1] and has an attribute `input_size`,
+    (channels, height, width); or, for a victim only, a `Classifier`. The file may import modules beside it.
 
     Raises:
         ModelError: no such file or function, an error inside it with its line, or something else returned.
@@ -47,7 +47,7 @@ def load(rest: str) -> Model | BlackBox:
         made = functions[function]()
     except LinbpError:
         raise
-    # The user's code may raise anything; what helps is where it did.
+    # The user's code may raise anything; what helps is the line.
     except Exception as error:
         raise ModelError(
             f"{_place(error, path)}: {type(error).__name__}: {error}",
@@ -59,7 +59,7 @@ def load(rest: str) -> Model | BlackBox:
 
 
 def _place(error: Exception, path: Path) -> str:
-    """The file, and the last line of it that was being run, or that does not parse."""
+    """The file, and its last line in the traceback, or the line that does not parse."""
     if isinstance(error, SyntaxError) and error.filename == str(path):
         return f"{path.name}, line {error.lineno or '?'}"
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]

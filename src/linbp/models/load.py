@@ -1,4 +1,4 @@
-"""From the name of a network to the network: which source a name belongs to."""
+"""Load a network by its name, from the source that the name starts with."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ __all__ = ["SOURCES", "load_model"]
 SOURCES: dict[str, str] = {
     "torchvision": "torchvision:resnet50@IMAGENET1K_V1, torchvision:resnet50@path/net.pth, torchvision:resnet50@random",
     "timm": "timm:resnet50.a1_in1k, timm:resnet50@path/net.safetensors, timm:resnet50@random",
-    "file": "file:path/model.py:function, which returns a linbp.Model (or, as a victim, what answers like one)",
+    "file": "file:path/model.py:function, which returns a linbp.Model (or, as a victim, any classifier)",
     "demo": "demo:squeezenet1_1, demo:efficientnet_lite0, demo:efficientnet_lite1, demo:efficientnet_lite2, "
     "demo:cifar10/NAME",
     "cifar10": "cifar10:DIR/NAME.safetensors, what linbp zoo train wrote, cifar10:vgg19_bn@random",
     "program": "path/to/net.pt2, what torch.export.save wrote, with its preprocessing in net.json",
     "onnx": "path/to/net.onnx, as a victim, with its preprocessing in net.json",
 }
-"""Each source and how its networks are named; the module `linbp.models.<source>` holds it."""
+"""Each source and how its networks are named; the module `linbp.models.<source>` loads them."""
 
 _SUFFIXES = {".pt2": "program", ".onnx": "onnx"}
 
 
 def load_model(spec: str | os.PathLike[str]) -> Model | OnnxModel | BlackBox:
-    """The network that a name stands for.
+    """Load the network of a name.
 
     Args:
-        spec: one of the forms in `SOURCES`, such as `torchvision:resnet50@IMAGENET1K_V1`. Weights are always named:
-            there is no default. `@random` gives an untrained network (seed 0) to look at.
+        spec: one of the forms in `SOURCES`, such as `torchvision:resnet50@IMAGENET1K_V1`. The weights have to be named:
+            there is no default. `@random` gives an untrained network (seed 0).
 
     Returns:
-        a Model; as a victim only an OnnxModel for an `.onnx` file, or a BlackBox for a `Classifier` of a file.
+        A Model. For victims only: an OnnxModel for an `.onnx` file, a BlackBox for a `Classifier` from a Python file.
 
     Raises:
         ModelError: no such source, network, weights or file; weights that cannot be fetched, read or do not fit.
@@ -50,7 +50,7 @@ def load_model(spec: str | os.PathLike[str]) -> Model | OnnxModel | BlackBox:
         source, rest = _SUFFIXES[suffix], text
     else:
         raise ModelError(f"{text!r} names no network.", _hint(prefix if colon else "", suffix))
-    # Each source is imported only when it is asked: timm and torchvision take seconds to import.
+    # Each source is imported only when it is used: timm and torchvision take seconds to import.
     module = importlib.import_module(f"linbp.models.{source}")
     model: Model | OnnxModel | BlackBox = module.load(rest)
     model.source.setdefault("spec", text)
@@ -64,6 +64,6 @@ def _hint(prefix: str, suffix: str) -> str:
             "or build the network in file:path/model.py:function."
         )
     prefixes = [name for name in SOURCES if name not in _SUFFIXES.values()]
-    if prefix and "Did you mean" in (near := nearest_name(prefix, prefixes)):
-        return near
+    if prefix and "Did you mean" in (suggestion := nearest_name(prefix, prefixes)):
+        return suggestion
     return "Write " + "; ".join(SOURCES.values()) + "."

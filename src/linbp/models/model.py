@@ -1,4 +1,4 @@
-"""One network with its preprocessing: RGB images in [0, 1] go in, logits come out."""
+"""A network with its preprocessing: RGB images in [0, 1] go in, logits come out."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def weights_sha256(state: Mapping[str, torch.Tensor]) -> str:
 class Model(nn.Module):
     """Any network as a function of RGB images: resize, normalise, logits.
 
-    Images of another size than the network's are resized whole (no crop: every pixel of the image counts), with
-    antialiasing, before they are normalised as `(image - mean) / std`.
+    Images of another size than the network's are resized as a whole (no crop: every pixel of the image counts), with
+    antialiasing, and then normalised as `(image - mean) / std`.
 
     Args:
-        module: takes a normalised batch (N, 3, H, W) and gives logits (N, classes). It is put into evaluation mode
-            only while it runs; its hooks and flags stay as they are.
+        module: takes a normalised batch (N, 3, H, W) and returns logits (N, classes). It is in evaluation mode only
+            while it runs; its hooks and flags stay as they are.
         input_size: (channels, height, width) that the module takes.
         mean: of each channel, on the scale of [0, 1].
         std: of each channel, on the scale of [0, 1].
@@ -43,14 +43,14 @@ class Model(nn.Module):
         program: the exported program that `module` was unpacked from, where there is one.
 
     Raises:
-        ModelError: a size, mean or standard deviation that no image fits.
+        ModelError: the size, mean or standard deviation is not possible.
     """
 
     differentiable = True
     dynamic_batch = True
-    """Whether the network takes any number of images at once; an exported program may not."""
+    """Whether the network takes any batch size; an exported program may not."""
     class_names: tuple[str, ...] = ()
-    """The classes in words, in the order of the logits, where the source knows them."""
+    """The names of the classes, in the order of the logits, where the source has them."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Model(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The dtype that the network computes in: that of its first floating-point parameter or buffer."""
+        """The network's dtype: that of its first floating-point parameter or buffer."""
         for tensor in (*self.module.parameters(), *self.module.buffers()):
             if tensor.is_floating_point():
                 return tensor.dtype
@@ -94,13 +94,13 @@ class Model(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the network lies."""
+        """The network's device."""
         for tensor in (*self.module.parameters(), *self.module.buffers()):
             return tensor.device
         return torch.device("cpu")
 
     def resize(self, images: torch.Tensor) -> torch.Tensor:
-        """Images (N, C, H, W) at the network's size; unchanged where they have it."""
+        """Images (N, C, H, W) at the network's input size; unchanged where they have it."""
         size = self.input_size[1:]
         if tuple(images.shape[-2:]) == size:
             return images
@@ -125,7 +125,7 @@ class Model(nn.Module):
         """Logits (N, classes) in evaluation mode, without gradients, on the network's device and in its dtype.
 
         Raises:
-            ModelError: the network answers with something other than one finite row of logits for each image.
+            ModelError: the network returns something other than one finite row of logits for each image.
         """
         flags = [(module, module.training) for module in self.modules()]
         try:
@@ -138,7 +138,7 @@ class Model(nn.Module):
         return check_logits(answer, len(images), self.name)
 
     def identity(self) -> dict[str, Any]:
-        """What results record of the network: its name, SHA-256, preprocessing and source."""
+        """What results record about the network: its name, SHA-256, preprocessing and source."""
         return {
             "name": self.name,
             "weights_sha256": weights_sha256(self.module.state_dict()),
@@ -152,7 +152,7 @@ class Model(nn.Module):
 
 
 def check_logits(answer: Any, count: int, name: str) -> torch.Tensor:
-    """`answer` if it is a finite tensor of shape (count, classes).
+    """Check that `answer` is a finite tensor of shape (count, classes), and return it.
 
     Raises:
         ModelError: it is not.

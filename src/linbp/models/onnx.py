@@ -1,4 +1,4 @@
-"""Networks in ONNX files: asked for logits by onnxruntime, never for gradients."""
+"""Networks in ONNX files: onnxruntime computes their logits; there are no gradients."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ _DTYPES = {"tensor(float)": torch.float32, "tensor(float16)": torch.float16}
 
 
 def load(rest: str) -> OnnxModel:
-    """The path of an `.onnx` file, with its preprocessing in a JSON file beside it (see `sidecar`)."""
+    """Load an `.onnx` file, with its preprocessing in a JSON file beside it (see `sidecar`)."""
     return OnnxModel(rest)
 
 
 class OnnxModel:
     """A victim in an ONNX file: RGB images (N, 3, H, W) in [0, 1] go in, logits (N, classes) come out.
 
-    It runs on the CPU until `to("cuda")`, which takes effect where onnxruntime has its CUDA provider. A batch size
-    fixed in the file is kept: batches are cut into chunks and the last one is filled up.
+    It runs on the CPU until `to("cuda")`, which has an effect where onnxruntime has its CUDA provider. If the file
+    has a fixed batch size, batches are cut into chunks of that size and the last one is filled up.
 
     Args:
         path: the `.onnx` file.
 
     Raises:
         ModelError: no such file, a broken one, or inputs and outputs other than one float batch of images (N, C, H, W)
-            and logits. Of several outputs the one called `logits` is taken.
+            and logits. Of several outputs, the one called `logits` is used.
     """
 
     differentiable = False
@@ -53,13 +53,13 @@ class OnnxModel:
         self.class_names = tuple(sidecar.get("classes", ()))
         self.preprocessing = Model(
             nn.Identity(),
-            # A network of any size gets the images as they are; the size given here is then not used.
+            # A network that takes any size gets the images unchanged; this size is then not used.
             input_size=self.input_size or (3, 1, 1),
             **{key: sidecar[key] for key in ("mean", "std", "interpolation") if key in sidecar},
         )
 
     def _session(self, providers: list[str]) -> Any:
-        import onnxruntime  # type: ignore[import-untyped]  # half a second that only ONNX victims need
+        import onnxruntime  # type: ignore[import-untyped]  # takes half a second, and only ONNX victims need it
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
@@ -74,7 +74,7 @@ class OnnxModel:
             ) from error
 
     def _input(self) -> tuple[torch.dtype, int | None, tuple[int, int, int] | None]:
-        """Dtype, batch size (None: any) and image size (None: any) that the file asks for."""
+        """Dtype, batch size (None: any) and image size (None: any) of the file's input."""
         inputs = self.session.get_inputs()
         if len(inputs) != 1:
             raise ModelError(
@@ -112,7 +112,7 @@ class OnnxModel:
         )
 
     def to(self, device: str | torch.device) -> OnnxModel:
-        """The same model, run by onnxruntime's CUDA provider where `device` is cuda and it has one; `device` tells."""
+        """The same model, on onnxruntime's CUDA provider if `device` is cuda and there is one; see `self.device`."""
         import onnxruntime
 
         wanted = torch.device(device)
@@ -120,7 +120,7 @@ class OnnxModel:
             self.session = self._session(["CUDAExecutionProvider", "CPUExecutionProvider"])
         elif self.device.type != "cpu":
             self.session = self._session(["CPUExecutionProvider"])
-        # What runs is asked of the session: it falls back to the CPU where CUDA's libraries are missing.
+        # Only the session knows what it runs on: it falls back to the CPU where CUDA's libraries are missing.
         self.device = torch.device("cuda" if "CUDAExecutionProvider" in self.session.get_providers() else "cpu")
         return self
 
@@ -128,7 +128,7 @@ class OnnxModel:
         """Logits (N, classes), float32 on the CPU, of images (N, C, H, W) in [0, 1].
 
         Raises:
-            ModelError: onnxruntime fails, or answers with something other than one finite row for each image.
+            ModelError: onnxruntime fails, or returns something other than one finite row for each image.
         """
         pixels = images.detach().to(device="cpu", dtype=torch.float32)
         ready = self.preprocessing(pixels) if self.input_size else self.preprocessing.normalise(pixels)
@@ -154,7 +154,7 @@ class OnnxModel:
         """What results record: name, SHA-256 of the file and of all its weights, preprocessing."""
         own = file_sha256(self.path)
         digest = hashlib.sha256(own.encode())
-        # Weights beyond 2 GB, and those of torch's exporter, lie in files of external data beside the model.
+        # Weights beyond 2 GB, and those of torch's exporter, are in files of external data beside the model.
         for place in sorted(
             {*self.path.parent.glob(f"{self.path.name}.data*"), *self.path.parent.glob(f"{self.path.name}_data*")}
         ):

@@ -1,4 +1,4 @@
-"""Networks that `torch.export.save` wrote: `.pt2` files."""
+"""Exported programs: `.pt2` files that `torch.export.save` wrote."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PLAIN = re.compile(
     r"(models/\w+\.json|data/(weights|constants)/\w+_config\.json|extra/.*|archive_format|archive_version|byteorder|"
     r"\.data/version|\.data/serialization_id)"
 )
-"""Entries of the archive that are text and are only read as text."""
+"""Entries of the archive that are text, and that are read as text only."""
 
 
 class FixedBatch(nn.Module):
@@ -52,9 +52,9 @@ class FixedBatch(nn.Module):
 
 
 def load(rest: str) -> Model:
-    """The path of a `.pt2` file, with its preprocessing in a JSON file beside it (see `sidecar`).
+    """Load a `.pt2` file, with its preprocessing in a JSON file beside it (see `sidecar`).
 
-    A program with a fixed batch size is a victim only: its model says `dynamic_batch` False and runs in chunks.
+    A program with a fixed batch size can only be a victim: its model has `dynamic_batch` False and runs in chunks.
 
     Raises:
         ModelError: no such file, a broken one, one that would run code when it is read, or a program that takes
@@ -66,8 +66,8 @@ def load(rest: str) -> Model:
     shape, least, most = _input(program, path)
     sidecar = read_sidecar(path)
     size = sidecar.get("input_size", shape[1:])
-    # ExportedProgram.module() forbids train() and eval() as they would do nothing: dropout and batch norm were fixed at
-    # export. To do nothing is what a model in evaluation mode needs, so that torch's own methods are brought back.
+    # ExportedProgram.module() forbids train() and eval(), because they would do nothing: dropout and batch norm were
+    # fixed at export. A model in evaluation mode needs nothing else, so torch's own methods are restored.
     module = program.module()
     for method in ("train", "eval"):
         vars(module).pop(method, None)
@@ -89,7 +89,7 @@ def _read(path: Path) -> ExportedProgram:
     try:
         with suppress_torch_messages():
             return torch.export.load(path)
-    # torch reports a broken archive with whatever the part that broke raises.
+    # For a broken archive, torch raises whatever its broken part raises.
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ModelError(
@@ -99,7 +99,7 @@ def _read(path: Path) -> ExportedProgram:
 
 
 def _refuse_code(path: Path) -> None:
-    """Raise unless the archive holds nothing but text, raw tensors, and pickles that `weights_only=True` reads.
+    """Raise unless the archive holds only text, raw tensors, and pickles that `weights_only=True` reads.
 
     `torch.export.load` itself unpickles without restriction and loads compiled libraries from the archive.
     """
@@ -129,7 +129,7 @@ def _refuse_code(path: Path) -> None:
 def _refuse_pickle(path: Path, name: str, content: bytes) -> None:
     try:
         torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    # Whatever fails here cannot be shown to be harmless.
+    # Anything that fails here may be harmful.
     except Exception as error:
         wanted = pickled_names(error)
         reason = f"reading it would run Python code ({wanted})" if wanted else f"its entry {name} is not a tensor"
@@ -140,7 +140,7 @@ def _refuse_pickle(path: Path, name: str, content: bytes) -> None:
 
 
 def _input(program: ExportedProgram, path: Path) -> tuple[tuple[int, ...], int, int | None]:
-    """Shape of the example input, and the fewest and most images that the program takes (None: any number)."""
+    """Shape of the example input, and the smallest and largest batch that the program takes (None: no limit)."""
     inputs = program.graph_signature.user_inputs
     nodes = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
     value: Any = nodes[str(inputs[0])].meta.get("val") if len(inputs) == 1 else None

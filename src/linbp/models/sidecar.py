@@ -14,14 +14,14 @@ _FIELDS = ("input_size", "mean", "std", "interpolation", "classes")
 
 
 def read_sidecar(path: Path) -> dict[str, Any]:
-    """What `net.json` beside `net.pt2` or `net.onnx` says; empty if there is none.
+    """The content of `net.json` beside `net.pt2` or `net.onnx`; empty if there is no such file.
 
-    Without the file the network gets RGB in [0, 1] as it is. Its fields, each of them optional: `input_size`
+    Without the file the network gets RGB in [0, 1], not normalised. Every field is optional: `input_size`
     [channels, height, width], `mean` and `std` (one number a channel, on the scale of [0, 1]), `interpolation`
     (`bilinear`, `bicubic`, `nearest`) and `classes` (the names of the classes in order).
 
     Raises:
-        ModelError: no JSON object, an unknown field, or a value of another kind.
+        ModelError: the file is not a JSON object, or has an unknown field or a value of another kind.
     """
     place = path.with_suffix(".json")
     if not place.is_file():

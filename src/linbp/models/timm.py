@@ -1,4 +1,4 @@
-"""Networks of timm, with their published weights, a checkpoint of one's own, or none."""
+"""Networks of timm, with published weights, with a checkpoint of the user's own, or untrained."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["load"]
 
 
 def load(rest: str) -> Model:
-    """`NAME.TAG`, where the tag names published weights, or `NAME@FILE`, or `NAME@random`.
+    """Load `NAME.TAG`, where the tag names published weights, or `NAME@FILE`, or `NAME@random`.
 
-    Mean, standard deviation, size and interpolation are those that timm keeps with the weights; for a checkpoint or an
-    untrained network those of the first weights that timm lists for it, or of the tag where one is given.
+    Mean, standard deviation, size and interpolation are those that timm has for the weights; for a checkpoint or an
+    untrained network, those of the tag, or else of the first weights that timm lists for the network.
 
     Raises:
         ModelError: unknown network or tag; weights that cannot be downloaded or do not fit.
@@ -34,9 +34,9 @@ def load(rest: str) -> Model:
         )
     published = [*timm.list_pretrained(f"{architecture}.*"), *timm.list_pretrained(architecture)]
     if (tag or not at) and name not in published:
-        seen = f"timm:{architecture} has no weights called {tag!r}." if tag else f"Which weights of {architecture}?"
+        message = f"timm:{architecture} has no weights called {tag!r}." if tag else f"Which weights of {architecture}?"
         listed = ", ".join(f"timm:{entry}" for entry in published) or f"timm:{architecture}@path/to/checkpoint"
-        raise ModelError(seen, f"Write {listed}, or timm:{architecture}@path/to/checkpoint, or @random.")
+        raise ModelError(message, f"Write {listed}, or timm:{architecture}@path/to/checkpoint, or @random.")
     source: dict[str, Any]
     if not at:
         module, source = _published(name), {"weights": tag or name}
@@ -71,7 +71,7 @@ def _build(name: str) -> nn.Module:
 
 
 def _published(name: str) -> nn.Module:
-    """The network with its published weights, which timm reads as safetensors or with `weights_only=True`."""
+    """The network with published weights, which timm reads as safetensors or with `weights_only=True`."""
     loggers = [logging.getLogger(part) for part in ("timm", "huggingface_hub")]
     levels = [logger.level for logger in loggers]
     try:

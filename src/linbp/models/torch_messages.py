@@ -1,4 +1,4 @@
-"""Torch's own messages, kept from people who get the same fault in two lines."""
+"""Suppress torch's own messages, where linbp reports the same error in two lines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["suppress_torch_messages"]
 
 @contextlib.contextmanager
 def suppress_torch_messages() -> Iterator[None]:
-    """Inside, warnings are not shown, nor what torch logs and prints of its graphs."""
+    """Show no warnings inside, and nothing that torch logs and prints about its graphs."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         with contextlib.redirect_stderr(io.StringIO()):

@@ -1,4 +1,4 @@
-"""Networks of torchvision, with their published weights, a checkpoint of one's own, or none."""
+"""Networks of torchvision, with published weights, with a checkpoint of the user's own, or untrained."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _OWN_SCALING = ("inception_v3", "googlenet")
 
 
 def load(rest: str) -> Model:
-    """`NAME@WEIGHTS`, where the weights are published ones, a checkpoint's path or `random`.
+    """Load `NAME@WEIGHTS`, where the weights are the name of published ones, the path of a checkpoint, or `random`.
 
-    Mean, standard deviation, size and interpolation are those of the weights; for a checkpoint or untrained network,
+    Mean, standard deviation, size and interpolation are those of the weights; for a checkpoint or an untrained network,
     those of the first weights that torchvision lists for it. Inception v3 and GoogLeNet are normalised once: their
     `transform_input` is off, and the preprocessing is (x - 0.5) / 0.5.
 
@@ -56,8 +56,8 @@ def load(rest: str) -> Model:
             module = torchvision.models.get_model(name, weights=weights, progress=False)
         source = {"weights": wanted, "url": weights.url, "file_sha256": file_sha256(path)}
     else:
-        seen = f"torchvision:{name} has no weights called {wanted!r}." if wanted else f"Which weights of {name}?"
-        raise ModelError(seen, f"Write {listed}, or the path of a checkpoint after the @, or @random.")
+        message = f"torchvision:{name} has no weights called {wanted!r}." if wanted else f"Which weights of {name}?"
+        raise ModelError(message, f"Write {listed}, or the path of a checkpoint after the @, or @random.")
     return _model(name, module, weights, source)
 
 
@@ -78,9 +78,9 @@ def _densenet_key(key: str) -> str:
 
 
 def _fetch(name: str, weights: Any) -> Path:
-    """The weights' file in torch's cache, downloaded with its hash checked if it is not there, and free of code.
+    """The weights' file in torch's cache, downloaded if missing, with its hash checked, and free of code.
 
-    torchvision itself unpickles the file without restriction, so that it is first read with `weights_only=True`.
+    torchvision itself unpickles the file without restriction, so it is first read with `weights_only=True`.
     """
     file = Path(urlparse(weights.url).path).name
     path = Path(torch.hub.get_dir()) / "checkpoints" / file

@@ -1,4 +1,4 @@
-"""Captured programs on disk, found by the content that made them."""
+"""A cache of exported programs on disk, keyed by the content of the module."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["cache_folder", "load", "recall", "remember", "store"]
 
 
 def cache_folder() -> Path:
-    """Where programs are kept: `$LINBP_CACHE`, else `linbp` in `$XDG_CACHE_HOME` or in `~/.cache`."""
+    """The folder of the cache: `$LINBP_CACHE`, else `linbp` in `$XDG_CACHE_HOME` or in `~/.cache`."""
     chosen = os.environ.get("LINBP_CACHE")
     if chosen:
         return Path(chosen)
@@ -23,7 +23,7 @@ def cache_folder() -> Path:
 
 
 def load(key: str, module: nn.Module) -> ExportedProgram | None:
-    """The stored program with the module's own parameters and buffers, or None where there is none that fits."""
+    """The stored program with the module's own parameters and buffers, or None if none fits."""
     try:
         path = cache_folder() / f"{key}.pt2"
         if not path.is_file():
@@ -36,12 +36,12 @@ def load(key: str, module: nn.Module) -> ExportedProgram | None:
             return None
         program._state_dict = state
         return program
-    except Exception:  # a damaged or forbidden file is as good as none: the program is made anew
+    except Exception:  # a damaged or unreadable file counts as missing: the program is exported again
         return None
 
 
 def store(key: str, program: ExportedProgram) -> None:
-    """Keep a program, without its weights; a cache that cannot be written is no fault."""
+    """Store a program without its weights; a cache that cannot be written is not an error."""
     weights = program._state_dict
     try:
         folder = cache_folder()
@@ -52,14 +52,14 @@ def store(key: str, program: ExportedProgram) -> None:
             path = Path(temporary) / "program.pt2"
             torch.export.save(program, path)
             os.replace(path, folder / f"{key}.pt2")
-    except Exception:  # not every program can be written, and a full disk stops no attack
+    except Exception:  # some programs cannot be saved, and a full disk must not stop an attack
         return
     finally:
         program._state_dict = weights
 
 
 def recall(key: str) -> float | None:
-    """A number that `remember` kept, or None."""
+    """A number that `remember` stored, or None."""
     try:
         return float((cache_folder() / f"{key}.txt").read_text())
     except (OSError, ValueError):
@@ -67,7 +67,7 @@ def recall(key: str) -> float | None:
 
 
 def remember(key: str, number: float) -> None:
-    """Keep a number; a cache that cannot be written is no fault."""
+    """Store a number; a cache that cannot be written is not an error."""
     try:
         folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
@@ -79,6 +79,6 @@ def remember(key: str, number: float) -> None:
 
 
 def _hollow(tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor of the same shape that takes no room on disk."""
+    """A tensor of the same shape that takes no space on disk."""
     hollow = torch.zeros((), dtype=tensor.dtype).expand(tensor.shape)
     return nn.Parameter(hollow, requires_grad=False) if isinstance(tensor, nn.Parameter) else hollow

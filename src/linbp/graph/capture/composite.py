@@ -1,4 +1,4 @@
-"""Activations that a module spells out with arithmetic, such as x * sigmoid(x), put back into one operation."""
+"""Replace activations that a module writes as arithmetic, such as x * sigmoid(x), by one operation."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ KNOWN: tuple[Known, ...] = (
     (aten.mish.default, (), {}, ""),
     (aten.relu.default, (), {}, ""),
 )
-"""Activations that are products of their input: operation, arguments, options and, for a function of ours, its name."""
+"""Activations that can be written as products: operation, arguments, options and, for our own function, its name."""
 
 ELEMENTWISE = frozenset(
     {
@@ -56,10 +56,10 @@ ELEMENTWISE = frozenset(
         aten.ge.Scalar,
     }
 )
-"""What such a product is written with."""
+"""The operations of such a product."""
 
 LONGEST = 12
-"""Operations; nobody writes an activation with more."""
+"""Operations; no known activation is written with more."""
 CLOSE = 1e-5
 """Largest difference to a known activation, relative beyond 1: constants such as 0.7979 are written with few digits."""
 FAR = 1e4
@@ -67,10 +67,10 @@ FAR = 1e4
 
 
 def gather_composites(module: fx.GraphModule) -> int:
-    """Find products that compute a known activation of one value, element by element, and call that activation.
+    """Replace products that compute a known activation of one value, element by element, by that activation.
 
-    They are known by what they compute, in whatever way it is written: SiLU, GELU (by erf or tanh), quick GELU, Mish,
-    Hardswish, and ReLU as a product with its mask. How many there were is returned.
+    Products are recognised by their values, however they are written: SiLU, GELU (with erf or tanh), quick GELU, Mish,
+    Hardswish, and ReLU as a product with its mask. Returns how many there were.
     """
     found, dominators = 0, Dominators(module.graph)
     for node in list(module.graph.nodes):
@@ -82,7 +82,7 @@ def gather_composites(module: fx.GraphModule) -> int:
 
 
 def _gather(module: fx.GraphModule, product: fx.Node, dominators: Dominators) -> bool:
-    """Replace a product that is a known activation; whether it was."""
+    """Replace a product that is a known activation; whether it was one."""
     factors = [factor for factor in product.args[:2] if isinstance(factor, fx.Node) and factor in dominators.depth]
     if len(factors) != 2 or factors[0] is factors[1]:
         return False
@@ -134,7 +134,7 @@ def _activation(steps: list[fx.Node], value: fx.Node) -> Known | None:
 
 
 def _quick_gelus(steps: list[fx.Node]) -> Iterator[Known]:
-    """Quick GELU with each slope that is written there."""
+    """Quick GELU with each number in the product as its slope."""
     for node in steps:
         for number in node.args:
             if isinstance(number, float):

@@ -1,4 +1,4 @@
-"""Freeze a captured graph: a copy of every parameter, and what depends on parameters only, computed."""
+"""Freeze a captured graph: copy every parameter, and compute once what depends on parameters only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import fx, nn
 __all__ = ["constant", "fold_constants", "freeze", "shallow_copy"]
 
 LARGEST_CONSTANT = 64 * 2**20
-"""Elements: larger results of constant arithmetic are left to be computed at each run."""
+"""Elements: larger results are computed in every run and not stored."""
 
 
 def freeze(module: fx.GraphModule) -> fx.GraphModule:
@@ -34,7 +34,7 @@ def freeze(module: fx.GraphModule) -> fx.GraphModule:
 
 
 def shallow_copy(network: fx.GraphModule) -> fx.GraphModule:
-    """The same graph, with nodes of the same names, over the same tensors: the copy's graph may be changed."""
+    """A copy of the graph, with the same names of nodes and the same tensors; changes do not reach the original."""
     graph, made = fx.Graph(), dict[fx.Node, fx.Node]()
     graph.output(graph.graph_copy(network.graph, made))
     for node, copied in made.items():
@@ -52,7 +52,7 @@ def constant(module: fx.GraphModule, node: Any) -> torch.Tensor | None:
 
 
 def new_constant(module: fx.GraphModule, value: torch.Tensor, before: fx.Node) -> fx.Node:
-    """A `get_attr` node, in front of `before`, for a tensor that is registered as a buffer."""
+    """A new buffer with the value of a tensor, and a `get_attr` node for it before the node `before`."""
     name = next(name for count in itertools.count() if not hasattr(module, name := f"folded_{count}"))
     module.register_buffer(name, value.detach().clone())
     with module.graph.inserting_before(before):
@@ -62,7 +62,7 @@ def new_constant(module: fx.GraphModule, value: torch.Tensor, before: fx.Node) -
 
 
 def fold_constants(module: fx.GraphModule) -> None:
-    """Replace what depends on parameters only (standardised weights, tables of relative positions) by its value."""
+    """Replace nodes that depend on parameters only (standardised weights, relative position tables) by their values."""
     known: dict[fx.Node, Any] = {}
     for node in list(module.graph.nodes):
         if node.op == "get_attr":
@@ -90,14 +90,14 @@ def fold_constants(module: fx.GraphModule) -> None:
 
 
 def drop_unused(module: fx.GraphModule) -> None:
-    """Free the buffers that no node reads any more."""
+    """Delete the buffers that no node reads any more."""
     used = {str(node.target) for node in module.graph.nodes if node.op == "get_attr"}
     for name in [name for name, _ in module.named_buffers() if name not in used]:
         delattr(module, name)
 
 
 def _symbolic(node: fx.Node) -> bool:
-    """Whether an argument is a symbolic size written into the node itself."""
+    """Whether an argument of the node is a symbolic size."""
     return any(isinstance(leaf, torch.SymInt) for leaf in torch.utils._pytree.tree_leaves((node.args, node.kwargs)))
 
 

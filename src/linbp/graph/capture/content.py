@@ -1,4 +1,4 @@
-"""What shapes a module's program, as one hash: the key of the cache."""
+"""The key of the cache: one hash of everything that determines a module's program."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from linbp.version import __version__
 __all__ = ["content_key"]
 
 INTERNAL = frozenset(vars(nn.Module()))
-"""Attributes that every module has: parameters, buffers and children are looked at one by one, hooks too."""
+"""Attributes that every module has: parameters, buffers, children and hooks are hashed one by one."""
 
 DEEPEST = 4
-"""Levels of a module's attributes that are looked into."""
+"""How many levels of nested attributes are hashed."""
 
 
 def content_key(module: nn.Module, shape: tuple[int, ...]) -> str | None:
-    """SHA-256 of everything known to shape a module's program, or None where a class has no source to read.
+    """SHA-256 of everything that is known to determine a module's program, or None if a class has no readable source.
 
-    In it: versions, the input's shape, the tree of modules with their hooks and settings (numbers, words, functions,
-    constant tensors), the names, shapes and dtypes of parameters and buffers, and the text of every source file that a
-    module's class comes from. The values of what a state dict holds are not: a program is stored without them.
+    It covers versions, the input's shape, the tree of modules with their hooks and settings (numbers, strings,
+    functions, constant tensors), the names, shapes and dtypes of parameters and buffers, and the text of every source
+    file that a module's class comes from. It leaves out the values in the state dict: a program is stored without them.
     """
     facts = [torch.__version__, __version__, sys.version, str(shape), repr(module)]
     for name, child in module.named_modules():
@@ -59,7 +59,7 @@ def content_key(module: nn.Module, shape: tuple[int, ...]) -> str | None:
 
 
 def _fact(value: Any, depth: int = 0) -> str:
-    """A setting in words that are the same in every process; of a tensor, the hash of its values."""
+    """A setting as text that is the same in every process; for a tensor, the hash of its values."""
     if depth > DEEPEST or isinstance(value, nn.Module):
         return _name(type(value))
     if isinstance(value, torch.Tensor):
@@ -85,7 +85,7 @@ def _fact(value: Any, depth: int = 0) -> str:
     if isinstance(value, types.CodeType):
         return value.co_code.hex()
     written = repr(value)
-    if " at 0x" in written:  # where in memory an object lies says nothing about it
+    if " at 0x" in written:  # an object's address differs from process to process
         return _name(type(value)) + _fact(getattr(value, "__dict__", {}), depth + 1)
     return written
 

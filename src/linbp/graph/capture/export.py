@@ -1,4 +1,4 @@
-"""From the user's module to an exported program, with everything of the user's left as it was."""
+"""Export the user's module and leave everything else as it was."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EXAMPLE_BATCH = 2
 
 @contextlib.contextmanager
 def untouched(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; training flags and every random state are put back at the end, also after an error."""
+    """Evaluation mode inside; training flags and random states are restored at the end, also after an error."""
     flags = [(child, child.training) for child in module.modules()]
     python_state, numpy_state = random.getstate(), np.random.get_state()
     try:
@@ -37,18 +37,18 @@ def untouched(module: nn.Module) -> Iterator[None]:
 
 
 def export(module: nn.Module, shape: tuple[int, ...], name: str) -> ExportedProgram:
-    """Export a module in evaluation mode with a free batch size.
+    """Export a module in evaluation mode with a dynamic batch size.
 
     Args:
         module: takes a batch (N, *shape).
-        shape: of one input, without the batch.
+        shape: the shape of one input, without the batch.
         name: what errors call the network.
 
     Returns:
         The program, in the training dialect of `torch.export` (`aten` operations before any decomposition).
 
     Raises:
-        CaptureError: the module's forward cannot be traced.
+        CaptureError: `torch.export` cannot trace the module's forward.
     """
     tensors = [tensor for tensor in (*module.parameters(), *module.buffers()) if tensor.is_floating_point()]
     like = tensors[0] if tensors else torch.empty(0)

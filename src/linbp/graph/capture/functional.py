@@ -1,4 +1,4 @@
-"""Make a captured graph free of in-place operations, guards and copies of the batch size."""
+"""Remove in-place operations, guards and copies of the batch size from an exported graph."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ aten = torch.ops.aten
 def functional_graph(program: ExportedProgram) -> fx.GraphModule:
     """The program as a graph module of functional `aten` operations, parameters as `get_attr` nodes.
 
-    In-place operations become functional ones by renaming where nothing else looks at the same memory; where a view
-    does, `run_decompositions` functionalises the whole program.
+    Where no other node shares the memory, an in-place operation is replaced by the functional one of the same name.
+    Where a view shares it, `run_decompositions` makes the whole program functional.
 
     Raises:
         CaptureError: an in-place operation has no functional form.
@@ -36,14 +36,14 @@ def functional_graph(program: ExportedProgram) -> fx.GraphModule:
     _one_batch_size(module)
     for node in module.graph.nodes:
         if node.op == "call_function" and node.target in (aten.view.default, aten._unsafe_view.default):
-            node.target = aten.reshape.default  # the same values, also for memory in channels_last order
+            node.target = aten.reshape.default  # the same values, and works for channels_last memory too
     module.graph.eliminate_dead_code()
     module.recompile()
     return module
 
 
 def _rename_in_place(module: fx.GraphModule) -> bool:
-    """Replace `op_(x)` by `op(x)`; False, with nothing that matters changed, where an alias makes that wrong."""
+    """Replace `op_(x)` by `op(x)`; False, without any effective change, if an alias makes that wrong."""
     order = {node: rank for rank, node in enumerate(module.graph.nodes)}
     for node in list(module.graph.nodes):
         name = _in_place_name(node)
@@ -76,7 +76,7 @@ def _in_place_name(node: fx.Node) -> str | None:
 
 
 def _root(node: fx.Node) -> fx.Node:
-    """The node whose memory a chain of views looks at."""
+    """The node whose memory a chain of views shares."""
     while node.op == "call_function" and (_is_view(node) or node.target is operator.getitem) and node.args:
         source = node.args[0]
         if not isinstance(source, fx.Node):
@@ -86,7 +86,7 @@ def _root(node: fx.Node) -> fx.Node:
 
 
 def _is_view(node: fx.Node) -> bool:
-    """Whether a node's result may share memory with its first argument, as its schema says or as is known."""
+    """Whether a node's result may share memory with its first argument, by its schema or by the list `VIEWS`."""
     if node.target in VIEWS:
         return True
     if not isinstance(node.target, torch._ops.OpOverload):
@@ -107,7 +107,7 @@ def _read_elsewhere(target: fx.Node, at: int, order: dict[fx.Node, int]) -> bool
 
 
 def _restore_batch_norm(module: fx.GraphModule) -> None:
-    """Decomposition leaves a batch norm that returns three tensors; put the ordinary one back."""
+    """Decomposition leaves a batch norm that returns three tensors; restore the ordinary one."""
     low = aten._native_batch_norm_legit_no_training.default
     for node in list(module.graph.nodes):
         if node.op != "call_function" or node.target is not low:
@@ -127,7 +127,7 @@ def _restore_batch_norm(module: fx.GraphModule) -> None:
 
 
 def _values_of_max_pools(module: fx.GraphModule) -> None:
-    """A max-pool that returns indices too becomes one that does not, wherever its values are read."""
+    """Replace a max-pool that also returns indices by one that does not, wherever its values are read."""
     for node in list(module.graph.nodes):
         if node.op != "call_function" or node.target is not aten.max_pool2d_with_indices.default:
             continue
@@ -143,7 +143,7 @@ def _values_of_max_pools(module: fx.GraphModule) -> None:
 
 
 def _drop_copies(module: fx.GraphModule) -> None:
-    """`copy(old, new)` has the values of `new` in the shape and dtype of `old`; it has no derivative, so say it so."""
+    """Write `copy(old, new)`, which has no derivative, as `new` expanded and cast to the shape and dtype of `old`."""
     for node in list(module.graph.nodes):
         if node.op != "call_function" or node.target is not aten.copy.default:
             continue
@@ -168,7 +168,7 @@ def _drop_guards(module: fx.GraphModule) -> None:
 
 
 def _one_batch_size(module: fx.GraphModule) -> None:
-    """Read the batch size from the input only, so that a branch's sizes do not tie it to the rest of the graph."""
+    """Read the batch size from the input only, so that a size does not connect a branch to the rest of the graph."""
     graph = module.graph
     images = next(node for node in graph.nodes if node.op == "placeholder")
     batch = images.meta["val"].shape[0]
