@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from linbp.cli.guard import guard
+from linbp.cli.inspect_tables import print_places
 from linbp.cli.options import Debug, Device, Json, load_surrogate, usable_device
-from linbp.cli.output import add_row, counted, make_table, print_json, progress_bars, stdout
+from linbp.cli.output import counted, print_json, progress_bars
 
 if TYPE_CHECKING:
     from linbp.graph import Surrogate
@@ -70,7 +71,7 @@ def inspect(
     if json:
         print_json(facts)
     else:
-        _print(facts)
+        print_places(facts)
 
 
 def _facts(surrogate: Surrogate) -> dict[str, Any]:
@@ -111,6 +112,37 @@ def _facts(surrogate: Surrogate) -> dict[str, Any]:
             }
             for pool in surrogate.pools
         ],
+        "softmaxes": [
+            {
+                "index": softmax.index,
+                "module_path": softmax.module_path,
+                "axis": softmax.axis,
+                "shape": list(softmax.shape),
+            }
+            for softmax in surrogate.structure.softmaxes
+        ],
+        "attentions": [
+            {
+                "index": attention.index,
+                "module_path": attention.module_path,
+                "fused": attention.fused,
+                "shape": list(attention.shape),
+                "groups": attention.groups,
+                "junction": attention.junction,
+                "closed": attention.closed,
+            }
+            for attention in surrogate.attentions
+        ],
+        "concatenations": [
+            {
+                "index": concatenation.index,
+                "module_path": concatenation.module_path,
+                "axis": concatenation.axis,
+                "sizes": list(concatenation.sizes),
+                "shape": list(concatenation.shape),
+            }
+            for concatenation in surrogate.concatenations
+        ],
         "published": _published(surrogate),
     }
 
@@ -144,80 +176,3 @@ def _look(surrogate: Surrogate, pixels: Any) -> dict[str, Any]:
         "gradient_l2": float(gradient.norm()),
         "gradient_zero_share": float((gradient == 0).double().mean()),
     }
-
-
-def _print(facts: dict[str, Any]) -> None:
-    from linbp.attack.recipe.grammar import write_value
-
-    console, model = stdout(), facts["model"]
-    console.print(
-        f"{model['name']}: {facts['classes']} classes, input {' x '.join(map(str, model['input_size']))}, "
-        f"{len(facts['sites'])} sites, {len(facts['junctions'])} junctions, "
-        f"{len(facts['pools'])} max-pools, "
-        f"weights {model['weights_sha256'][:12]}",
-        markup=False,
-    )
-    for note in model["notes"]:
-        console.print(f"Note: {note}", markup=False)
-    sites = make_table(
-        "index", "fraction", "op", "module path", "shape", "kind", "junction", title="Sites, in execution order"
-    )
-    for site in facts["sites"]:
-        add_row(
-            sites,
-            str(site["index"]),
-            f"{site['fraction']:.3f}",
-            site["op"],
-            site["module_path"] or "(top)",
-            "x".join(map(str, site["shape"])),
-            site["kind"],
-            "" if site["junction"] is None else str(site["junction"]),
-        )
-    console.print(sites)
-    if facts["junctions"]:
-        table = make_table("junction", "module path", "fork", "sites in branch", "skip", "closed", title="Junctions")
-        for one in facts["junctions"]:
-            add_row(
-                table,
-                str(one["index"]),
-                one["module_path"] or "(top)",
-                one["fork_path"] or "(input)",
-                " ".join(map(str, one["sites"])) or "none",
-                one["skip"],
-                "yes" if one["closed"] else "no",
-            )
-        console.print(table)
-    if facts["pools"]:
-        table = make_table("max-pool", "module path", "kernel", "stride", "shape", title="Max-pools")
-        for one in facts["pools"]:
-            sizes = ("x".join(map(str, one[name])) for name in ("kernel", "stride", "shape"))
-            add_row(table, str(one["index"]), one["module_path"] or "(top)", *sizes)
-        console.print(table)
-    if "feature_maps" in facts:
-        table = make_table("module path", "shape", title="Feature maps")
-        for one in facts["feature_maps"]:
-            add_row(table, one["module_path"], "x".join(map(str, one["shape"])))
-        console.print(table)
-    if "image" in facts:
-        look = facts["image"]
-        top = ", ".join(f"{_named(entry)} ({entry['probability']:.1%})" for entry in look["top"])
-        console.print(f"{look['file']}: predicted {top}", markup=False)
-        console.print(
-            f"ordinary gradient at the first class: L2 norm {look['gradient_l2']:.4g}, "
-            f"{look['gradient_zero_share']:.1%} of its entries are zero"
-        )
-    if facts["sites"]:
-        index = facts["sites"][len(facts["sites"]) // 2]["index"]
-        path = next((one["module_path"] for one in facts["sites"][index:] if one["module_path"]), "")
-        console.print(
-            f"Where LinBP can start: an index (linbp(start={index})), a fraction (linbp(start=0.5))"
-            + (f", a module path (linbp(start={write_value(path)}))." if path else "."),
-            markup=False,
-        )
-    if facts["published"]:
-        known = facts["published"]
-        console.print(f"start=default is {known['start']} ({known['network']}: {known['source']}).", markup=False)
-
-
-def _named(entry: dict[str, Any]) -> str:
-    return f"class {entry['class']}" + (f" {entry['name']}" if entry["name"] else "")

@@ -196,7 +196,7 @@ def spelt_out(name: str, module: nn.Module) -> nn.Module:
 
 
 def test_every_attention_is_found(network: tuple[str, nn.Module, linbp.Surrogate]) -> None:
-    name, module, surrogate = network
+    name, _module, surrogate = network
     assert len(surrogate.attentions) == ATTENTIONS[name]
     one_operation = "fused" in name or name == "torchvision ViT"
     for attention in surrogate.attentions:
@@ -281,7 +281,7 @@ class Loose:
 
 
 def test_softmaxes_that_are_spelt_out_are_places(network: tuple[str, nn.Module, linbp.Surrogate]) -> None:
-    name, module, surrogate = network
+    _name, module, surrogate = network
     if not surrogate.structure.softmaxes:
         return
     with attention_with(softmax=LooseSoftmax.apply):
@@ -292,7 +292,7 @@ def test_softmaxes_that_are_spelt_out_are_places(network: tuple[str, nn.Module, 
 def test_the_end_of_an_attention_branch_is_a_tensor_on_the_way(
     network: tuple[str, nn.Module, linbp.Surrogate],
 ) -> None:
-    name, module, surrogate = network
+    _name, module, surrogate = network
     eager = copy.deepcopy(module)
 
     def hook(_: nn.Module, __: Any, output: Any) -> Any:
@@ -397,15 +397,11 @@ def test_the_ordinary_walk_of_a_branch_passes_the_rule_of_an_attention_inside(sp
 
 
 def test_a_tensor_behind_a_module_by_its_path(network: tuple[str, nn.Module, linbp.Surrogate]) -> None:
-    name, module, surrogate = network
+    _name, module, surrogate = network
     path = next(path for path in surrogate.structure.outputs if path.endswith(("mlp", "2.mlp")) or ".mlp" in path)
     eager = copy.deepcopy(module)
     eager.get_submodule(path).register_forward_hook(
-        lambda _, __, output: (
-            changed(output, lambda gradient: gradient - gradient.mean((1, 2), keepdim=True))
-            if output.ndim == 3
-            else changed(output, lambda gradient: gradient - gradient.mean((1, 2), keepdim=True))
-        )
+        lambda _, __, output: changed(output, lambda gradient: gradient - gradient.mean((1, 2), keepdim=True))
     )
     expected = eager_gradient(eager)
     check(

@@ -106,7 +106,7 @@ def find_attentions(dominators: Dominators, innermost: Mapping[str, int]) -> tup
         facts = _fused(node, dominators) if node.target in FUSED_ATTENTION else _unfused(node, dominators, varying)
         if facts is not None:
             place: dict[str, Any] = {"index": len(found), "junction": innermost.get(node.name)}
-            found.append(Attention(module_path=module_path(node), **facts, **place))
+            found.append(Attention(**facts, **place))
     return tuple(found)
 
 
@@ -116,6 +116,7 @@ def _fused(node: fx.Node, dominators: Dominators) -> dict[str, Any] | None:
         return None
     sizes, keys = _sizes(query), _sizes(key)[-2]
     return {
+        "module_path": module_path(node),
         "fused": True,
         "query": query.name,
         "key": key.name,
@@ -144,6 +145,7 @@ def _unfused(node: fx.Node, dominators: Dominators, varying: set[fx.Node]) -> di
     (value,) = (operand for operand in _operands(output) if operand not in (node, *behind))
     inside = {*before, node, *behind}
     return {
+        "module_path": module_path(output),
         "fused": False,
         "query": query.name,
         "key": key.name,
