@@ -183,7 +183,7 @@ class Distance(Objective):
     def feature_maps(self, structure: Structure) -> tuple[str, ...]:
         return tuple(path for path in self.at if path in structure.outputs)
 
-    def begin(self, context: Context, features: Callable[[torch.Tensor], Any]) -> Callable[[Observation], torch.Tensor]:
+    def bind(self, context: Context, features: Callable[[torch.Tensor], Any]) -> Callable[[Observation], torch.Tensor]:
         ((path, clean),) = features(context.budget.clean).items()
 
         def measure(seen: Observation) -> torch.Tensor:

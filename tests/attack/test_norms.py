@@ -12,9 +12,9 @@ import linbp
 from linbp.attack import Recipe
 from linbp.attack.budget import Budget
 from linbp.attack.context import Context
-from linbp.attack.goal import Goal
+from linbp.attack.context import Goal
 from linbp.attack.norms import absolute_mean, absolute_sum, divided, euclidean
-from linbp.attack.parts.update.base import Progress
+from linbp.attack.parts.update.base import UpdateState
 from linbp.errors import ModelError, RecipeError
 
 
@@ -127,11 +127,11 @@ def test_sums_in_half_precision_move_every_pixel(text: str) -> None:
     half = gradient.half()
     half[half == 0] = 1e-3
 
-    def begun(dtype: torch.dtype) -> Progress:
+    def begun(dtype: torch.dtype) -> UpdateState:
         budget = Budget(torch.full(size, 0.5, dtype=dtype), [8 / 255], norm="linf", rounding="inward")
         step = torch.full((1, 1, 1, 1), 1 / 255, dtype=dtype)
         nobody = Goal(labels=torch.zeros(1, dtype=torch.int64))
-        return Recipe.parse(text).update.begin(Context(budget=budget, goal=nobody, step_size=step, steps=3))
+        return Recipe.parse(text).update.bind(Context(budget=budget, goal=nobody, step_size=step, steps=3))
 
     progress, exact = begun(torch.float16), begun(torch.float64)
     for _ in range(3):

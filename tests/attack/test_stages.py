@@ -89,14 +89,14 @@ def test_progress_counts_the_steps_of_every_stage(setting: Setting) -> None:
 
 def traced(monkeypatch: pytest.MonkeyPatch, part: type[Any]) -> list[Context]:
     scenes: list[Context] = []
-    real = part.begin
+    real = part.bind
 
-    def begin(self: Any, context: Context, features: Any) -> Measure:
+    def bind(self: Any, context: Context, features: Any) -> Measure:
         scenes.append(context)
         measure: Measure = real(self, context, features)
         return measure
 
-    monkeypatch.setattr(part, "begin", begin)
+    monkeypatch.setattr(part, "bind", bind)
     return scenes
 
 

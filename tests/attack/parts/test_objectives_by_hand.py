@@ -172,7 +172,7 @@ def test_gradients(setting: Setting, case: Case, where: str) -> None:
         steps=2,
         trace=Trace(images=torch.from_numpy(ends)),
     )
-    measure = recipe.objective.begin(context, lambda images: surrogate.observe(images)[1])
+    measure = recipe.objective.bind(context, lambda images: surrogate.observe(images)[1])
     start = torch.from_numpy(points).requires_grad_()
     logits, features = surrogate.observe(start)
     (found,) = torch.autograd.grad(measure(Observation(logits=logits, features=features, images=start)).sum(), start)

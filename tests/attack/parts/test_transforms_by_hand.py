@@ -204,7 +204,7 @@ def test_a_term_that_an_objective_takes_from_the_image_itself_is_convolved_too(c
         kind = "objective"
         grammar_name = "nearness"
 
-        def begin(self, context: Context, features: Any) -> Measure:
+        def bind(self, context: Context, features: Any) -> Measure:
             def measure(seen: Observation) -> torch.Tensor:
                 return (seen.images * weight).sum(dim=(1, 2, 3)) + 0 * seen.logits.sum(1)
 

@@ -8,10 +8,10 @@ import torch
 
 from linbp.attack.context import Context
 
-__all__ = ["Memoryless", "Progress", "Update"]
+__all__ = ["Memoryless", "Update", "UpdateState"]
 
 
-class Progress(Protocol):
+class UpdateState(Protocol):
     """What an update remembers of one batch from step to step."""
 
     def look_ahead(self, images: torch.Tensor) -> torch.Tensor:
@@ -46,6 +46,6 @@ class Update:
     single_step: ClassVar[bool] = False
     fewest_steps: ClassVar[int] = 1
 
-    def bind(self, context: Context) -> Progress:
+    def bind(self, context: Context) -> UpdateState:
         """A fresh memory for one batch."""
         return Memoryless()
