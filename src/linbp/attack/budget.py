@@ -24,7 +24,7 @@ WHOLE = 1e-3
 
 
 def parse_radius(value: Any, what: str = "eps") -> float:
-    """A radius or step from what a user writes: `8/255`, `0.03` or a number.
+    """A radius or a step size from what a user writes: `8/255`, `0.03` or a number.
 
     Raises:
         BudgetError: not a positive finite number.
@@ -71,7 +71,7 @@ def check_budget(eps: Sequence[float], norm: Norm, rounding: Rounding) -> None:
 class Budget:
     """How far the adversarial images of a batch may be from their clean images.
 
-    Its settings are trusted: `check_budget` has seen them.
+    Its settings are trusted: `check_budget` checks them once, before the first batch.
 
     Args:
         clean: images (N, C, H, W) in [0, 1], on the 8-bit grid.
@@ -110,7 +110,7 @@ class Budget:
         return (self.clean + change * factor).clamp_(0, 1)
 
     def direction(self, gradient: torch.Tensor) -> torch.Tensor:
-        """The steepest direction of length one in this norm: the sign, or the gradient over its Euclidean norm.
+        """The steepest direction of norm one: the sign, or the gradient over its Euclidean norm.
 
         An image whose gradient is zero stays where it is.
         """
@@ -121,7 +121,7 @@ class Budget:
     def unit(self, gradient: torch.Tensor) -> torch.Tensor:
         """The gradient over the mean of its absolute values (L-inf) or over its Euclidean norm (L2), image by image.
 
-        Times a step's size it is a step of that length on average, and not only a direction. Zero stays zero.
+        Times a step's size it is a step of that size on average, and not only a direction. Zero stays zero.
         """
         return divided(gradient, absolute_mean(gradient) if self.norm == "linf" else euclidean(gradient))
 

@@ -72,7 +72,7 @@ class Recipe:
     def is_written(self, text: str) -> bool:
         """Whether a text means this recipe, however it is written."""
         try:
-            return Recipe.parse(text) == self
+            return text == str(self) or Recipe.parse(text) == self
         except LinbpError:  # of a version that had other parts
             return False
 
@@ -146,7 +146,7 @@ class Recipe:
         """
         for stage in self.stages:
             if not given and stage.targeted_name is not None:
-                parts = " >> ".join(str(Stage.from_dict(stage.to_dict())) for stage in self.stages)
+                parts = " >> ".join(one.written_out() for one in self.stages)
                 raise RecipeError(
                     f"{stage.targeted_name} is a targeted attack, and there are no targets.",
                     "Give targets (--targets or --target-rule; craft(..., targets=...) in Python), or write its "

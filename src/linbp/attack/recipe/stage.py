@@ -123,16 +123,20 @@ class Stage:
         return cls(**fields)
 
     def __str__(self) -> str:
-        """One line of the grammar: the terms as they were written, or else the parts that differ from I-FGSM's."""
+        """One line of the grammar: the terms as they were written, or else the parts."""
         if not self.terms:
-            default = Stage()
-            single = [part for name in ONE.values() if (part := getattr(self, name)) != getattr(default, name)]
-            return " + ".join(write(part) for part in (*self.rules, *self.transforms, *single)) or "ifgsm"
+            return self.written_out()
         made = [(term.text, build(term)) for term in self.terms]
         if not any(isinstance(parts, tuple) for _, parts in made):
             # Sums of parts alone have one order, so that tables of results find the same attack under one text.
             made.sort(key=lambda pair: ORDER.index(pair[1].kind))
         return " + ".join(text for text, _ in made)
+
+    def written_out(self) -> str:
+        """One line of the grammar: the parts that differ from I-FGSM's, without the name of a recipe."""
+        default = Stage()
+        single = [part for name in ONE.values() if (part := getattr(self, name)) != getattr(default, name)]
+        return " + ".join(write(part) for part in (*self.rules, *self.transforms, *single)) or "ifgsm"
 
     @property
     def targeted_name(self) -> str | None:

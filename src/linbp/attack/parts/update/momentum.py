@@ -35,7 +35,7 @@ class Momentum(Update):
         number(self, "decay", least=1e-9)
 
     def bind(self, context: Context) -> UpdateState:
-        """A sum of zero."""
+        """The sum of one batch, zero at first."""
         return _Sum(self.decay)
 
 

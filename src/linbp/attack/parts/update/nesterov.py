@@ -46,7 +46,7 @@ class Nesterov(Update):
         one_of(self, "scale", ("step", "l1"))
 
     def bind(self, context: Context) -> UpdateState:
-        """A sum of zero."""
+        """The sum of one batch, zero at first."""
         return _Ahead(self, context)
 
 
