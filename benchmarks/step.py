@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import dataclasses
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -21,9 +22,10 @@ import torchvision
 from torch.nn import functional
 
 import linbp
-from linbp.attack import Budget, Goal, Recipe
-from linbp.attack.loop import run
-from linbp.attack.prepare import Stage, prepare
+from linbp.attack import AttackConfig, Goal, PreparedStage, Recipe, attack_batch, prepare
+
+ONE_STEP = dataclasses.replace(AttackConfig.resolve("ifgsm"), steps=1)
+"""Of any recipe: momentum, which is refused in a single step, costs the same in it."""
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -49,12 +51,10 @@ class Nothing:
         return images[:, :, 0, :10].sum(1), {}
 
 
-def one_step(stages: Sequence[Stage], images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def one_step(stages: Sequence[PreparedStage], images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """The loop's work for one step on a batch, from the clean images to the rounded adversarial images."""
-    budget = Budget(images, [8 / 255] * len(images), norm="linf", rounding="inward")
-    size = images.new_full((len(images), 1, 1, 1), 1 / 255)
     ids = [str(index) for index in range(len(images))]
-    return run(stages, Goal(labels=labels), budget, steps=1, step_size=size, full_step=size * 8, seed=0, ids=ids)
+    return attack_batch(stages, ONE_STEP, images, Goal(labels=labels), ids)
 
 
 def medians(contenders: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
@@ -108,7 +108,7 @@ def main() -> None:
         stages = prepare(surrogate, Recipe.parse(text)).stages
         contenders[f"one step of the loop, {text}"] = lambda stages=stages: one_step(stages, images, labels)
     for text in ("ifgsm", "noise", "mi + di"):
-        alone = (Stage(recipe=Recipe.parse(text), surrogates=(Nothing(),), fuse="losses"),)  # type: ignore[arg-type]
+        alone = (PreparedStage(parts=Recipe.parse(text).stages[0], surrogates=(Nothing(),), fuse="losses"),)  # type: ignore[arg-type]
         contenders[f"the loop without a network, {text}"] = lambda alone=alone: one_step(alone, images, labels * 0)
     found = medians(contenders, options.rounds)
     unit = min(found["plain step, contiguous"], found["plain step, channels_last"])

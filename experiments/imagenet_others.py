@@ -95,7 +95,7 @@ def compute(questions: list[str], passes: range, compiled: bool) -> None:
     _, _, labels = engine.photographs()
     victims = engine.victims_on("cpu", compiled)
     plain = {name: linbp.Surrogate(engine.network(name)) for name in OWN_RULES}
-    ruled = {name: one.with_rule(Recipe.parse(OWN_RULES[name]).rules) for name, one in plain.items()}
+    ruled = {name: one.with_rule(Recipe.parse(OWN_RULES[name]).stages[-1].rules) for name, one in plain.items()}
     for number in passes:
         rows = slice(number * engine.PASS, (number + 1) * engine.PASS)
         for attack in attacks():

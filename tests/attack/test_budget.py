@@ -16,6 +16,7 @@ from tiny_networks import SIZE, images_and_labels, tiny
 
 import linbp
 from linbp.attack import Budget, Recipe, parse_radius
+from linbp.attack.budget import check_budget
 from linbp.data.images import read_image, write_png
 from linbp.errors import BudgetError
 from linbp.randomness import Draws
@@ -193,19 +194,19 @@ def test_radii_as_people_write_them() -> None:
 
 
 def test_radii_that_no_image_can_obey() -> None:
-    clean = torch.zeros(1, 3, 2, 2)
     with pytest.raises(BudgetError, match="8/255"):
-        Budget(clean, [8.0], norm="linf", rounding="inward")
+        check_budget([8.0], "linf", "inward")
     with pytest.raises(BudgetError, match="one level"):
-        Budget(clean, [0.003], norm="linf", rounding="inward")
+        check_budget([0.003], "linf", "inward")
     with pytest.raises(BudgetError, match="linf or l2"):
-        Budget(clean, [0.03], norm="l1", rounding="inward")  # type: ignore[arg-type]
+        check_budget([0.03], "l1", "inward")  # type: ignore[arg-type]
 
 
 def test_half_a_level_is_the_least_that_nearest_can_use() -> None:
     clean = torch.full((1, 3, 2, 2), 100 / 255, dtype=torch.float64)
+    check_budget([0.51 / 255], "linf", "nearest")
     budget = Budget(clean, [0.51 / 255], norm="linf", rounding="nearest")
     far = budget.finish(budget.project(clean + 1))
     assert torch.equal((far * 255).round(), torch.full_like(clean, 101))
     with pytest.raises(BudgetError, match="half a level"):
-        Budget(clean, [0.49 / 255], norm="linf", rounding="nearest")
+        check_budget([0.49 / 255], "linf", "nearest")

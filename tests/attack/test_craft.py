@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_networks import images_and_labels, tiny
+from counted_checks import counted
+from tiny_networks import images_and_labels, tiny, tiny_chain
 from torch import nn
 
 import linbp
+from linbp.attack import AttackConfig
 from linbp.attack.budget import Budget
 from linbp.attack.job.folder import craft_folder
 from linbp.data.image_list import list_images
@@ -115,11 +117,11 @@ def test_how_images_lie_in_memory_changes_nothing(
 ) -> None:
     strides, begin = set(), Budget.__init__
 
-    def seen(self: Budget, clean: torch.Tensor, *rest: Any, **named: Any) -> None:
+    def noting(self: Budget, clean: torch.Tensor, *rest: Any, **named: Any) -> None:
         strides.add(clean.stride())  # on large networks these alone change last bits
         begin(self, clean, *rest, **named)
 
-    monkeypatch.setattr(Budget, "__init__", seen)
+    monkeypatch.setattr(Budget, "__init__", noting)
     images, labels = images_and_labels(3)
     photographs = images.permute(0, 2, 3, 1).contiguous()  # as most libraries read them
     surrogate = linbp.Surrogate(tiny(torch.float32))
@@ -202,10 +204,53 @@ def test_a_job_refuses_a_network_of_one_channel(tmp_path: Path, recipe: str) -> 
 
 
 def test_cuda_means_the_first_card() -> None:
-    from linbp.attack.prepare import _same
+    from linbp.attack.ensemble import same_device
 
-    assert _same("cuda", torch.device("cuda:0"))
-    assert _same("cuda:1", torch.device("cuda", 1))
-    assert not _same("cuda:1", torch.device("cuda:0"))
-    assert not _same("cpu", torch.device("cuda:0"))
-    assert _same("cpu", torch.device("cpu"))
+    assert same_device("cuda", torch.device("cuda:0"))
+    assert same_device("cuda:1", torch.device("cuda", 1))
+    assert not same_device("cuda:1", torch.device("cuda:0"))
+    assert not same_device("cpu", torch.device("cuda:0"))
+    assert same_device("cpu", torch.device("cpu"))
+
+
+def test_settings_are_resolved_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, labels = images_and_labels(5)
+    calls = counted(monkeypatch)
+    options: dict[str, Any] = {"eps": ["4/255"] * 5, "steps": 2, "batch_size": 1}
+    linbp.craft(MODEL, images, labels, "linbp(start=1) + mi", targets=(labels + 1) % 3, **options)
+    checks = ["resolve", "parse", "check_steps", "check_targets", "check_pool", "check_budget"]
+    assert calls == dict.fromkeys(checks, 1)
+    calls.clear()
+    proxy = tiny_chain()
+    linbp.choose_start(MODEL, images, labels, "linbp(start=auto, rebalance=none)", proxies=[proxy], **options)
+    assert calls == dict.fromkeys(checks, 1)
+    calls.clear()
+    linbp.craft(MODEL, images, labels, linbp.Recipe.of([]), **options)
+    assert calls == dict.fromkeys(set(checks) - {"parse"}, 1)
+
+
+def test_each_image_has_its_own_radius_and_step() -> None:
+    """In one batch or in several: one image's settings are those that it has alone."""
+    images, labels = images_and_labels(3)
+    radii, options = [0.4, 0.9, 1.6], {"norm": "l2", "steps": 3}
+    surrogate = linbp.Surrogate(MODEL)
+    for recipe in ("mi", "fgsm", "pgn(samples=2) + ni"):
+        steps: dict[str, Any] = {**options, "steps": 1 if recipe == "fgsm" else 3}
+        alone = [
+            linbp.craft(surrogate, images[[row]], labels[[row]], recipe, eps=eps, ids=[str(row)], **steps)
+            for row, eps in enumerate(radii)
+        ]
+        for batch_size in (1, 2, 3):
+            together = linbp.craft(surrogate, images, labels, recipe, eps=radii, batch_size=batch_size, **steps)
+            assert torch.equal(together, torch.cat(alone))
+
+
+def test_the_default_radius_is_that_of_the_norm() -> None:
+    config = AttackConfig.resolve("ifgsm")
+    assert (config.eps, config.steps, config.step_size) == ((8 / 255,), 50, (1 / 255,))
+    assert AttackConfig.resolve("fgsm", eps="4/255").step_size == (4 / 255,)
+    assert AttackConfig.resolve("mi", norm="l2", eps=[1.0, 2.0], images=2).step_size == (0.05, 0.1)
+    with pytest.raises(BudgetError, match="L2 radius has no default"):
+        AttackConfig.resolve("ifgsm", norm="l2")
+    with pytest.raises(BudgetError, match=r"eps is \[1.0\]"):
+        AttackConfig.resolve("ifgsm", eps=[1.0])  # one for each image, and nobody says how many there are

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 import linbp
-from linbp.attack import Budget, Context, Ensemble, Objective, Observation, Recipe, prepare
+from linbp.attack import Budget, Context, Ensemble, Objective, Observation, Recipe, Stage
 from linbp.attack.ensemble import Fuse
 from linbp.attack.job.folder import craft_folder
 from linbp.data.image_list import ImageRecord, list_images
@@ -104,7 +104,7 @@ def test_each_fuse_is_the_formula_and_each_network_has_its_size(
 def test_an_ensembles_prediction_is_that_of_what_it_averages(pair: list[linbp.Surrogate], fuse: Fuse) -> None:
     images, _ = large_images()
     images = images.double() / 255
-    answers = prepare(Ensemble(pair, fuse), Recipe()).logits(images)
+    answers = Ensemble(pair, fuse).logits(images)
     both = [eager_logits(image) for image in images]
     if fuse == "probabilities":
         expected = torch.stack([(shares(z[0]) + shares(z[1])) / 2 for z in both])
@@ -183,11 +183,11 @@ class Distance(Objective):
     def feature_maps(self, structure: Structure) -> tuple[str, ...]:
         return tuple(path for path in self.at if path in structure.outputs)
 
-    def begin(self, context: Context, features: Callable[[torch.Tensor], Any]) -> Callable[[Observation], torch.Tensor]:
+    def bind(self, context: Context, features: Callable[[torch.Tensor], Any]) -> Callable[[Observation], torch.Tensor]:
         ((path, clean),) = features(context.budget.clean).items()
 
-        def measure(seen: Observation) -> torch.Tensor:
-            return (seen.features[path] - clean).square().flatten(1).sum(1)
+        def measure(observation: Observation) -> torch.Tensor:
+            return (observation.features[path] - clean).square().flatten(1).sum(1)
 
         return measure
 
@@ -196,7 +196,7 @@ class Distance(Objective):
 def test_an_objective_of_feature_maps_reads_each_networks_own(pair: list[linbp.Surrogate]) -> None:
     images, labels = images_and_labels(COUNT)
     eps, step = 1.5, 0.4
-    recipe = Recipe(objective=Distance(), start=linbp.attack.RandomStart())
+    recipe = Recipe(stages=(Stage(objective=Distance(), start=linbp.attack.RandomStart()),))
     options: dict[str, Any] = {"eps": eps, "step_size": step, "norm": "l2", "seed": 4}
     # The start is the package's own: where the first step begins is tested elsewhere.
     first = linbp.craft(pair[0], images, labels, "random-start", steps=1, **{**options, "step_size": 1e-30})
@@ -230,7 +230,7 @@ def test_an_objective_of_feature_maps_reads_each_networks_own(pair: list[linbp.S
 def test_feature_maps_cannot_be_averaged(pair: list[linbp.Surrogate], fuse: Fuse) -> None:
     images, labels = images_and_labels(COUNT)
     with pytest.raises(RecipeError, match=f"reads feature maps, and an ensemble's {fuse} have none") as caught:
-        linbp.craft(Ensemble(pair, fuse), images, labels, Recipe(objective=Distance()), eps="8/255", steps=2)
+        linbp.craft(Ensemble(pair, fuse), images, labels, Recipe.of([Distance()]), eps="8/255", steps=2)
     assert "--fuse losses" in caught.value.hint
 
 

@@ -90,7 +90,7 @@ def surrogate(seed: int, rule: str, reads: bool = False) -> linbp.Surrogate:
     if reads:
         return surrogate(seed, rule).reading(["block"])
     if rule:
-        return surrogate(seed, "").with_rule(Recipe.parse(rule).rules)
+        return surrogate(seed, "").with_rule(Recipe.parse(rule).stages[-1].rules)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         module = Small().double()
@@ -111,7 +111,7 @@ def adv(parts: Sum, several: bool = False) -> torch.Tensor | str:
     recipe = Recipe.parse(text(parts))
     images, labels = images_and_labels(COUNT)
     members = [surrogate(seed, parts[0], "block" in parts[2]) for seed in (1, 2)]
-    mixing = any(transform.needs_pool for transform in recipe.transforms)
+    mixing = any(transform.needs_pool for transform in recipe.stages[-1].transforms)
     try:
         found = linbp.craft(
             linbp.Ensemble(members, fuse="losses") if several else members[0],

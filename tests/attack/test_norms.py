@@ -11,10 +11,9 @@ from torch import nn
 import linbp
 from linbp.attack import Recipe
 from linbp.attack.budget import Budget
-from linbp.attack.context import Context
-from linbp.attack.goal import Goal
+from linbp.attack.context import Context, Goal
 from linbp.attack.norms import absolute_mean, absolute_sum, divided, euclidean
-from linbp.attack.parts.update.base import Progress
+from linbp.attack.parts.update.base import UpdateState
 from linbp.errors import ModelError, RecipeError
 
 
@@ -127,13 +126,13 @@ def test_sums_in_half_precision_move_every_pixel(text: str) -> None:
     half = gradient.half()
     half[half == 0] = 1e-3
 
-    def begun(dtype: torch.dtype) -> Progress:
+    def bound(dtype: torch.dtype) -> UpdateState:
         budget = Budget(torch.full(size, 0.5, dtype=dtype), [8 / 255], norm="linf", rounding="inward")
         step = torch.full((1, 1, 1, 1), 1 / 255, dtype=dtype)
         nobody = Goal(labels=torch.zeros(1, dtype=torch.int64))
-        return Recipe.parse(text).update.begin(Context(budget=budget, goal=nobody, step_size=step, steps=3))
+        return Recipe.parse(text).stages[-1].update.bind(Context(budget=budget, goal=nobody, step_size=step, steps=3))
 
-    progress, exact = begun(torch.float16), begun(torch.float64)
+    progress, exact = bound(torch.float16), bound(torch.float64)
     for _ in range(3):
         found, wanted = progress.direction(half), exact.direction(half.double())
     assert found.dtype == torch.float16
@@ -142,7 +141,7 @@ def test_sums_in_half_precision_move_every_pixel(text: str) -> None:
     assert ahead.dtype == torch.float16
     assert torch.allclose(ahead.double(), exact.look_ahead(torch.full(size, 0.5, dtype=torch.float64)), atol=5e-4)
 
-    progress, lonely = begun(torch.float16), torch.zeros_like(half)
+    progress, lonely = bound(torch.float16), torch.zeros_like(half)
     lonely[0, 0, 0, 0] = 1  # 196,608 times the mean, which float16 does not hold
     for sign in (1, -1, 1):
         assert torch.isfinite(progress.direction(sign * lonely)).all()

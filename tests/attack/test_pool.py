@@ -62,7 +62,7 @@ def test_images_of_other_kinds_are_refused() -> None:
         linbp.Pool(batch(2)).candidates(torch.zeros(1, 6, 5), 0)
 
 
-def test_a_scene_knows_the_candidates_of_every_row() -> None:
+def test_a_context_knows_the_candidates_of_every_row() -> None:
     images = batch(4)
     clean, labels = unit(images[[2, 0]]), torch.tensor([1, 2])
     context = Context(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tiny_networks import images_and_labels, tiny
 
 import linbp
-from linbp.attack import Context, Ensemble, Momentum, RandomStart, Recipe, Sign
+from linbp.attack import Context, Ensemble, Momentum, RandomStart, Recipe, Sign, Stage
 from linbp.attack.parts.objective import FDA, ILA, ILAF, NRDM, TAP, ILAPlusPlus, Logit, Margin, Measure
 from linbp.errors import RecipeError, RuleError
 from linbp.randomness import generator
@@ -88,16 +88,16 @@ def test_progress_counts_the_steps_of_every_stage(setting: Setting) -> None:
 
 
 def traced(monkeypatch: pytest.MonkeyPatch, part: type[Any]) -> list[Context]:
-    scenes: list[Context] = []
-    real = part.begin
+    contexts: list[Context] = []
+    real = part.bind
 
-    def begin(self: Any, context: Context, features: Any) -> Measure:
-        scenes.append(context)
+    def bind(self: Any, context: Context, features: Any) -> Measure:
+        contexts.append(context)
         measure: Measure = real(self, context, features)
         return measure
 
-    monkeypatch.setattr(part, "begin", begin)
-    return scenes
+    monkeypatch.setattr(part, "bind", bind)
+    return contexts
 
 
 def test_what_a_stage_leaves(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,9 +253,9 @@ more = st.fixed_dictionaries(
 
 @given(alone, st.lists(st.tuples(guided, more), max_size=3), more)
 def test_a_recipe_of_stages_survives_being_written(first: Any, later: list[tuple[Any, Any]], parts: Any) -> None:
-    recipe = Recipe(objective=first, start=RandomStart(radius=0.5), **parts)
-    for objective, others in later:
-        recipe = Recipe(objective=objective, guide=recipe, **others)
+    stages = [Stage(objective=first, start=RandomStart(radius=0.5), **parts)]
+    stages += [Stage(objective=objective, **others) for objective, others in later]
+    recipe = Recipe(stages=tuple(stages))
     assert Recipe.parse(str(recipe)) == recipe
     assert Recipe.from_dict(recipe.to_dict()) == recipe
     assert len(recipe.stages) == 1 + len(later)

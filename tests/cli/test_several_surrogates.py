@@ -136,7 +136,7 @@ def test_a_job_goes_on_with_the_same_ensemble_only_and_is_evaluated(linbp: Run) 
         assert words in " ".join(refused.err.split())
     found = linbp("evaluate", "out", "--victim", A, "--victim", B)
     assert found.status == 0, found.err
-    assert "cwa + mi on a and b" in found.out
+    assert "mi-cwa on a and b" in found.out
     result = json.loads(linbp("evaluate", "out", "--victim", B, "--json").out)
     assert result["finished"] is True
     assert len(result["manifest"]["settings"]["surrogate"]["members"]) == 2

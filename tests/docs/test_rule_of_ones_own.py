@@ -1,4 +1,4 @@
-"""The rule that CONTRIBUTING shows: installed as another package's, it is a part like any other and computes its formula."""
+"""The rule that CONTRIBUTING shows, installed as another package's: it is a part like any other, with its formula."""
 
 from __future__ import annotations
 

@@ -3,11 +3,11 @@
 from linbp.attack.api import craft
 from linbp.attack.budget import Budget, parse_radius
 from linbp.attack.choose_start import Choice, choose_start
-from linbp.attack.context import Context, Trace
+from linbp.attack.config import AttackConfig
+from linbp.attack.context import Context, Goal, Trace
 from linbp.attack.ensemble import Ensemble
-from linbp.attack.goal import Goal
 from linbp.attack.gradients import GradientOracle
-from linbp.attack.loop import run
+from linbp.attack.loop import attack_batch
 from linbp.attack.parts.estimator import (
     CommonWeakness,
     Estimator,
@@ -26,13 +26,15 @@ from linbp.attack.parts.transform import (
     TranslationInvariant,
     UniformNoise,
 )
-from linbp.attack.parts.update import FullStep, Momentum, Nesterov, Progress, Sign, Update
+from linbp.attack.parts.update import FullStep, Momentum, Nesterov, Sign, Update, UpdateState
 from linbp.attack.pool import Pool
-from linbp.attack.prepare import Prepared, prepare
+from linbp.attack.prepare import Prepared, PreparedStage, prepare
 from linbp.attack.recipe.recipe import Recipe
+from linbp.attack.recipe.stage import Stage
 
 __all__ = [
     "Admix",
+    "AttackConfig",
     "Budget",
     "Choice",
     "CommonWeakness",
@@ -52,22 +54,24 @@ __all__ = [
     "Plain",
     "Pool",
     "Prepared",
-    "Progress",
+    "PreparedStage",
     "RandomStart",
     "Recipe",
     "ScaleInvariant",
     "Sign",
+    "Stage",
     "Start",
     "Trace",
     "Transform",
     "TranslationInvariant",
     "UniformNoise",
     "Update",
+    "UpdateState",
     "VarianceReducedEnsemble",
     "VarianceTuning",
+    "attack_batch",
     "choose_start",
     "craft",
     "parse_radius",
     "prepare",
-    "run",
 ]

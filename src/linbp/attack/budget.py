@@ -14,7 +14,7 @@ from linbp.data.fraction import read_fraction
 from linbp.errors import BudgetError
 from linbp.randomness import Draws
 
-__all__ = ["Budget", "Norm", "Rounding", "parse_radius", "radii"]
+__all__ = ["Budget", "Norm", "Rounding", "check_budget", "parse_radius"]
 
 Norm = Literal["linf", "l2"]
 Rounding = Literal["inward", "nearest", "truncate"]
@@ -24,7 +24,7 @@ WHOLE = 1e-3
 
 
 def parse_radius(value: Any, what: str = "eps") -> float:
-    """A radius or step from what a user writes: `8/255`, `0.03` or a number.
+    """A radius or a step size from what a user writes: `8/255`, `0.03` or a number.
 
     Raises:
         BudgetError: not a positive finite number.
@@ -38,23 +38,40 @@ def parse_radius(value: Any, what: str = "eps") -> float:
     return number
 
 
-def radii(eps: Any, count: int) -> list[float]:
-    """One radius for each of `count` images from one radius or a sequence of them.
+def check_budget(eps: Sequence[float], norm: Norm, rounding: Rounding) -> None:
+    """Refuse radii that allow no 8-bit value but the clean one's, or are larger than the range of images.
 
     Raises:
-        BudgetError: a radius is not positive, or their number is not that of the images.
+        BudgetError: there is one, or the norm or the rounding is not known.
     """
-    if isinstance(eps, np.ndarray | torch.Tensor):
-        eps = eps.tolist()
-    if isinstance(eps, Sequence) and not isinstance(eps, str):
-        if len(eps) != count:
-            raise BudgetError(f"{len(eps)} radii for {count} images.", "Give one eps, or one for each image.")
-        return [parse_radius(value) for value in eps]
-    return [parse_radius(eps)] * count
+    if norm not in get_args(Norm) or rounding not in get_args(Rounding):
+        raise BudgetError(
+            f"norm is {norm!r} and rounding {rounding!r}.",
+            f"norm: linf or l2; rounding: {', '.join(get_args(Rounding))}.",
+        )
+    least, most = min(eps, default=1.0), max(eps, default=1.0)
+    if norm == "linf" and most > 1:
+        raise BudgetError(
+            f"eps is {most:g}, more than the whole range of an image.",
+            "Images are in [0, 1]: "
+            + (f"did you mean {most:g}/255?" if most >= 2 else "give at most 1, such as 8/255."),
+        )
+    if least * LEVELS < 1 and rounding == "inward":
+        raise BudgetError(
+            f"eps is {least:g}, less than one level of 8-bit images (1/255): no adversarial image could differ.",
+            "Give at least 1/255, or 0.5/255 with rounding=nearest.",
+        )
+    if norm == "linf" and rounding == "nearest" and least * LEVELS < 0.5:
+        raise BudgetError(
+            f"eps is {least:g}, less than half a level of 8-bit images: every adversarial image would be rounded back.",
+            "Give at least 0.5/255.",
+        )
 
 
 class Budget:
     """How far the adversarial images of a batch may be from their clean images.
+
+    Its settings are trusted: `check_budget` checks them once, before the first batch.
 
     Args:
         clean: images (N, C, H, W) in [0, 1], on the 8-bit grid.
@@ -67,41 +84,15 @@ class Budget:
             are cut off, as in TransferAttack's code, which makes adversarial images darker and leaves the budget by up
             to a level downward. What lies within a thousandth of a level below one counts as that level; there the last
             digit of a float decides.
-
-    Raises:
-        BudgetError: a radius allows no 8-bit value but the clean one's, or is larger than the range of images.
     """
 
     def __init__(self, clean: torch.Tensor, eps: Sequence[float], *, norm: Norm, rounding: Rounding) -> None:
-        if norm not in ("linf", "l2") or rounding not in get_args(Rounding):
-            raise BudgetError(
-                f"norm is {norm!r} and rounding {rounding!r}.",
-                f"norm: linf or l2; rounding: {', '.join(get_args(Rounding))}.",
-            )
-        if norm == "linf" and max(eps, default=0.0) > 1:
-            raise BudgetError(
-                f"eps is {max(eps):g}, more than the whole range of an image.",
-                "Images are in [0, 1]: "
-                + (f"did you mean {max(eps):g}/255?" if max(eps) >= 2 else "give at most 1, such as 8/255."),
-            )
-        if min(eps, default=1.0) * LEVELS < 1 and rounding == "inward":
-            raise BudgetError(
-                f"eps is {min(eps):g}, less than one level of 8-bit images (1/255): no adversarial image could differ.",
-                "Give at least 1/255, or 0.5/255 with rounding=nearest.",
-            )
-        if norm == "linf" and rounding == "nearest" and min(eps, default=1.0) * LEVELS < 0.5:
-            raise BudgetError(
-                f"eps is {min(eps):g}, less than half a level of 8-bit images: every adversarial image would be "
-                "rounded back.",
-                "Give at least 0.5/255.",
-            )
         self.clean, self.norm, self.rounding = clean, norm, rounding
         self.levels = (clean * LEVELS).round()
         per_image = torch.tensor(eps, dtype=torch.float64, device=clean.device)
         exact = per_image * LEVELS
-        if (
-            norm == "linf" and rounding == "inward"
-        ):  # the loop never leaves the levels that the adversarial image may have
+        if norm == "linf" and rounding == "inward":
+            # So the loop never leaves the levels that the adversarial image may have.
             per_image = exact.floor() / LEVELS
         shape = (-1, 1, 1, 1)
         self.allowed = exact.floor().to(clean.dtype).view(shape)
@@ -114,12 +105,12 @@ class Budget:
             inside = torch.maximum(torch.minimum(images, self.clean + self.eps), self.clean - self.eps)
             return inside.clamp_(0, 1)
         change = images - self.clean
-        length = euclidean(change)
-        factor = torch.where(length > self.eps, self.eps / torch.where(length > 0, length, 1), 1).to(change.dtype)
+        norm = euclidean(change)
+        factor = torch.where(norm > self.eps, self.eps / torch.where(norm > 0, norm, 1), 1).to(change.dtype)
         return (self.clean + change * factor).clamp_(0, 1)
 
     def direction(self, gradient: torch.Tensor) -> torch.Tensor:
-        """The steepest direction of length one in this norm: the sign, or the gradient over its Euclidean norm.
+        """The steepest direction of norm one: the sign, or the gradient over its Euclidean norm.
 
         An image whose gradient is zero stays where it is.
         """
@@ -130,7 +121,7 @@ class Budget:
     def unit(self, gradient: torch.Tensor) -> torch.Tensor:
         """The gradient over the mean of its absolute values (L-inf) or over its Euclidean norm (L2), image by image.
 
-        Times a step's size it is a step of that length on average, and not only a direction. Zero stays zero.
+        Times a step's size it is a step of that size on average, and not only a direction. Zero stays zero.
         """
         return divided(gradient, absolute_mean(gradient) if self.norm == "linf" else euclidean(gradient))
 

@@ -9,19 +9,25 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from linbp.attack.api import check_classes, craft
+from linbp.attack.api import craft_batches
+from linbp.attack.config import AttackConfig
+from linbp.attack.ensemble import Attackable, Ensemble, as_ensemble
+from linbp.attack.inputs import Inputs, as_images
 from linbp.attack.pool import Pool
+from linbp.attack.prepare import prepare
 from linbp.attack.recipe.recipe import Recipe
 from linbp.errors import RecipeError, RuleError
-from linbp.graph import Surrogate
-from linbp.models.model import Model
 
-__all__ = ["AUTO", "Choice", "choose_start", "needs_choice"]
+__all__ = ["AUTO", "Choice", "choose_start", "has_auto_start", "rank_starts", "with_start"]
 
 AUTO = "auto"
 CANDIDATES = 8
 STEPS = 10
-"""The ranking of positions is settled after a few steps (`docs/position.md`)."""
+"""The order of the positions is clear after a few steps (`docs/position.md`)."""
+NO_PROXY = (
+    "Name networks for the same classes that are neither the surrogate nor a victim: --proxy MODEL "
+    "(linbp.choose_start(..., proxies=[...]) in Python); or give a start, such as start=0.5."
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,13 +59,13 @@ class Choice:
         }
 
 
-def needs_choice(recipe: Recipe) -> bool:
+def has_auto_start(recipe: Recipe) -> bool:
     """Whether a rule of the recipe is to start where `choose_start` says."""
-    return any(_waits(rule) for stage in recipe.stages for rule in stage.rules)
+    return _auto_rules(recipe) > 0
 
 
 def choose_start(
-    model: Model | Surrogate,
+    model: Attackable,
     images: Any,
     labels: Any,
     recipe: Recipe | str,
@@ -96,91 +102,125 @@ def choose_start(
         settings: further arguments of `craft` (steps, step_size, norm, targets, ids, ...).
 
     Raises:
-        RecipeError: no rule waits for a start, several do, or there is no proxy.
+        RecipeError: no rule has `start=auto`, several have, there is no proxy, or there are several surrogates.
         ImageError: a label or target is no class of the surrogate's.
     """
-    recipe = Recipe.parse(recipe) if isinstance(recipe, str) else recipe
-    recipe.check_targets(settings.get("targets") is not None)
-    waiting = [rule for stage in recipe.stages for rule in stage.rules if _waits(rule)]
-    if len(waiting) != 1:
-        raise RecipeError(f"{recipe} has {len(waiting)} rules with start=auto.", "Give one rule start=auto.")
-    if not proxies:
-        raise RecipeError("start=auto asks a proxy, and there is none.", NO_PROXY)
-    surrogate = model if isinstance(model, Surrogate) else Surrogate(model)
-    _check_proxies(surrogate, proxies, torch.as_tensor(images)[:1])
+    given = as_images(images)
+    targets, ids, device = (settings.pop(name, None) for name in ("targets", "ids", "device"))
+    config = AttackConfig.resolve(
+        recipe,
+        eps=eps,
+        seed=seed,
+        targets=targets is not None,
+        pool=pool is not None,
+        images=len(given),
+        **settings,
+    )
+    check_choice(config.recipe, proxies)
     if isinstance(candidates, bool) or not isinstance(candidates, int) or candidates < 1:
         raise RecipeError(f"candidates is {candidates!r}.", "Give a whole number of at least 1.")
-    steps = settings.pop("steps", None)
-    taken = None if recipe.single_step else min(recipe.check_steps(steps), STEPS)
-    unit = torch.as_tensor(images)
-    clean = unit.double() / 255 if unit.dtype == torch.uint8 else unit
-    targets = settings.get("targets")
-    aim = check_classes(labels, len(clean), surrogate.classes, "label")
-    if targets is not None:
-        aim = check_classes(targets, len(clean), surrogate.classes, "target")
-    before = [_losses(proxy, clean, aim) for proxy in proxies]
-    sites = _spread(len(surrogate.sites), candidates)
+    ensemble = as_ensemble(model, device)
+    inputs = Inputs.check(given, labels, targets, ids, ensemble)
+    return rank_starts(ensemble, config, inputs, proxies, candidates=candidates, pool=pool, progress=progress)
+
+
+def check_choice(recipe: Recipe, proxies: Sequence[Any]) -> None:
+    """Refuse a recipe without exactly one rule to choose a start for, and a choice without a proxy.
+
+    Raises:
+        RecipeError: one of them.
+    """
+    if (rules := _auto_rules(recipe)) != 1:
+        raise RecipeError(f"{recipe} has {rules} rules with start=auto.", "Give one rule start=auto.")
+    if not proxies:
+        raise RecipeError("start=auto asks a proxy, and there is none.", NO_PROXY)
+
+
+def rank_starts(
+    ensemble: Ensemble,
+    config: AttackConfig,
+    inputs: Inputs,
+    proxies: Sequence[Any],
+    *,
+    candidates: int = CANDIDATES,
+    pool: Pool | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Choice:
+    """`choose_start` with everything checked but whether the proxies and the surrogate fit each other.
+
+    Raises:
+        RecipeError, RuleError: a proxy is the surrogate or knows other classes, there are several surrogates, or no
+            candidate has an effect.
+    """
+    if len(ensemble.surrogates) > 1:
+        raise RecipeError(
+            "start=auto chooses for one surrogate, and there are several.",
+            "Choose for each alone, and give each its rule: --surrogate 'MODEL with linbp(start=7)'.",
+        )
+    clean = inputs.images.double() / 255 if inputs.images.dtype == torch.uint8 else inputs.images
+    _check_proxies(ensemble, proxies, clean[:1])
+    before = [_losses(proxy, clean, inputs.aim) for proxy in proxies]
+    sites = _spread(len(ensemble.surrogates[0].sites), candidates)
+    config = config.shortened(STEPS)
     scores: list[tuple[int, float]] = []
-    refused: Exception | None = None
+    refusals: list[RecipeError | RuleError] = []
     for done, site in enumerate(sites, 1):
-        trial = _starting(recipe, site)
+        recipe = with_start(config.recipe, site)
         try:
-            adv = craft(surrogate, images, labels, trial, eps=eps, steps=taken, seed=seed, pool=pool, **settings)
+            adv = craft_batches(prepare(ensemble, recipe), dataclasses.replace(config, recipe=recipe), inputs, pool)
         except (RecipeError, RuleError) as fault:  # nothing to act on from there on, or a map that the rule hides
-            refused = refused or fault
+            refusals.append(fault)
             continue
-        rises = [_losses(proxy, torch.as_tensor(adv), aim) - old for proxy, old in zip(proxies, before, strict=True)]
+        rises = [_losses(proxy, adv, inputs.aim) - old for proxy, old in zip(proxies, before, strict=True)]
         mean = float(torch.stack(rises).mean())
-        scores.append((site, mean if targets is None else -mean))
+        scores.append((site, -mean if config.targeted else mean))
         if progress is not None:
             progress(done, len(sites))
     if not scores:
-        assert refused is not None  # there is at least one candidate
-        raise refused
+        raise refusals[0]
     best = max(scores, key=lambda score: score[1])[0]
     return Choice(
         start=best,
-        recipe=_starting(recipe, best),
+        recipe=with_start(config.recipe, best),
         scores=tuple(scores),
         proxies=tuple(str(getattr(proxy, "name", proxy)) for proxy in proxies),
-        images=len(unit),
+        images=len(clean),
     )
 
 
-NO_PROXY = (
-    "Name networks for the same classes that are neither the surrogate nor a victim: --proxy MODEL "
-    "(linbp.choose_start(..., proxies=[...]) in Python); or give a start, such as start=0.5."
-)
+def with_start(recipe: Recipe, site: int) -> Recipe:
+    """The recipe whose rule with `start=auto`, in whichever stage it is, starts at a site."""
+    stages = []
+    for stage in recipe.stages:
+        rules: tuple[Any, ...] = stage.rules
+        started = [dataclasses.replace(rule, start=site) if _is_auto(rule) else rule for rule in rules]
+        stages.append(stage.with_rules(started))
+    return Recipe(stages=tuple(stages))
 
 
-def _check_proxies(surrogate: Surrogate, proxies: Sequence[Any], image: torch.Tensor) -> None:
+def _is_auto(rule: Any) -> bool:
+    return getattr(rule, "start", None) == AUTO
+
+
+def _auto_rules(recipe: Recipe) -> int:
+    return sum(_is_auto(rule) for stage in recipe.stages for rule in stage.rules)
+
+
+def _check_proxies(ensemble: Ensemble, proxies: Sequence[Any], image: torch.Tensor) -> None:
     """Refuse proxies that are the surrogate, or know other classes.
 
     Raises:
         RecipeError: there is one.
     """
-    own = surrogate.model.identity()["weights_sha256"]
-    probe = image.double() / 255 if image.dtype == torch.uint8 else image
+    own = ensemble.surrogates[0].model.identity()["weights_sha256"]
     for proxy in proxies:
         if proxy.identity().get("weights_sha256") == own:
             raise RecipeError(f"The proxy {proxy.name} is the surrogate, whose own loss misleads.", NO_PROXY)
-        width = _logits(proxy, probe).shape[1]
-        if width != surrogate.classes:
+        width = _logits(proxy, image).shape[1]
+        if width != ensemble.classes:
             raise RecipeError(
-                f"The proxy {proxy.name} knows {width} classes and the surrogate {surrogate.classes}.", NO_PROXY
+                f"The proxy {proxy.name} knows {width} classes and the surrogate {ensemble.classes}.", NO_PROXY
             )
-
-
-def _waits(rule: Any) -> bool:
-    return getattr(rule, "start", None) == AUTO
-
-
-def _starting(recipe: Recipe, site: int) -> Recipe:
-    """The recipe with the rule that waits started at a site, in whichever stage it is."""
-    guide = None if recipe.guide is None else _starting(recipe.guide, site)
-    parts: tuple[Any, ...] = recipe.rules
-    rules = tuple(dataclasses.replace(rule, start=site) if _waits(rule) else rule for rule in parts)
-    return dataclasses.replace(recipe, rules=rules, guide=guide)
 
 
 def _spread(sites: int, candidates: int) -> list[int]:
@@ -188,9 +228,9 @@ def _spread(sites: int, candidates: int) -> list[int]:
     return sorted({number * sites // candidates for number in range(candidates)})
 
 
-def _losses(proxy: Any, images: torch.Tensor, aim: torch.Tensor) -> torch.Tensor:
-    """The proxy's cross-entropy (N,) to the classes that are aimed at, in nats."""
-    return functional.cross_entropy(_logits(proxy, images), aim, reduction="none")
+def _losses(proxy: Any, images: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+    """The proxy's cross-entropy (N,) to some classes, in nats."""
+    return functional.cross_entropy(_logits(proxy, images), classes, reduction="none")
 
 
 def _logits(proxy: Any, images: torch.Tensor) -> torch.Tensor:

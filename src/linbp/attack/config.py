@@ -1,144 +1,257 @@
-"""From what the user asks for, a protocol, and the defaults to the settings of a job."""
+"""What is asked of an attack: every setting checked once, and every default filled in."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import operator
 from collections.abc import Sequence
+from typing import Any, Literal, get_args
 
-from linbp.attack.api import check_default_step, default_step_size, whole_seed
-from linbp.attack.budget import Norm, Rounding, parse_radius
-from linbp.attack.ensemble import Ensemble
-from linbp.attack.job.batch import AttackConfig, Labels
+import numpy as np
+import torch
+
+from linbp.attack.budget import Norm, Rounding, check_budget, parse_radius
 from linbp.attack.protocol import Protocol
 from linbp.attack.recipe.recipe import Recipe
 from linbp.attack.targets import TargetRule
-from linbp.data.image_list import ImageRecord
-from linbp.data.preprocessing import Preparation
 from linbp.errors import BudgetError, ImageError, RecipeError
-from linbp.graph import Surrogate
-from linbp.models import Model
 
-__all__ = ["reach_note", "resolve"]
+__all__ = ["AttackConfig", "Labels"]
+
+Labels = Literal["given", "predicted"]
+"""Where labels come from: the list, or the surrogate's own predictions of the clean images."""
+
+DEFAULT_EPS = "8/255"
 
 
-def resolve(
-    model: Model | Surrogate | Ensemble,
-    images: Sequence[ImageRecord],
-    recipe: Recipe,
-    *,
-    protocol: Protocol | None,
-    eps: float | str | None,
-    steps: int | None,
-    step_size: float | str | None,
-    norm: Norm | None,
-    seed: int,
-    rounding: Rounding | None,
-    labels: Labels,
-    target_rule: TargetRule | None,
-) -> AttackConfig:
-    """The settings of a job but for the pool; what is None is the protocol's, or where there is none the default.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AttackConfig:
+    """What an adversarial image depends on besides the image and the surrogate.
 
-    A recipe of a single step takes neither the steps nor the step size of a protocol.
+    Made by `resolve`, which checks everything; what is given one trusts it.
+
+    Attributes:
+        recipe: the attack.
+        eps: radii on the scale of [0, 1], one for all images or one for each.
+        steps: what the attack is asked for; a stage may have its own number.
+        step_size: on the scale of [0, 1], one for all images or one for each. A single step takes the whole radius.
+        norm: of the ball.
+        seed: of all randomness.
+        rounding: to the 8-bit grid.
+        labels: where the labels come from.
+        targeted: whether the attack has targets.
+        target_rule: which chooses the targets of a targeted attack; None where they are given.
+        protocol: that the settings are those of, or None.
+        batch_size: images at a time; no image depends on it.
+    """
+
+    recipe: Recipe
+    eps: tuple[float, ...]
+    steps: int
+    step_size: tuple[float, ...]
+    norm: Norm
+    seed: int
+    rounding: Rounding
+    labels: Labels
+    targeted: bool
+    target_rule: TargetRule | None
+    protocol: Protocol | None
+    batch_size: int
+
+    @classmethod
+    def resolve(
+        cls,
+        recipe: Recipe | str,
+        *,
+        eps: Any = None,
+        steps: int | None = None,
+        step_size: Any = None,
+        norm: Norm | None = None,
+        seed: int = 0,
+        rounding: Rounding | None = None,
+        labels: Labels = "given",
+        targets: bool = False,
+        target_rule: TargetRule | str | None = None,
+        pool: bool = False,
+        protocol: Protocol | None = None,
+        batch_size: int = 16,
+        images: int | None = None,
+    ) -> AttackConfig:
+        """The settings of an attack, from what a user gives; what is None is the protocol's, or the default.
+
+        A recipe of a single step takes neither the steps nor the step size of a protocol.
+
+        Args:
+            recipe: or its text.
+            eps: one radius, or one for each image where `images` says how many there are; by default 8/255 in L-inf.
+            steps: by default 50, or 1 for a recipe of a single step.
+            step_size: by default 1/255, as in the LinBP paper; 2.5 eps / steps in L2, as in Madry et al.'s code.
+            norm: by default `linf`.
+            seed: any whole number.
+            rounding: by default `inward`.
+            labels: `given` or `predicted`.
+            targets: whether a target is given for every image.
+            target_rule: chooses the targets where they are not given.
+            pool: whether there is one.
+            protocol: whose values hold; a value that is given as well must be the protocol's.
+            batch_size: at least 1.
+            images: how many there are, where each may have its own radius.
+
+        Raises:
+            BudgetError: a radius or step that no image can obey, or an L2 attack without a radius.
+            ImageError: another word for `labels`.
+            RecipeError: a setting contradicts the protocol or the recipe, or is out of range.
+        """
+        recipe = Recipe.parse(recipe) if isinstance(recipe, str) else recipe
+        rule = TargetRule.parse(target_rule) if isinstance(target_rule, str) else target_rule
+        if targets and rule is not None:
+            raise RecipeError(
+                f"Targets come both from the list and from the rule {rule}.", "Give --targets or --target-rule."
+            )
+        recipe.check_targets(targets or rule is not None)
+        recipe.check_pool(pool)
+        if labels not in get_args(Labels):
+            raise ImageError(f"Labels cannot be {labels!r}.", "Use given or predicted.")
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise RecipeError(f"batch_size is {batch_size!r}.", "Give a whole number of at least 1.")
+        if recipe.single_step and step_size is not None:
+            raise RecipeError(f"{recipe} takes one step of the whole radius.", "Leave step_size out.")
+        radii = None if eps is None else _radii(eps, images)
+        size = None if step_size is None else parse_radius(step_size, "step_size")
+        if protocol is not None:
+            radii = (protocol.resolve_number("eps", None if radii is None else radii[0], protocol.eps),)
+            norm = protocol.resolve("norm", norm, (protocol.norm,))
+            rounding = protocol.resolve("rounding", rounding, (protocol.rounding,))
+            protocol.check_targets(None if rule is None else str(rule), targets)
+            if not recipe.single_step:
+                steps = protocol.resolve("steps", steps, protocol.steps)
+                size = protocol.resolve_number("step-size", size, (protocol.step_size,))
+        steps, norm, rounding = recipe.check_steps(steps), norm or "linf", rounding or "inward"
+        if radii is None:
+            radii = (parse_radius(_default_eps(norm)),)
+        check_budget(radii, norm, rounding)
+        if recipe.single_step:
+            sizes = radii
+        elif size is not None:
+            if norm == "linf" and size > 1:
+                raise BudgetError(
+                    f"step_size is {size:g}, more than the whole range of an image.", "Did you mean 1/255?"
+                )
+            sizes = (size,)
+        else:
+            _check_default_step(recipe, norm, steps)
+            sizes = default_step_size(norm, radii, steps)
+        return cls(
+            recipe=recipe,
+            eps=radii,
+            steps=steps,
+            step_size=sizes,
+            norm=norm,
+            seed=_whole_seed(seed),
+            rounding=rounding,
+            labels=labels,
+            targeted=targets or rule is not None,
+            target_rule=rule,
+            protocol=protocol,
+            batch_size=batch_size,
+        )
+
+    def of(self, rows: slice) -> AttackConfig:
+        """The settings of some of the images."""
+        eps, sizes = (values if len(values) == 1 else values[rows] for values in (self.eps, self.step_size))
+        return dataclasses.replace(self, eps=eps, step_size=sizes)
+
+    def shortened(self, most: int) -> AttackConfig:
+        """The same attack with at most so many steps; the default L2 step, made for all steps, is made for these."""
+        steps, sizes = min(self.steps, most), self.step_size
+        if self.norm == "l2" and sizes == default_step_size("l2", self.eps, self.steps):
+            sizes = default_step_size("l2", self.eps, steps)
+        return dataclasses.replace(self, steps=steps, step_size=sizes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for the manifest of a job, whose images have one radius."""
+        (eps,), (step_size,) = self.eps, self.step_size
+        return {
+            "recipe": str(self.recipe),
+            "eps": eps,
+            "steps": self.steps,
+            "step_size": step_size,
+            "norm": self.norm,
+            "seed": self.seed,
+            "rounding": self.rounding,
+            "labels": self.labels,
+            "targeted": self.targeted,
+            "target_rule": None if self.target_rule is None else str(self.target_rule),
+            "protocol": None if self.protocol is None else self.protocol.name,
+        }
+
+    @property
+    def notes(self) -> list[str]:
+        """A note if all steps of the last stage together stay inside the radius, which then never binds."""
+        last, eps, size = self.recipe.stages[-1], min(self.eps), max(self.step_size)
+        steps = last.own_steps(self.steps)
+        if self.norm == "linf" and self.rounding == "inward":
+            eps = math.floor(255 * eps) / 255
+        if last.update.single_step or last.start is not None or steps * size > eps - 1e-9:
+            return []
+        taken, lead = ("1 step", "leads") if steps == 1 else (f"{steps} steps", "lead")
+        return [
+            f"{taken} of {_in_levels(size)} {lead} at most {_in_levels(steps * size)} away from a clean image, and "
+            f"the radius is {_in_levels(eps)}: take more steps (--steps) or longer ones (--step-size) to "
+            "use it up."
+        ]
+
+
+def default_step_size(norm: Norm, eps: Sequence[float], steps: int) -> tuple[float, ...]:
+    """1/255 in L-inf, as in the LinBP paper; 2.5 eps / steps in L2, as in Madry et al.'s released code."""
+    return (1 / 255,) if norm == "linf" else tuple(2.5 * value / steps for value in eps)
+
+
+def _default_eps(norm: Norm) -> str:
+    if norm == "l2":
+        raise BudgetError(
+            "An L2 radius has no default: it is the length of the whole change.",
+            "Give --eps, such as 3 for photographs of 224 x 224 pixels in [0, 1].",
+        )
+    return DEFAULT_EPS
+
+
+def _radii(eps: Any, images: int | None) -> tuple[float, ...]:
+    """One radius, or one for each of so many images.
 
     Raises:
-        BudgetError: a radius or step that no image can obey, or no radius.
-        ImageError: no images, or images without label or with targets for some only.
-        RecipeError: an option contradicts the protocol or the recipe, or targets are given twice.
+        BudgetError: a radius is not positive, or their number is not that of the images.
     """
-    listed = _is_targeted(images, labels)
-    if listed and target_rule is not None:
+    if isinstance(eps, np.ndarray | torch.Tensor):
+        eps = eps.tolist()
+    if images is None or isinstance(eps, str) or not isinstance(eps, Sequence):
+        return (parse_radius(eps),)
+    if len(eps) != images:
+        raise BudgetError(f"{len(eps)} radii for {images} images.", "Give one eps, or one for each image.")
+    return tuple(parse_radius(value) for value in eps)
+
+
+def _check_default_step(recipe: Recipe, norm: Norm, steps: int) -> None:
+    """Refuse the default step of L2, which is made for all steps, where a stage has its own number of them.
+
+    Raises:
+        RecipeError: a stage has.
+    """
+    taken = {stage.own_steps(steps) for stage in recipe.stages if not stage.update.single_step}
+    if norm == "l2" and taken - {steps}:
         raise RecipeError(
-            f"Targets come both from the list and from the rule {target_rule}.", "Give --targets or --target-rule."
+            f"{recipe} has a stage of {min(taken - {steps})} steps, and the default L2 step is made for {steps}.",
+            "Give the step size: --step-size (step_size in Python).",
         )
-    recipe.check_targets(listed or target_rule is not None)
-    if recipe.single_step and step_size is not None:
-        raise RecipeError(f"{recipe} takes one step of the whole radius.", "Leave the step size out.")
-    radius = None if eps is None else parse_radius(eps)
-    step = None if step_size is None else parse_radius(step_size, "step_size")
-    if protocol is not None:
-        radius = protocol.resolve_number("eps", radius, protocol.eps)
-        norm = protocol.resolve("norm", norm, (protocol.norm,))
-        rounding = protocol.resolve("rounding", rounding, (protocol.rounding,))
-        protocol.check_targets(None if target_rule is None else str(target_rule), listed)
-        if not recipe.single_step:
-            steps = protocol.resolve("steps", steps, protocol.steps)
-            step = protocol.resolve_number("step-size", step, (protocol.step_size,))
-    if radius is None:
-        raise BudgetError("There is no radius.", "Give eps, such as 8/255, or a protocol.")
-    steps, norm = recipe.check_steps(steps), norm or "linf"
-    if step is None:
-        check_default_step(recipe, norm, steps)
-        step = radius if recipe.single_step else default_step_size(norm, [radius], steps)[0]
-    preparation = None if protocol is None else _preparation(protocol, model)
-    return AttackConfig(
-        recipe=recipe,
-        eps=radius,
-        steps=steps,
-        step_size=step,
-        norm=norm,
-        seed=whole_seed(seed),
-        rounding=rounding or "inward",
-        labels=labels,
-        targeted=listed or target_rule is not None,
-        target_rule=target_rule,
-        protocol=None if protocol is None else protocol.name,
-        preparation=preparation,
-        members=len(_models(model)),
-    )
 
 
-def reach_note(settings: AttackConfig) -> list[str]:
-    """A note if all steps of the last stage together stay inside the radius, which then never binds."""
-    recipe, steps = settings.recipe, settings.recipe.own_steps(settings.steps)
-    far, radius = steps * settings.step_size, settings.eps
-    if settings.norm == "linf" and settings.rounding == "inward":
-        radius = math.floor(255 * radius) / 255
-    if recipe.update.single_step or recipe.start is not None or far > radius - 1e-9:
-        return []
-    taken, lead = ("1 step", "leads") if steps == 1 else (f"{steps} steps", "lead")
-    return [
-        f"{taken} of {_in_levels(settings.step_size)} {lead} at most {_in_levels(far)} away from a clean image, and "
-        f"the radius is {_in_levels(radius)}: take more steps (--steps) or longer ones (--step-size) to "
-        "use it up."
-    ]
+def _whole_seed(seed: Any) -> int:
+    try:
+        return operator.index(seed)
+    except TypeError:
+        raise RecipeError(f"seed is {seed!r}.", "Give a whole number.") from None
 
 
 def _in_levels(value: float) -> str:
     return f"{255 * value:.4g}/255"
-
-
-def _preparation(protocol: Protocol, model: Model | Surrogate | Ensemble) -> Preparation:
-    found = {protocol.prepare_for(one.input_size[1:], one.interpolation) for one in _models(model)}
-    if len(found) > 1:
-        raise RecipeError(
-            f"The protocol {protocol.name} gives the images the surrogate's own size, and the ensemble has several: "
-            f"{'; '.join(sorted(map(str, found)))}.",
-            "Use surrogates of one size, or leave the protocol out.",
-        )
-    return found.pop()
-
-
-def _models(model: Model | Surrogate | Ensemble) -> tuple[Model, ...]:
-    if isinstance(model, Ensemble):
-        return tuple(surrogate.model for surrogate in model.surrogates)
-    return (model.model if isinstance(model, Surrogate) else model,)
-
-
-def _is_targeted(images: Sequence[ImageRecord], labels: str) -> bool:
-    """Whether the list has targets; refuses lists without images or, unless they are to be predicted, labels."""
-    if not images:
-        raise ImageError("The list holds no images.", "Give at least one.")
-    if labels not in ("given", "predicted"):
-        raise ImageError(f"Labels cannot be {labels!r}.", "Use given or predicted.")
-    if labels == "given":
-        for image in images:
-            if image.label is None:
-                raise ImageError(
-                    f"Image {image.image_id!r} has no label.",
-                    "Give labels in a CSV or as names of sub-folders, or take the surrogate's own predictions with "
-                    "--labels predicted (labels='predicted' in Python).",
-                )
-    with_target = sum(image.target is not None for image in images)
-    if with_target not in (0, len(images)):
-        raise ImageError(f"Only {with_target} of {len(images)} images have a target.", "Give each one, or none.")
-    return with_target > 0

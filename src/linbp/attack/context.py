@@ -8,10 +8,22 @@ from dataclasses import dataclass, field
 import torch
 
 from linbp.attack.budget import Budget
-from linbp.attack.goal import Goal
 from linbp.attack.pool import Pool
 
-__all__ = ["Context", "Trace"]
+__all__ = ["Context", "Goal", "Trace"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """The classes that an attack works on: away from the labels, or towards the targets.
+
+    Attributes:
+        labels: (N,), the images' classes.
+        targets: (N,), the classes that the adversarial images should have, or None for an untargeted attack.
+    """
+
+    labels: torch.Tensor
+    targets: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +43,7 @@ class Trace:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """One batch under attack.
+    """One batch in one stage.
 
     Attributes:
         budget: of the clean images (N, C, H, W).
@@ -57,6 +69,6 @@ class Context:
             ImageError: there is none for an image.
         """
         if self.pool is None:
-            raise TypeError("The scene has no pool.")
+            raise TypeError("The batch has no pool.")
         pairs = zip(self.budget.clean, self.goal.labels.tolist(), strict=True)
         return tuple(self.pool.candidates(clean, label) for clean, label in pairs)

@@ -12,7 +12,7 @@ from linbp.errors import ModelError, RecipeError
 from linbp.graph import Surrogate
 from linbp.models.model import Model
 
-__all__ = ["Ensemble", "Fuse"]
+__all__ = ["Attackable", "Ensemble", "Fuse", "as_ensemble", "fused", "models_of", "same_device"]
 
 Fuse = Literal["logits", "probabilities", "losses"]
 """What is averaged: the logits, the probabilities (softmax), or the objectives' values."""
@@ -37,25 +37,102 @@ class Ensemble:
         ModelError: fewer than two members, or members with different numbers of classes, dtypes or devices.
     """
 
+    surrogates: tuple[Surrogate, ...]
+    fuse: Fuse
+
     def __init__(self, members: Sequence[Model | Surrogate], fuse: Fuse = "logits") -> None:
         if fuse not in get_args(Fuse):
             raise RecipeError(f"fuse is {fuse!r}.", f"Use one of: {', '.join(get_args(Fuse))}.")
-        self.surrogates = tuple(one if isinstance(one, Surrogate) else Surrogate(one) for one in members)
-        self.fuse: Fuse = fuse
-        if len(self.surrogates) < 2:
+        surrogates = tuple(map(_captured, members))
+        if len(surrogates) < 2:
             raise ModelError("An ensemble has at least two surrogates.", "Use a single surrogate as it is.")
         for what in ("classes", "dtype", "device"):
-            found = [getattr(surrogate, what) for surrogate in self.surrogates]
+            found = [getattr(surrogate, what) for surrogate in surrogates]
             if len(set(found)) > 1:
-                listed = ", ".join(f"{s.model.name}: {value}" for s, value in zip(self.surrogates, found, strict=True))
+                listed = ", ".join(f"{s.model.name}: {value}" for s, value in zip(surrogates, found, strict=True))
                 raise ModelError(
                     f"The surrogates of an ensemble differ in {what} ({listed}).",
                     "Use networks for the same classes, in the same dtype and on the same device.",
                 )
+        self.surrogates, self.fuse = surrogates, fuse
+
+    @classmethod
+    def _made(cls, surrogates: Sequence[Surrogate], fuse: Fuse) -> Ensemble:
+        """An ensemble that need not be checked; inside, one surrogate is one as well."""
+        ensemble = object.__new__(cls)
+        ensemble.surrogates, ensemble.fuse = tuple(surrogates), fuse
+        return ensemble
+
+    @property
+    def classes(self) -> int:
+        """How many classes they know."""
+        return self.surrogates[0].classes
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype that they compute in."""
+        return self.surrogates[0].dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where they lie."""
+        return self.surrogates[0].device
+
+    @property
+    def name(self) -> str:
+        """What messages call them."""
+        return " and ".join(surrogate.model.name for surrogate in self.surrogates)
+
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        """Fused logits (N, classes), without gradients, of images (N, C, H, W) in [0, 1].
+
+        Raises:
+            ModelError: they are not finite.
+        """
+        return fused([surrogate.logits(images) for surrogate in self.surrogates], self.fuse)
+
+    def identity(self) -> dict[str, Any]:
+        """What results record: of one surrogate its own facts, of several the fuse and each one's facts."""
+        members = []
+        for surrogate in self.surrogates:
+            facts = {key: value for key, value in surrogate.model.identity().items() if key != "spec"}
+            rules = [write(rule) for rule in surrogate.rules]
+            members.append({**facts, "rules": rules} if rules else facts)
+        return members[0] if len(members) == 1 else {"fuse": self.fuse, "members": members}
 
     def to(self, device: str | torch.device) -> Ensemble:
         """The same ensemble on another device."""
-        return Ensemble([surrogate.to(device) for surrogate in self.surrogates], self.fuse)
+        return Ensemble._made([surrogate.to(device) for surrogate in self.surrogates], self.fuse)
+
+
+Attackable = Model | Surrogate | Ensemble
+"""What may be attacked: one network, captured or not, or several."""
+
+
+def as_ensemble(model: Attackable, device: str | torch.device | None = None) -> Ensemble:
+    """The one kind of surrogate that attacks work with: an ensemble of one or more, captured, on a device.
+
+    Args:
+        model: what a user gives.
+        device: where it shall compute; None: where it lies.
+
+    Raises:
+        ModelError, CaptureError: it gives no gradients, or cannot be captured.
+    """
+    ensemble = model if isinstance(model, Ensemble) else Ensemble._made([_captured(model)], "losses")
+    return ensemble if device is None or same_device(device, ensemble.device) else ensemble.to(device)
+
+
+def models_of(model: Attackable) -> tuple[Model, ...]:
+    """The networks of what a user gives, before any of them is captured."""
+    members = model.surrogates if isinstance(model, Ensemble) else (model,)
+    return tuple(one.model if isinstance(one, Surrogate) else one for one in members)
+
+
+def same_device(named: str | torch.device, device: torch.device) -> bool:
+    """Whether a device's name, such as cuda, means a device, such as cuda:0."""
+    wanted = torch.device(named)
+    return wanted.type == device.type and wanted.index in (None, device.index)
 
 
 def fused(logits: Sequence[torch.Tensor], fuse: Fuse) -> torch.Tensor:
@@ -73,11 +150,5 @@ def fused(logits: Sequence[torch.Tensor], fuse: Fuse) -> torch.Tensor:
     return torch.stack(list(logits)).mean(0)
 
 
-def identity(surrogates: Sequence[Surrogate], fuse: Fuse) -> dict[str, Any]:
-    """What results record of one surrogate, or of an ensemble."""
-    members = []
-    for surrogate in surrogates:
-        facts = {key: value for key, value in surrogate.model.identity().items() if key != "spec"}
-        rules = [write(rule) for rule in surrogate.rules]
-        members.append({**facts, "rules": rules} if rules else facts)
-    return members[0] if len(members) == 1 else {"fuse": fuse, "members": members}
+def _captured(model: Model | Surrogate) -> Surrogate:
+    return model if isinstance(model, Surrogate) else Surrogate(model)

@@ -1,23 +1,37 @@
-"""What an estimator may ask in one step: gradients of the objective at images of its choice."""
+"""The gradients of a stage's objective: through the transforms, of every surrogate and of all of them together."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
+from linbp.attack.context import Context
+from linbp.attack.ensemble import fused
+from linbp.attack.norms import absolute_sum
+from linbp.attack.parts.objective.base import Observation
+from linbp.errors import ModelError
+from linbp.graph import Surrogate
 from linbp.randomness import Draws
 
-__all__ = ["GradientOracle", "Member"]
+if TYPE_CHECKING:
+    from linbp.attack.prepare import PreparedStage
 
-Member = Callable[[torch.Tensor, Draws], torch.Tensor]
+__all__ = ["Gradient", "GradientOracle", "StageGradients"]
+
+Gradient = Callable[[torch.Tensor, Draws], torch.Tensor]
 """The gradient at images (N, C, H, W), of the same shape, with the draws for its transforms."""
+
+Values = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""The objective (N,) of what the network gets and of what the objective takes for the image."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GradientOracle:
-    """The gradients of one step.
+    """What an estimator may ask in one step: gradients of the objective at images of its choice.
 
     Attributes:
         step: its number, from 0.
@@ -31,8 +45,8 @@ class GradientOracle:
     step: int
     draws: Draws
     iterate: torch.Tensor
-    together: Member
-    each: tuple[Member, ...]
+    together: Gradient
+    each: tuple[Gradient, ...]
 
     @property
     def members(self) -> int:
@@ -51,3 +65,92 @@ class GradientOracle:
     def member(self, index: int, images: torch.Tensor, sample: str = "") -> torch.Tensor:
         """As `gradient`, of one surrogate's own objective."""
         return self.each[index](images, self.draws.under(sample) if sample else self.draws)
+
+
+class StageGradients:
+    """The gradients and values of a stage's objective on one batch."""
+
+    def __init__(self, stage: PreparedStage, context: Context) -> None:
+        self.stage, self.context = stage, context
+        self.transforms = sorted(stage.parts.transforms, key=lambda transform: not transform.at_image)
+        self.measures = [stage.parts.objective.bind(context, _features(surrogate)) for surrogate in stage.surrogates]
+        self.each: tuple[Gradient, ...] = tuple(map(self._member, range(len(stage.surrogates))))
+
+    def at(self, step: int, draws: Draws, iterate: torch.Tensor) -> GradientOracle:
+        """What the estimator may ask in a step."""
+        return GradientOracle(step=step, draws=draws.at(step), iterate=iterate, together=self.together, each=self.each)
+
+    def together(self, images: torch.Tensor, draws: Draws) -> torch.Tensor:
+        """The gradient of the ensemble's objective; of one surrogate's where it is alone."""
+        if self.stage.fuse != "losses":
+            return self._gradient(images, draws, self._fused)
+        total = self.each[0](images, draws)
+        for member in self.each[1:]:
+            total = total + member(images, draws)
+        return total / len(self.each) if len(self.each) > 1 else total
+
+    def values(self, images: torch.Tensor) -> torch.Tensor:
+        """The objective (N,) at images as they are, without gradients."""
+        with torch.no_grad():
+            if self.stage.fuse != "losses":
+                return self._fused(images, images)
+            return torch.stack([self._own(index, images, images) for index in range(len(self.each))]).mean(0)
+
+    def _member(self, index: int) -> Gradient:
+        def own(transformed: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+            return self._own(index, transformed, image)
+
+        return lambda images, draws: self._gradient(images, draws, own)
+
+    def _own(self, index: int, transformed: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+        logits, features = self.stage.surrogates[index].observe(transformed)
+        return self.measures[index](Observation(logits=logits, features=features, images=image))
+
+    def _fused(self, transformed: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+        logits = fused([surrogate.run(transformed) for surrogate in self.stage.surrogates], self.stage.fuse)
+        return self.measures[0](Observation(logits=logits, features={}, images=image))
+
+    def _gradient(self, images: torch.Tensor, draws: Draws, values: Values) -> torch.Tensor:
+        """The mean over the transforms' copies of the gradient of each image's objective, with respect to the image."""
+        copies = list(itertools.product(*(range(transform.copies()) for transform in self.transforms)))
+        total: torch.Tensor | None = None
+        for copy in copies:
+            with torch.enable_grad():
+                leaf = images.detach().requires_grad_()
+                image, transformed = self._transform(leaf, copy, draws)
+                (gradient,) = torch.autograd.grad(values(transformed, image).sum(), leaf)
+            total = gradient if total is None else total + gradient
+        assert total is not None  # a product of ranges that are not empty
+        mean = total / len(copies) if len(copies) > 1 else total
+        self._check_finite(mean, draws.ids)
+        return mean
+
+    def _transform(self, images: torch.Tensor, copy: Sequence[int], draws: Draws) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the objective takes for the image, whose gradient some transforms act on, and what the network gets."""
+        image = images
+        for at, (transform, number) in enumerate(zip(self.transforms, copy, strict=True)):
+            others = [str(one) for other, one in enumerate(copy) if other != at and self.transforms[other].copies() > 1]
+            own = draws.under("copy " + " ".join(others)) if others else draws
+            images = transform.apply(images, self.context, own, number)
+            if transform.at_image:
+                image = images
+        return image, images
+
+    def _check_finite(self, gradient: torch.Tensor, ids: Sequence[str]) -> None:
+        total = absolute_sum(gradient)[:, 0, 0, 0]  # NaN or infinite if any entry is
+        if not bool(torch.isfinite(total).all()):
+            finite = torch.isfinite(total).tolist()
+            bad = [image_id for image_id, fine in zip(ids, finite, strict=True) if not fine]
+            raise ModelError(
+                f"{self.stage.name} has a gradient that is NaN or infinite at {len(bad)} of {len(finite)} images: "
+                f"{', '.join(bad[:3])}{', ...' if len(bad) > 3 else ''}.",
+                "Check its weights and its input range, or leave the image out.",
+            )
+
+
+def _features(surrogate: Surrogate) -> Callable[[torch.Tensor], dict[str, torch.Tensor]]:
+    def features(images: torch.Tensor) -> dict[str, torch.Tensor]:
+        with torch.no_grad():
+            return surrogate.observe(images)[1]
+
+    return features

@@ -1,4 +1,4 @@
-"""The lengths of images' gradients, in float64: exact for tiny and huge ones, and the same in any batch.
+"""The norms of each image's gradient, in float64: exact for tiny and huge gradients, and the same in any batch.
 
 In float32, squares of gradients below 1e-23 vanish, sums in half precision overflow, and a processor with several
 threads adds the values of one image in another order than those of many.
@@ -14,7 +14,7 @@ DIMS = (1, 2, 3)
 
 
 def wide(tensor: torch.Tensor) -> torch.dtype:
-    """The dtype of lengths: float64, or float32 on devices that have none."""
+    """The dtype of norms: float64, or float32 on devices that have none."""
     return torch.float32 if tensor.device.type == "mps" else torch.float64
 
 
@@ -30,13 +30,13 @@ def absolute_mean(tensor: torch.Tensor) -> torch.Tensor:
 
 def euclidean(tensor: torch.Tensor) -> torch.Tensor:
     """The L2 norm of each image, shape (N, 1, 1, 1)."""
-    length: torch.Tensor = tensor.to(wide(tensor)).square().sum(dim=DIMS, keepdim=True).sqrt()
-    return length
+    norm: torch.Tensor = tensor.to(wide(tensor)).square().sum(dim=DIMS, keepdim=True).sqrt()
+    return norm
 
 
-def divided(tensor: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """Each image over its length, in the images' dtype; over a length of 0 it stays as it is."""
-    return (tensor.to(lengths.dtype) / torch.where(lengths > 0, lengths, 1)).to(tensor.dtype)
+def divided(tensor: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
+    """Each image over its norm, in the images' dtype; an image of norm 0 stays as it is."""
+    return (tensor.to(norms.dtype) / torch.where(norms > 0, norms, 1)).to(tensor.dtype)
 
 
 def summable(gradient: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,7 @@ from linbp.errors import RecipeError
 __all__ = ["Protocol"]
 
 EQUAL = 1e-9
-"""Numbers nearer than this, relative to their size, are the same radius or step."""
+"""Numbers that differ by less than this, relative to their size, are the same radius or step."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class Protocol:
         surrogates: the networks it attacks, with their weights.
         victim_networks: the networks it asks, with their weights.
         odd: what a reader of its figures should know.
-        unverified: what no source could be seen for.
+        unverified: what no source was found for.
     """
 
     name: str

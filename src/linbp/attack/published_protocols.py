@@ -40,7 +40,7 @@ ALL = (
         odd=(
             "eps 0.03 is 7.65 levels; rounding to the nearest level makes it 8, outside the ball.",
             "Success is 1 - accuracy over the whole list: it equals the share of fooled images only because the list "
-            "is meant to hold images that every victim knows.",
+            "should hold images that every victim knows.",
             "A test is a targeted one if the folder's name holds the letters of target, whatever the attack was.",
             "The method fgsm steps 2 eps as often as --niters says; pgd has no random start but fresh noise at every "
             "step.",
@@ -133,7 +133,7 @@ ALL = (
             "Its LinBP takes norms over the whole batch: the adversarial image of an image depends on its companions.",
         ),
         unverified=(
-            "timm 0.6.11 itself was not seen; a later version resizes the shorter side to floor(size / crop fraction).",
+            "timm 0.6.11 itself was not read; a later version resizes the shorter side to floor(size / crop fraction).",
             "eps 16/255 is the README's example of another radius; L2 radii stand in the paper, which was not at hand.",
         ),
     ),
@@ -179,7 +179,7 @@ ALL = (
             "Its LinBP moves away from the target in targeted attacks.",
         ),
         unverified=(
-            "The list itself was not seen.",
+            "The list itself was not at hand.",
             "Networks of other sizes than 224 and 299 get 224 pixels there, where they take them; here their own size.",
         ),
     ),

@@ -143,58 +143,48 @@ def craft(
 
     Then: linbp evaluate adv --victim MODEL
     """
-    from linbp.attack.api import check_pool
-    from linbp.attack.budget import parse_radius
-    from linbp.attack.job.folder import craft_folder
+    from linbp.attack.config import AttackConfig
+    from linbp.attack.job.folder import craft_into
+    from linbp.attack.job.images import has_targets
     from linbp.attack.published_protocols import find_protocol
-    from linbp.attack.recipe.recipe import Recipe
-    from linbp.attack.targets import TargetRule
     from linbp.data.image_list import list_images
-    from linbp.errors import BudgetError, RecipeError
+    from linbp.errors import RecipeError
     from linbp.models import load_model
 
     # What is quickly checked comes before what takes time.
-    parsed, named = Recipe.parse(recipe), None if protocol is None else find_protocol(protocol)
     if targets is not None and target_rule is not None:
         raise RecipeError(
             f"--targets {targets} and --target-rule {target_rule} both choose the targets.", "Leave one out."
         )
-    parsed.check_targets(targets is not None or target_rule is not None)
-    check_pool(parsed, pool is not None)
-    rule = None if target_rule is None else TargetRule.parse(target_rule)
-    if eps is None and named is None:
-        if norm == "l2":
-            raise BudgetError(
-                "An L2 radius has no default: it is the length of the whole change.",
-                "Give --eps, such as 3 for photographs of 224 x 224 pixels in [0, 1].",
-            )
-        eps = "8/255"
-    radius = None if eps is None else parse_radius(eps)
-    step = None if step_size is None else parse_radius(step_size, "step-size")
     where = usable_device(device)
     images = list_images(data, targets=targets, first_label=first_label)
     partners = None if pool is None else list_images(pool, first_label=first_label)
+    config = AttackConfig.resolve(
+        recipe,
+        eps=eps,
+        steps=steps,
+        step_size=step_size,
+        norm=norm,
+        seed=seed,
+        rounding=rounding,
+        labels=labels,
+        targets=has_targets(images),
+        target_rule=target_rule,
+        pool=pool is not None,
+        protocol=None if protocol is None else find_protocol(protocol),
+        batch_size=batch_size,
+    )
     with progress_bars(json) as tell:
         model = load_surrogates(surrogates, fuse, tell)
         try:
-            report = craft_folder(
+            report = craft_into(
+                out,
                 model,
                 images,
-                out,
-                parsed,
-                protocol=named,
-                eps=radius,
-                steps=steps,
-                step_size=step,
-                norm=norm,
-                seed=seed,
-                rounding=rounding,
-                target_rule=rule,
-                labels=labels,
+                config,
                 trust_labels=trust_labels,
                 pool=partners,
                 proxies=[load_model(name) for name in proxies or ()],
-                batch_size=batch_size,
                 device=where,
                 threads=threads,
                 command=command_line(),
@@ -249,16 +239,15 @@ def _print(report: FolderReport) -> None:
     for note in report.manifest["notes"]:
         console.print(f"Note: {note}", markup=False)
     console.print(
-        f"{counted(facts['images'], 'adv_image')} in {facts['folder']}: {facts['made']} made now, "
+        f"{counted(facts['images'], 'adversarial image')} in {facts['folder']}: {facts['made']} made now, "
         f"{facts['kept']} kept from before; {counted(facts['gradients_per_image'], 'gradient')} per image.",
         markup=False,
     )
     attacked = "ensemble" if "members" in settings["surrogate"] else "surrogate"
     right, fooled, hit = (facts[f"surrogate_{name}"] for name in ("right_on_clean", "fooled", "hit"))
     console.print(
-        f"The {attacked} itself knew {right} of the clean images and is fooled by the adversarial images of "
-        f"{fooled} of them "
-        f"({interval(rate(fooled, right))})"
+        f"The {attacked} itself knew {right} of the clean images and is fooled by the adversarial images of {fooled} "
+        f"of them ({interval(rate(fooled, right))})"
         + (
             "."
             if hit is None
@@ -273,8 +262,7 @@ def _print(report: FolderReport) -> None:
     console.print(f"Largest change {counted(facts['linf_max'], 'level')}, mean L2 {facts['l2_mean']:.3f}.")
     if facts["unchanged"]:
         console.print(
-            f"Note: {facts['unchanged']} adversarial images are their clean images: the gradient was 0 there, "
-            "as it is where a "
-            "network is more certain than floats can hold, or rounding took back a small change."
+            f"Note: {facts['unchanged']} adversarial images are their clean images: the gradient was 0 there, as it is "
+            "where a network is more certain than floats can hold, or rounding took back a small change."
         )
     console.print(f"Next: linbp evaluate {facts['folder']} --victim MODEL", markup=False)

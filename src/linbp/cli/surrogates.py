@@ -11,7 +11,7 @@ from linbp.cli.options import load_surrogate
 from linbp.errors import ModelError, RecipeError
 
 if TYPE_CHECKING:
-    from linbp.attack.ensemble import Ensemble, Fuse
+    from linbp.attack.ensemble import Attackable, Fuse
     from linbp.graph import Rule, Surrogate
     from linbp.models import Model
 
@@ -32,22 +32,21 @@ def split_rules(text: str) -> tuple[str, tuple[Rule, ...]]:
         RecipeError: what stands there is no sum of rules.
     """
     from linbp.attack.recipe.recipe import Recipe
+    from linbp.attack.recipe.stage import Stage
 
     match = RULES.fullmatch(text)
     if match is None:
         return text, ()
-    recipe = Recipe.parse(match["rules"])
-    if recipe != Recipe(rules=recipe.rules) or not recipe.rules:
+    *before, last = Recipe.parse(match["rules"]).stages
+    if before or last != Stage(rules=last.rules) or not last.rules:
         raise RecipeError(
             f"{match['rules']} is no backward rule.",
             "After `with` stand rules (linbp list rules); what belongs to the whole attack stands in --recipe.",
         )
-    return match["model"], recipe.rules
+    return match["model"], last.rules
 
 
-def load_surrogates(
-    texts: Sequence[str], fuse: Fuse | None, tell: Callable[[str, int, int], None]
-) -> Model | Surrogate | Ensemble:
+def load_surrogates(texts: Sequence[str], fuse: Fuse | None, tell: Callable[[str, int, int], None]) -> Attackable:
     """The network of that name, captured where it has a rule of its own, or the ensemble of several.
 
     Args:
@@ -70,14 +69,14 @@ def load_surrogates(
         raise ModelError(
             f"The surrogate {twice[0]} is given twice.", "Name each network once; in an ensemble all count the same."
         )
-    stage = "loading the surrogate" if len(texts) == 1 else "loading the surrogates"
+    task = "loading the surrogate" if len(texts) == 1 else "loading the surrogates"
     named = [split_rules(text) for text in texts]
     loaded: list[Model | Surrogate] = []
-    tell(stage, 0, len(named))
+    tell(task, 0, len(named))
     for done, (name, rules) in enumerate(named, 1):
         model = load_surrogate(name)
         loaded.append(Surrogate(model, rules) if rules else model)
-        tell(stage, done, len(named))
+        tell(task, done, len(named))
     if len(loaded) == 1:
         return loaded[0]
     return Ensemble(loaded, fuse or "logits")

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from counted_checks import counted
 from stopped_pools import Stopped
 from torch import nn
 
-from linbp import Model, craft
+from linbp import Model, Recipe, craft
 from linbp.attack.job import folder as job
 from linbp.attack.job.folder import FolderReport, craft_folder
 from linbp.attack.job.store import AdversarialFolder
@@ -105,12 +106,12 @@ def test_adversarial_images_are_those_of_craft_and_everything_is_recorded(
         difference = clean.astype(float) - adv_image
         assert record["linf"] == np.abs(difference).max() <= 6
         assert record["l2"] == pytest.approx(np.linalg.norm(difference / 255))
-        for name, pixels in (("clean", clean), ("adversarial image", adv_image)):
+        for name, pixels in (("clean", clean), ("adv", adv_image)):
             logits = model.logits(torch.from_numpy(pixels.transpose(2, 0, 1)[None] / 255))
             assert record[f"prediction_{name}"] == int(logits.argmax())
             assert record[f"loss_{name}"] == pytest.approx(float(-logits.log_softmax(1)[0, image.label]))
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
-    assert manifest["settings"]["recipe"] == str(job.Recipe.parse("pgd + mi"))
+    assert manifest["settings"]["recipe"] == str(Recipe.parse("pgd + mi"))
     assert manifest["settings"]["eps"] == 6 / 255
     assert manifest["settings"]["step_size"] == 1 / 255
     assert manifest["settings"]["surrogate"]["weights_sha256"] == model.identity()["weights_sha256"]
@@ -455,13 +456,13 @@ def test_hits_are_counted_where_the_target_is_not_the_label(tmp_path: Path) -> N
 def test_an_image_that_gets_another_size_during_the_job(
     model: Model, images: tuple[ImageRecord, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = job._work
+    whole = job._craft_all
 
     def later(*given: Any) -> Any:
         write_png(images[1].path, np.zeros((5, 5, 3), np.uint8))
         return whole(*given)
 
-    monkeypatch.setattr(job, "_work", later)
+    monkeypatch.setattr(job, "_craft_all", later)
     with pytest.raises(ImageError, match=r"i1.png was changed during the job"):
         run(model, images, tmp_path / "out")
 
@@ -491,3 +492,43 @@ def test_an_empty_name_is_no_folder_of_adversarial_images(
     with pytest.raises(StoreError, match="is empty"):
         craft_folder(model, images, "", "ifgsm", eps="8/255", steps=2)
     assert not list(Path().iterdir())
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "asked"),
+    [
+        ("mdi2fgsm(scale=8/6)", "di(scale=1.3333333333333333) + mi", ["di(scale=8/6) + mifgsm", "mi + di(scale=8/6)"]),
+        ("pgd >> ila(at='1')", "random-start >> ila(at='1')", ["pgd >> ila(at='1')"]),
+    ],
+)
+def test_a_folder_goes_on_with_its_recipe_however_it_is_written(
+    model: Model, images: tuple[ImageRecord, ...], tmp_path: Path, text: str, old: str, asked: list[str]
+) -> None:
+    """Manifests of before have parts without names, long numbers, and the stage before under `guide`."""
+    run(model, images, tmp_path / "out", recipe=text)
+    whole = contents(tmp_path / "out")
+    path = tmp_path / "out" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    assert manifest["settings"]["recipe"] == text
+    guide = None
+    for stage in manifest["recipe"]["stages"]:
+        guide = {**stage, "guide": guide}
+    path.write_text(json.dumps({**manifest, "recipe": guide, "settings": {**manifest["settings"], "recipe": old}}))
+    assert Recipe.from_dict(json.loads(path.read_text())["recipe"]) == Recipe.parse(text)
+    for number, again in enumerate([text, *asked]):
+        (tmp_path / "out" / f"i{number}.png").unlink()
+        report = run(model, images, tmp_path / "out", recipe=again)
+        assert (report.made, report.kept) == (1, COUNT - 1)
+        assert report.manifest["settings"]["recipe"] == old
+        assert contents(tmp_path / "out") == whole
+    with pytest.raises(StoreError, match=r"recipe: .* -> mifgsm"):
+        run(model, images, tmp_path / "out", recipe="mifgsm")
+
+
+def test_settings_are_resolved_once_a_job(
+    model: Model, images: tuple[ImageRecord, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = counted(monkeypatch)
+    assert run(model, images, tmp_path / "out").made == COUNT
+    assert run(model, images, tmp_path / "out").made == 0
+    assert calls == {"resolve": 2, "check_steps": 2, "check_targets": 2, "check_pool": 2, "check_budget": 2, "parse": 2}

@@ -247,7 +247,7 @@ def test_the_first_three_iterates(
 ) -> None:
     images, labels = images_and_labels(COUNT)
     cases = [Case(row, norm, step, eps, networks()[:members]) for row in range(COUNT)]
-    for steps in range(Recipe.parse(text).update.fewest_steps, 4):
+    for steps in range(Recipe.parse(text).stages[-1].update.fewest_steps, 4):
         options = {"eps": eps, "steps": steps, "step_size": step, "norm": norm, "seed": SEED}
         found = linbp.craft(chosen(surrogates, members), images, labels, text, **options)  # type: ignore[arg-type]
         expected = np.stack([attack(case, steps) for case in cases])

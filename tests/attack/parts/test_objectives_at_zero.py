@@ -46,8 +46,8 @@ def slopes(
         steps=3,
         trace=Trace(images=images + 0.1),
     )
-    objective = Recipe.parse(text).objective
-    measure = objective.begin(context, lambda at: {"map": maps[round(float(at.flatten()[0]), 6)]})
+    objective = Recipe.parse(text).stages[-1].objective
+    measure = objective.bind(context, lambda at: {"map": maps[round(float(at.flatten()[0]), 6)]})
     value = here.clone().requires_grad_()
     scores = (torch.zeros(count, 3, dtype=here.dtype) if logits is None else logits.clone()).requires_grad_()
     start = images.clone().requires_grad_()

@@ -172,7 +172,7 @@ def test_gradients(setting: Setting, case: Case, where: str) -> None:
         steps=2,
         trace=Trace(images=torch.from_numpy(ends)),
     )
-    measure = recipe.objective.begin(context, lambda images: surrogate.observe(images)[1])
+    measure = recipe.stages[-1].objective.bind(context, lambda images: surrogate.observe(images)[1])
     start = torch.from_numpy(points).requires_grad_()
     logits, features = surrogate.observe(start)
     (found,) = torch.autograd.grad(measure(Observation(logits=logits, features=features, images=start)).sum(), start)
@@ -214,7 +214,7 @@ def attacked(setting: Setting, row: int, case: Case, steps: int) -> Array:
 def test_the_first_two_iterates(setting: Setting, case: Case, more: int) -> None:
     """The second and the third where the first is no different from I-FGSM's."""
     guided = "ila" in case.text
-    steps = Recipe.parse(case.text).objective.fewest_steps + more
+    steps = Recipe.parse(case.text).stages[-1].objective.fewest_steps + more
     text = case.text.replace(")", f", steps={steps})") if guided else case.text
     found = craft(setting, text, 5 if guided else steps, case.targeted)
     expected = np.stack([attacked(setting, row, case, steps) for row in range(COUNT)])

@@ -6,7 +6,6 @@ taken from the package: it has tests of its own.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -204,13 +203,13 @@ def test_a_term_that_an_objective_takes_from_the_image_itself_is_convolved_too(c
         kind = "objective"
         grammar_name = "nearness"
 
-        def begin(self, context: Context, features: Any) -> Measure:
+        def bind(self, context: Context, features: Any) -> Measure:
             def measure(seen: Observation) -> torch.Tensor:
                 return (seen.images * weight).sum(dim=(1, 2, 3)) + 0 * seen.logits.sum(1)
 
             return measure
 
-    recipe = dataclasses.replace(Recipe.parse("tifgsm(size=5)"), objective=Nearness())
+    recipe = Recipe.of([TranslationInvariant(size=5), Nearness()])
     adv = linbp.craft(case.model, torch.full_like(case.images, 128), case.labels, recipe, eps=EPS, steps=1)
     expected = 128 + np.sign(convolved(weight.numpy(), kernel(5, "gaussian", 2 / 3)))
     assert np.array_equal(adv.numpy() * 255, np.broadcast_to(expected, adv.shape))

@@ -9,7 +9,7 @@ import torch
 from tiny_networks import CLASSES, images_and_labels, tiny, tiny_chain
 
 import linbp
-from linbp.attack import Recipe
+from linbp.attack import Recipe, Stage
 from linbp.attack.parts.objective import ILA
 from linbp.attack.recipe.grammar import parse_stages
 from linbp.errors import RecipeError
@@ -105,7 +105,7 @@ def craft(
     settings = {"eps": EPS, "steps": None if recipe.single_step else STEPS, "ids": ids, "seed": 3, **options}
     if any(transform.needs_pool for stage in recipe.stages for transform in stage.transforms):
         settings["pool"] = linbp.Pool(*images_and_labels(POOL, seed=1))
-    if recipe.targeted_name is not None:
+    if recipe.stages[-1].targeted_name is not None:
         settings.setdefault("targets", (labels[rows] + 1) % CLASSES)
     several = any(grammar_name(stage.estimator) in SEVERAL for stage in recipe.stages)
     model = linbp.Ensemble([surrogate, companion()]) if several else surrogate
@@ -122,7 +122,7 @@ def test_obeys_the_budget(surrogate: linbp.Surrogate, text: str) -> None:
     assert levels.min() >= 0
     assert levels.max() <= 255
     recipe = Recipe.parse(text)
-    whole_ball = recipe.single_step or recipe.start is not None or "start" in text or "steps" in text
+    whole_ball = recipe.single_step or recipe.stages[-1].start is not None or "start" in text or "steps" in text
     farthest = 6 if whole_ball else 4
     assert 0 < (levels - images).abs().max() <= farthest
 
@@ -272,12 +272,15 @@ def test_the_name_of_a_targeted_attack_is_refused_without_targets(surrogate: lin
     with pytest.raises(RecipeError, match=f"{name} is a targeted attack, and there are no targets") as caught:
         linbp.craft(surrogate, images, labels, f"{name}(scale=1.5) >> ila(at=blocks.0)", eps=EPS, steps=2)
     assert "--target-rule" in caught.value.hint
-    guided = Recipe.of([ILA(at="blocks.0")], guide=Recipe.parse(f"{name}(scale=1.5)"))
+    before = Recipe.parse(f"{name}(scale=1.5)").stages
+    guided = Recipe(stages=(*before, Stage(objective=ILA(at="blocks.0"))))
     for made in (guided, Recipe.parse(f"{name}(scale=1.5) + linbp(start=auto)")):
         with pytest.raises(RecipeError, match="there are no targets"):
             linbp.choose_start(surrogate, images, labels, made, proxies=[tiny_chain()], eps=EPS)
     recipe = Recipe.parse(f"{name}(scale=1.5)")
-    written_out = Recipe.parse(str(recipe))
+    with pytest.raises(RecipeError, match="there are no targets") as caught:
+        linbp.craft(surrogate, images, labels, recipe, eps=EPS, steps=2)
+    written_out = Recipe.parse(caught.value.hint.rpartition("its parts: ")[2].removesuffix("."))
     assert written_out == recipe
     assert len(linbp.craft(surrogate, images, labels, written_out, eps=EPS, steps=2)) == 2
     targets = (labels + 1) % CLASSES

@@ -2,154 +2,75 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import torch
 from torch.nn import functional
 
-from linbp.attack.api import craft
-from linbp.attack.budget import Norm, Rounding
+from linbp.attack.config import AttackConfig
+from linbp.attack.ensemble import Ensemble
+from linbp.attack.job.labels import goal_of
+from linbp.attack.loop import attack_batch
 from linbp.attack.pool import Pool
 from linbp.attack.prepare import Prepared
-from linbp.attack.recipe.recipe import Recipe
-from linbp.attack.targets import TargetRule
 from linbp.data.image_list import ImageRecord
 from linbp.data.images import Pixels, distances, pixel_sha256, to_uint8, to_unit
-from linbp.data.preprocessing import Preparation
 from linbp.errors import LogitsError, ModelError
 
-__all__ = ["AttackConfig", "Labels", "craft_batch"]
-
-Labels = Literal["given", "predicted"]
-"""Where labels come from: the list, or the surrogate's own predictions of the clean images."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class AttackConfig:
-    """What an adversarial image depends on besides the image and the surrogate.
-
-    Attributes:
-        target_rule: which chooses the targets of a targeted attack; None where the list does.
-        protocol: the name of the protocol that the settings are those of, or None.
-        preparation: what the protocol makes of the photographs before the attack, or None.
-        members: how many surrogates there are.
-        pool: the hash of the images that are mixed in, or None.
-    """
-
-    recipe: Recipe
-    eps: float
-    steps: int
-    step_size: float
-    norm: Norm
-    seed: int
-    rounding: Rounding
-    labels: Labels
-    targeted: bool
-    target_rule: TargetRule | None = None
-    protocol: str | None = None
-    preparation: Preparation | None = None
-    members: int = 1
-    pool: str | None = None
-    proxies: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for the manifest."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        rule, preparation = self.target_rule, self.preparation
-        return {
-            **values,
-            "recipe": str(self.recipe),
-            "proxies": list(self.proxies),
-            "target_rule": None if rule is None else str(rule),
-            "preparation": None if preparation is None else preparation.to_dict(),
-        }
-
-    @property
-    def all_steps(self) -> int:
-        """How many steps each image takes, in all stages."""
-        return sum(stage.own_steps(self.steps) for stage in self.recipe.stages)
-
-    @property
-    def gradients(self) -> int:
-        """How many gradients each image takes."""
-        return self.recipe.gradients(self.steps, self.members)
+__all__ = ["craft_batch"]
 
 
 def craft_batch(
-    surrogate: Prepared,
-    settings: AttackConfig,
+    prepared: Prepared,
+    config: AttackConfig,
     images: Sequence[ImageRecord],
     clean: Pixels,
     pool: Pool | None,
-    report: Callable[[int, int], None],
+    on_step: Callable[[], None],
 ) -> tuple[Pixels, list[dict[str, Any]]]:
     """Adversarial images (N, H, W, 3) of clean images of the same shape, uint8, and a record of each.
 
     Args:
-        surrogate: one or several, prepared for the recipe.
-        settings: of the job.
+        prepared: the recipe on its surrogates.
+        config: of the job.
         images: the images' entries in the list.
         clean: their pixels, prepared as the protocol wants them.
         pool: images to mix in.
-        report: told how many image steps are done, and how many there are.
+        on_step: called after each step.
 
     Raises:
-        As `craft`.
+        ModelError: logits or gradients are not finite.
+        RecipeError, ImageError: as `attack_batch`, or the target rule has no target to give.
     """
-    dtype, device = surrogate.dtype, surrogate.device
-    unit = to_unit(clean, dtype, device)
-    ids = [image.image_id for image in images]
-    before = _logits(surrogate, unit, ids)
-    labels = before.argmax(1)
-    if settings.labels == "given":
-        labels = torch.tensor([image.label for image in images], device=device)
-    targets = None
-    if settings.target_rule is not None:
-        targets = settings.target_rule.targets(ids, labels, before, settings.seed)
-    elif settings.targeted:
-        targets = torch.tensor([image.target for image in images], device=device)
-    adv = craft(
-        surrogate,
-        torch.from_numpy(np.ascontiguousarray(clean.transpose(0, 3, 1, 2))),
-        labels,
-        surrogate.recipe,
-        eps=settings.eps,
-        steps=settings.steps,
-        step_size=None if surrogate.recipe.single_step else settings.step_size,
-        norm=settings.norm,
-        seed=settings.seed,
-        targets=targets,
-        ids=ids,
-        pool=pool,
-        rounding=settings.rounding,
-        batch_size=len(images),
-        progress=report,
-    )
-    levels = to_uint8(adv.cpu().double().numpy(), "adv").transpose(0, 2, 3, 1)
-    after = _logits(surrogate, to_unit(levels, dtype, device), ids)
-    aim = labels if targets is None else targets
-    answers = zip(_answers(before, aim), _answers(after, aim), strict=True)
+    ensemble, ids = prepared.ensemble, [image.image_id for image in images]
+    unit = to_unit(clean, ensemble.dtype, ensemble.device)
+    before = _logits(ensemble, unit, ids)
+    goal = goal_of(config, images, before)
+    adv = attack_batch(prepared.stages, config, unit, goal, ids, pool=pool, on_step=on_step)
+    levels = to_uint8(adv.permute(0, 2, 3, 1).cpu().double().numpy(), "adversarial images")
+    after = _logits(ensemble, to_unit(levels, ensemble.dtype, ensemble.device), ids)
+    classes = goal.labels if goal.targets is None else goal.targets
+    answers = zip(_answers(before, classes), _answers(after, classes), strict=True)
+    gradients = config.recipe.gradients(config.steps, len(ensemble.surrogates))
     return levels, [
         _record(
             image,
             clean[row],
             levels[row],
-            int(labels[row]),
-            None if targets is None else int(targets[row]),
+            int(goal.labels[row]),
+            None if goal.targets is None else int(goal.targets[row]),
             *answer,
-            settings.gradients,
+            gradients,
         )
         for row, (image, answer) in enumerate(zip(images, answers, strict=True))
     ]
 
 
-def _logits(surrogate: Prepared, images: torch.Tensor, ids: list[str]) -> torch.Tensor:
+def _logits(ensemble: Ensemble, images: torch.Tensor, ids: list[str]) -> torch.Tensor:
     """The surrogate's logits; images that it has none for are named."""
     try:
-        return surrogate.logits(images)
+        return ensemble.logits(images)
     except LogitsError as fault:
         names = ", ".join(ids[row] for row in fault.rows[:3])
         raise ModelError(
@@ -157,9 +78,9 @@ def _logits(surrogate: Prepared, images: torch.Tensor, ids: list[str]) -> torch.
         ) from fault
 
 
-def _answers(logits: torch.Tensor, aim: torch.Tensor) -> list[tuple[int, float]]:
+def _answers(logits: torch.Tensor, classes: torch.Tensor) -> list[tuple[int, float]]:
     """Prediction of each image, and cross-entropy to the class that the attack leads away from or towards."""
-    losses = functional.cross_entropy(logits, aim, reduction="none")
+    losses = functional.cross_entropy(logits, classes, reduction="none")
     return list(zip(logits.argmax(1).tolist(), losses.tolist(), strict=True))
 
 

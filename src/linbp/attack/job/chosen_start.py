@@ -7,64 +7,52 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
-from linbp.attack.api import default_step_size
-from linbp.attack.choose_start import NO_PROXY, STEPS, choose_start, needs_choice
+from linbp.attack.choose_start import Choice, check_choice, has_auto_start, rank_starts
+from linbp.attack.config import AttackConfig
 from linbp.attack.ensemble import Ensemble
-from linbp.attack.job.batch import AttackConfig
-from linbp.attack.job.images import JobImages, Progress
+from linbp.attack.inputs import Inputs
+from linbp.attack.job.images import JobImages, ProgressCallback
+from linbp.attack.job.labels import goal_of
 from linbp.attack.pool import Pool
 from linbp.attack.recipe.recipe import Recipe
 from linbp.data.images import to_unit
 from linbp.data.labels import spread
 from linbp.errors import RecipeError
-from linbp.graph import Surrogate
-from linbp.models import Classifier, Model
+from linbp.models import Classifier
 
-__all__ = ["captured_on", "choice_notes", "choose_for_job", "proxy_names"]
+__all__ = ["check_proxies", "choice_notes", "choose_for_job", "proxy_names"]
 
 ASKED = 8
 """Images that the choice is made on: a handful, since every candidate is attacked on each."""
 
 
-def proxy_names(recipe: Recipe, proxies: Sequence[Classifier]) -> tuple[str, ...]:
-    """The proxies by name and hash, for the settings of a job.
+def check_proxies(recipe: Recipe, proxies: Sequence[Classifier]) -> None:
+    """Refuse proxies where there is nothing to choose, and a choice without proxies.
 
     Raises:
-        RecipeError: there are proxies and nothing to choose, or the other way round.
+        RecipeError: one of the two.
     """
-    if proxies and not needs_choice(recipe):
+    if has_auto_start(recipe):
+        check_choice(recipe, proxies)
+    elif proxies:
         raise RecipeError(f"{recipe} has nothing that a proxy would choose.", "Write start=auto, or leave --proxy out.")
-    if needs_choice(recipe) and not proxies:
-        raise RecipeError("start=auto asks a proxy, and there is none.", NO_PROXY)
-    return tuple(f"{proxy.name} {(proxy.identity().get('weights_sha256') or 'black box')[:16]}" for proxy in proxies)
 
 
-def captured_on(model: Model | Surrogate | Ensemble, device: str | torch.device | None) -> Surrogate:
-    """The surrogate of a choice, captured.
-
-    Raises:
-        RecipeError: there are several.
-    """
-    if isinstance(model, Ensemble):
-        raise RecipeError(
-            "start=auto chooses for one surrogate, and there are several.",
-            "Choose for each alone, and give each its rule: --surrogate 'MODEL with linbp(start=7)'.",
-        )
-    surrogate = model if isinstance(model, Surrogate) else Surrogate(model)
-    return surrogate if device is None else surrogate.to(device)
+def proxy_names(proxies: Sequence[Classifier]) -> list[str]:
+    """The proxies by name and hash, for the settings of a job."""
+    return [f"{proxy.name} {(proxy.identity().get('weights_sha256') or 'black box')[:16]}" for proxy in proxies]
 
 
 def choose_for_job(
-    surrogate: Surrogate,
-    settings: AttackConfig,
+    ensemble: Ensemble,
+    config: AttackConfig,
     images: JobImages,
     proxies: Sequence[Classifier],
     pool: Pool | None,
-    tell: Progress,
-) -> dict[str, Any]:
-    """Choose on up to eight images of the commonest size, spread over the list; the choice as plain data.
+    tell: ProgressCallback,
+) -> Choice:
+    """Choose on up to eight images of the commonest size, spread over the list.
 
     Raises:
         RecipeError, RuleError: as `choose_start`.
@@ -72,41 +60,24 @@ def choose_for_job(
     commonest, _ = Counter(images.sizes).most_common(1)[0]
     same = [row for row, size in enumerate(images.sizes) if size == commonest]
     rows = [same[index] for index in spread(len(same), ASKED)]
-    clean = to_unit(np.stack(list(images.pixels(rows))), surrogate.dtype, surrogate.device)
-    logits = surrogate.logits(clean)
+    clean = to_unit(np.stack(list(images.pixels(rows))), ensemble.dtype, ensemble.device)
     records = [images.records[row] for row in rows]
-    ids = [record.image_id for record in records]
-    labels = logits.argmax(1)
-    if settings.labels == "given":
-        labels = torch.tensor([record.label for record in records])
-    targets = None
-    if settings.target_rule is not None:
-        targets = settings.target_rule.targets(ids, labels.to(logits.device), logits, settings.seed)
-    elif settings.targeted:
-        targets = torch.tensor([record.target for record in records])
-    step, eps = None if settings.recipe.single_step else settings.step_size, [settings.eps]
-    if settings.norm == "l2" and step == default_step_size("l2", eps, settings.steps)[0]:
-        # Made for all steps: the few that a choice takes would end at a fraction of the radius.
-        step = default_step_size("l2", eps, min(settings.steps, STEPS))[0]
+    goal = goal_of(config, records, ensemble.logits(clean))
+    inputs = Inputs(
+        images=clean,
+        labels=goal.labels.cpu(),
+        targets=None if goal.targets is None else goal.targets.cpu(),
+        ids=[record.image_id for record in records],
+    )
     tell("choosing the start", 0, 1)
-    choice = choose_start(
-        surrogate,
-        clean,
-        labels,
-        settings.recipe,
-        proxies=proxies,
-        eps=settings.eps,
-        steps=settings.steps,
-        step_size=step,
-        norm=settings.norm,
-        rounding=settings.rounding,
-        seed=settings.seed,
-        targets=targets,
-        ids=ids,
+    return rank_starts(
+        ensemble,
+        config,
+        inputs,
+        proxies,
         pool=pool,
         progress=lambda done, total: tell("choosing the start", done, total),
     )
-    return choice.to_dict()
 
 
 def choice_notes(choice: dict[str, Any] | None) -> list[str]:

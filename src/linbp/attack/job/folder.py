@@ -12,14 +12,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from linbp.attack.api import check_channels, check_pool
 from linbp.attack.budget import Norm, Rounding
-from linbp.attack.choose_start import needs_choice
-from linbp.attack.config import reach_note, resolve
-from linbp.attack.ensemble import Ensemble
-from linbp.attack.job.batch import AttackConfig, Labels, craft_batch
-from linbp.attack.job.chosen_start import captured_on, choice_notes, choose_for_job, proxy_names
-from linbp.attack.job.images import JobImages, Progress, read_pool, scan, turned_note
+from linbp.attack.choose_start import has_auto_start, with_start
+from linbp.attack.config import AttackConfig, Labels
+from linbp.attack.ensemble import Attackable, as_ensemble, models_of
+from linbp.attack.job.batch import craft_batch
+from linbp.attack.job.chosen_start import check_proxies, choice_notes, choose_for_job, proxy_names
+from linbp.attack.job.images import (
+    JobImages,
+    ProgressCallback,
+    check_list,
+    has_targets,
+    preparation_of,
+    read_pool,
+    scan,
+    turned_note,
+)
+from linbp.attack.job.labels import check_classes, check_label_shift
 from linbp.attack.job.store import AdversarialFolder
 from linbp.attack.pool import Pool
 from linbp.attack.prepare import Prepared, prepare
@@ -28,15 +37,13 @@ from linbp.attack.published_protocols import find_protocol
 from linbp.attack.recipe.recipe import Recipe
 from linbp.attack.targets import TargetRule
 from linbp.data.image_list import ImageRecord, list_sha256
-from linbp.data.images import Pixels, pixel_sha256, size_batches, to_unit
-from linbp.data.labels import check_labels, check_not_shifted, spread
+from linbp.data.images import Pixels, pixel_sha256, size_batches
 from linbp.errors import ImageError
-from linbp.graph import Surrogate
 from linbp.jobs.provenance import run_facts
 from linbp.jobs.settings import refuse_other_settings
-from linbp.models import Classifier, Model
+from linbp.models import Classifier
 
-__all__ = ["FolderReport", "Progress", "craft_folder"]
+__all__ = ["FolderReport", "craft_folder", "craft_into"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,7 +87,7 @@ class FolderReport:
 
 
 def craft_folder(
-    model: Model | Surrogate | Ensemble,
+    model: Attackable,
     images: Sequence[ImageRecord],
     folder: str | os.PathLike[str],
     recipe: Recipe | str,
@@ -101,16 +108,14 @@ def craft_folder(
     device: str | torch.device | None = None,
     threads: int = 4,
     command: str = "",
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> FolderReport:
     """Craft an adversarial image of every image into `folder`; run again, it makes only what is missing.
 
     The folder gets `<image id>.png`, one line of `records.jsonl` for each, and `manifest.json` with everything that the
     adversarial images depend on. Batch size, device, threads, command and versions may differ between runs of one
     folder and are noted for each run; everything else must stay as it is. Where one image of a batch is missing, the
-    whole batch is computed again and the missing image written: with the same batch size its adversarial image is bit
-    for bit that of
-        an
+    whole batch is computed again and the missing image written: with the same batch size it is bit for bit that of an
     uninterrupted run, also in float32 on a GPU, where the last digits may depend on the companions of a batch.
 
     Args:
@@ -130,21 +135,15 @@ def craft_folder(
         device: where the surrogate runs; default: where the model is.
         threads: that decode images.
         command: what the user typed, for the manifest.
-        progress: told about every stage.
+        progress: told about every task.
 
     Raises:
         ImageError: an image cannot be read, or a label is missing, out of range, or seems to count from 1.
         StoreError: the folder holds another job, is being written by another process, or the disk is full.
         RecipeError, BudgetError, ModelError, CaptureError, RuleError: as for `craft`.
     """
-    recipe = recipe if isinstance(recipe, Recipe) else Recipe.parse(recipe)
-    protocol = find_protocol(protocol) if isinstance(protocol, str) else protocol
-    check_pool(recipe, pool is not None)
-    settings = resolve(
-        model,
-        images,
+    config = AttackConfig.resolve(
         recipe,
-        protocol=protocol,
         eps=eps,
         steps=steps,
         step_size=step_size,
@@ -152,47 +151,94 @@ def craft_folder(
         seed=seed,
         rounding=rounding,
         labels=labels,
-        target_rule=TargetRule.parse(target_rule) if isinstance(target_rule, str) else target_rule,
+        targets=has_targets(images),
+        target_rule=target_rule,
+        pool=pool is not None,
+        protocol=find_protocol(protocol) if isinstance(protocol, str) else protocol,
+        batch_size=batch_size,
     )
-    tell = progress or (lambda stage, done, total: None)
-    if proxies or needs_choice(recipe):
-        settings = dataclasses.replace(settings, proxies=proxy_names(recipe, proxies))
-    if pool is not None:
-        pool = pool if isinstance(pool, Pool) else read_pool(pool, settings.preparation, threads, tell)
-        settings = dataclasses.replace(settings, pool=pool.sha256)
-    read = scan(JobImages(tuple(images), settings.preparation, threads), tell)
+    return craft_into(
+        folder,
+        model,
+        images,
+        config,
+        trust_labels=trust_labels,
+        pool=pool,
+        proxies=proxies,
+        device=device,
+        threads=threads,
+        command=command,
+        progress=progress,
+    )
+
+
+def craft_into(
+    folder: str | os.PathLike[str],
+    model: Attackable,
+    images: Sequence[ImageRecord],
+    config: AttackConfig,
+    *,
+    trust_labels: bool = False,
+    pool: Pool | Sequence[ImageRecord] | None = None,
+    proxies: Sequence[Classifier] = (),
+    device: str | torch.device | None = None,
+    threads: int = 4,
+    command: str = "",
+    progress: ProgressCallback | None = None,
+) -> FolderReport:
+    """As `craft_folder`, with settings that are resolved."""
+    tell = progress or (lambda task, done, total: None)
+    check_list(images, config)
+    check_proxies(config.recipe, proxies)
+    preparation = preparation_of(config, models_of(model))
+    if pool is not None and not isinstance(pool, Pool):
+        pool = read_pool(pool, preparation, threads, tell)
+    read = scan(JobImages(tuple(images), preparation, threads), tell)
     store = AdversarialFolder(folder)
     before = store.read_manifest()
-    tell("capturing the surrogate", 0, 1)
     choice = None if before is None else before.get("choice")
-    suspicious = before is None and labels == "given" and not trust_labels
-    if needs_choice(recipe) and choice is None:
-        captured = captured_on(model, device)
-        _check_classes(prepare(captured, Recipe()), settings, read, suspicious)
-        choice = choose_for_job(captured, settings, read, proxies, pool, tell)
-        model, suspicious = captured, False
-    surrogate = prepare(model, recipe if choice is None else Recipe.parse(choice["recipe"]), device)
+    tell("capturing the surrogate", 0, 1)
+    ensemble = as_ensemble(model, device)
+    check_classes(ensemble, config, read)
+    if before is None and config.labels == "given" and not trust_labels:
+        check_label_shift(ensemble, read)
+    if has_auto_start(config.recipe) and choice is None:
+        choice = choose_for_job(ensemble, config, read, proxies, pool, tell).to_dict()
+    recipe = config.recipe if choice is None else with_start(config.recipe, choice["start"])
+    prepared = prepare(ensemble, recipe)
     tell("capturing the surrogate", 1, 1)
-    _check_classes(surrogate, settings, read, suspicious)
+    wanted = {
+        **config.to_dict(),
+        "preparation": None if preparation is None else preparation.to_dict(),
+        "members": len(ensemble.surrogates),
+        "pool": None if pool is None else pool.sha256,
+        "proxies": proxy_names(proxies),
+        "images_sha256": list_sha256(read.records, read.hashes),
+        "surrogate": ensemble.identity(),
+    }
     with store.held():
-        manifest = _agreed_manifest(store, settings, read, surrogate, protocol, choice)
+        manifest = store.read_manifest()
+        if manifest is None:
+            manifest = _new_manifest(wanted, config, read, prepared, choice)
+        else:
+            _refuse_other_settings(store.path, manifest["settings"], wanted, config.recipe)
         finished = store.finished(store.read_records())
         kept = len(finished)
         batches = [
             batch
-            for batch in size_batches(read.sizes, batch_size)
+            for batch in size_batches(read.sizes, config.batch_size)
             if any(read.ids[row] not in finished for row in batch)
         ]
         if batches:
-            run = {**run_facts(surrogate.device, command), "batch_size": batch_size, "threads": threads, "kept": kept}
-            manifest["runs"].append(run)
-            begun = False
-            for adv_image, record in _work(surrogate, settings, read, batches, pool, tell):
-                if not begun:
+            facts = run_facts(ensemble.device, command)
+            manifest["runs"].append({**facts, "batch_size": config.batch_size, "threads": threads, "kept": kept})
+            written = False
+            for adv_image, record in _craft_all(prepared, config, read, batches, pool, tell):
+                if not written:
                     # Only now: settings that the first batch refuses must not be those that bind the folder.
                     store.write_manifest(manifest)
                     store.write_records(list(finished.values()))
-                    begun = True
+                    written = True
                 if record["image_id"] not in finished:
                     store.add(adv_image, record)
                     finished[record["image_id"]] = record
@@ -207,82 +253,46 @@ def craft_folder(
     )
 
 
-def _check_classes(surrogate: Prepared, settings: AttackConfig, read: JobImages, suspicious: bool) -> None:
-    """Refuse a surrogate that takes no RGB, labels and targets that it does not know, or, where suspicious, that seem
-    to be shifted.
-    """
-    check_channels(surrogate, 3)
-    name = surrogate.name
-    if settings.labels == "given":
-        labels = [image.label for image in read.records if image.label is not None]
-        check_labels(read.ids, labels, surrogate.classes, network=name)
-    if settings.targeted and settings.target_rule is None:
-        targets = [image.target for image in read.records if image.target is not None]
-        check_labels(read.ids, targets, surrogate.classes, what="target", network=name)
-        for image in read.records if settings.labels == "given" else ():
-            if image.target == image.label:
-                raise ImageError(
-                    f"The target of image {image.image_id!r} is its label, {image.label}: there is nothing to attack.",
-                    "Give it another target, or leave the image out.",
-                )
-    if suspicious:
-        _check_label_shift(surrogate, read)
-
-
-def _check_label_shift(surrogate: Prepared, read: JobImages) -> None:
-    """Ask the surrogate about a few images whether the labels seem to be shifted."""
-    rows = spread(len(read.records))
-    asked = [read.records[row] for row in rows]
-    predictions = []
-    for pixels in read.pixels(rows):
-        unit = to_unit(pixels[None], surrogate.dtype, surrogate.device)
-        predictions.append(int(surrogate.logits(unit).argmax(1)))
-    every = [image.label for image in read.records if image.label is not None]
-    given = [image.label for image in asked if image.label is not None]
-    check_not_shifted(given, predictions, every, surrogate.classes)
-
-
-def _agreed_manifest(
-    store: AdversarialFolder,
-    settings: AttackConfig,
+def _new_manifest(
+    settings: dict[str, Any],
+    config: AttackConfig,
     read: JobImages,
-    surrogate: Prepared,
-    protocol: Protocol | None,
+    prepared: Prepared,
     choice: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """The folder's manifest, or a new one; refuses a folder that was started with other settings."""
-    wanted = {
-        **settings.to_dict(),
-        "images_sha256": list_sha256(read.records, read.hashes),
-        "surrogate": surrogate.identity(),
+    return {
+        "settings": settings,
+        "recipe": prepared.recipe.to_dict(),
+        "choice": choice,
+        "protocol": None if config.protocol is None else config.protocol.to_dict(),
+        "gradients_per_image": config.recipe.gradients(config.steps, settings["members"]),
+        "images": len(read.records),
+        "classes": prepared.ensemble.classes,
+        "notes": [*choice_notes(choice), *config.notes, *prepared.notes, *turned_note(read.records)],
+        "runs": [],
     }
-    manifest = store.read_manifest()
-    if manifest is None:
-        return {
-            "settings": wanted,
-            "recipe": surrogate.recipe.to_dict(),
-            "choice": choice,
-            "protocol": None if protocol is None else protocol.to_dict(),
-            "gradients_per_image": settings.gradients,
-            "images": len(read.records),
-            "classes": surrogate.classes,
-            "notes": [*choice_notes(choice), *reach_note(settings), *surrogate.notes, *turned_note(read.records)],
-            "runs": [],
-        }
-    refuse_other_settings(store.path, manifest["settings"], wanted)
-    return manifest
 
 
-def _work(
-    surrogate: Prepared,
-    settings: AttackConfig,
+def _refuse_other_settings(folder: Path, old: dict[str, Any], new: dict[str, Any], recipe: Recipe) -> None:
+    """Refuse a folder that was started with other settings; a recipe may be written in another way.
+
+    Raises:
+        StoreError: it was.
+    """
+    same = recipe.is_written(str(old.get("recipe")))
+    refuse_other_settings(folder, old, {**new, "recipe": old["recipe"]} if same else new)
+
+
+def _craft_all(
+    prepared: Prepared,
+    config: AttackConfig,
     read: JobImages,
     batches: Sequence[Sequence[int]],
     pool: Pool | None,
-    tell: Progress,
+    tell: ProgressCallback,
 ) -> Iterator[tuple[Pixels, dict[str, Any]]]:
     """Adversarial images and records of all images of the batches, in their order."""
-    done, total = 0, sum(map(len, batches)) * settings.all_steps
+    done, total = 0, sum(map(len, batches)) * config.recipe.all_steps(config.steps)
     tell("crafting", done, total)
     coming = read.pixels(row for batch in batches for row in batch)
     for batch in batches:
@@ -290,13 +300,12 @@ def _work(
         for row, pixels in zip(batch, one_size, strict=True):
             if pixel_sha256(pixels) != read.hashes[row]:
                 raise ImageError(f"Image {read.records[row].path} was changed during the job.", "Start the job again.")
-        clean = np.stack(one_size)
 
-        def report(now: int, _: int, before: int = done) -> None:
-            tell("crafting", before + now, total)
+        def advance(count: int = len(batch)) -> None:
+            nonlocal done
+            done += count
+            tell("crafting", done, total)
 
         images = [read.records[row] for row in batch]
-        yield from zip(*craft_batch(surrogate, settings, images, clean, pool, report), strict=True)
-        done += len(batch) * settings.all_steps
-        tell("crafting", done, total)
+        yield from zip(*craft_batch(prepared, config, images, np.stack(one_size), pool, advance), strict=True)
     next(coming, None)  # it ends here: where it is collected instead, a Ctrl-C would be lost

@@ -5,15 +5,27 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from linbp.attack.config import AttackConfig
 from linbp.attack.pool import Pool
 from linbp.data.image_list import ImageRecord
 from linbp.data.images import Pixels, is_turned, pixel_sha256, read_ahead
 from linbp.data.preprocessing import Preparation
+from linbp.errors import ImageError, RecipeError
+from linbp.models import Model
 
-__all__ = ["JobImages", "Progress", "read_pool", "scan", "turned_note"]
+__all__ = [
+    "JobImages",
+    "ProgressCallback",
+    "check_list",
+    "has_targets",
+    "preparation_of",
+    "read_pool",
+    "scan",
+    "turned_note",
+]
 
-Progress = Callable[[str, int, int], None]
-"""Told the stage (`reading the pool`, `reading images`, `crafting`), how much of it is done, and how much there is."""
+ProgressCallback = Callable[[str, int, int], None]
+"""Told the task (`reading the pool`, `reading images`, `crafting`), how much of it is done, and how much there is."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +57,53 @@ class JobImages:
         return read_ahead([self.records[row].path for row in rows], self.threads, prepare)
 
 
-def read_pool(records: Sequence[ImageRecord], preparation: Preparation | None, threads: int, tell: Progress) -> Pool:
+def has_targets(records: Sequence[ImageRecord]) -> bool:
+    """Whether a list gives targets, which make an attack targeted."""
+    return any(record.target is not None for record in records)
+
+
+def check_list(records: Sequence[ImageRecord], config: AttackConfig) -> None:
+    """Refuse lists without images, or with labels or targets for some of them only.
+
+    Raises:
+        ImageError: it is one.
+    """
+    if not records:
+        raise ImageError("The list holds no images.", "Give at least one.")
+    unlabelled = next((record for record in records if record.label is None), None)
+    if config.labels == "given" and unlabelled is not None:
+        raise ImageError(
+            f"Image {unlabelled.image_id!r} has no label.",
+            "Give labels in a CSV or as names of sub-folders, or take the surrogate's own predictions with "
+            "--labels predicted (labels='predicted' in Python).",
+        )
+    with_target = sum(record.target is not None for record in records)
+    if with_target not in (0, len(records)):
+        raise ImageError(f"Only {with_target} of {len(records)} images have a target.", "Give each one, or none.")
+
+
+def preparation_of(config: AttackConfig, models: Sequence[Model]) -> Preparation | None:
+    """What a protocol makes of the photographs for some surrogates, or None without a protocol.
+
+    Raises:
+        RecipeError: it gives the images the surrogate's own size, and there are several.
+    """
+    protocol = config.protocol
+    if protocol is None:
+        return None
+    found = {protocol.prepare_for(model.input_size[1:], model.interpolation) for model in models}
+    if len(found) > 1:
+        raise RecipeError(
+            f"The protocol {protocol.name} gives the images the surrogate's own size, and the ensemble has several: "
+            f"{'; '.join(sorted(map(str, found)))}.",
+            "Use surrogates of one size, or leave the protocol out.",
+        )
+    return found.pop()
+
+
+def read_pool(
+    records: Sequence[ImageRecord], preparation: Preparation | None, threads: int, tell: ProgressCallback
+) -> Pool:
     """The pool of a job, prepared as its images are."""
     tell("reading the pool", 0, len(records))
     return Pool.read(
@@ -56,7 +114,7 @@ def read_pool(records: Sequence[ImageRecord], preparation: Preparation | None, t
     )
 
 
-def scan(images: JobImages, tell: Progress) -> JobImages:
+def scan(images: JobImages, tell: ProgressCallback) -> JobImages:
     """Read every image once before anything is computed: a broken one is found now and not after hours."""
     sizes, hashes, total = [], [], len(images.records)
     tell("reading images", 0, total)

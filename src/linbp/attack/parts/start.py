@@ -17,7 +17,7 @@ class Start(Protocol):
     """Chooses the first iterate."""
 
     def first(self, budget: Budget, draws: Draws) -> torch.Tensor:
-        """Images (N, C, H, W) near the budget's clean ones; the loop projects them."""
+        """Images (N, C, H, W) around the budget's clean ones; the loop projects them onto the ball."""
         ...
 
 

@@ -28,10 +28,17 @@ WORDS: dict[str, Any] = {"none": None, "true": True, "false": False}
 
 @dataclass(frozen=True)
 class Term:
-    """One summand: a name and its parameters."""
+    """One summand of a recipe.
+
+    Attributes:
+        name: of a recipe or part.
+        options: its parameters.
+        text: the summand as it was written (`di(scale=8/7)`), with the spaces of the grammar.
+    """
 
     name: str
     options: dict[str, Any]
+    text: str = ""
 
 
 def parse_stages(text: str) -> list[list[Term]]:
@@ -47,7 +54,7 @@ def parse_stages(text: str) -> list[list[Term]]:
 
 
 def build(term: Term) -> Any:
-    """What a term names: the parts of a named recipe, or one part.
+    """What a term stands for: a tuple of parts if it names a recipe, or one part.
 
     Raises:
         RecipeError: an unknown name or parameter, a missing parameter, or a value that the part refuses.
@@ -126,6 +133,7 @@ class _Parser:
         if name is None:
             self._fail("expected the name of a recipe or part")
         options: dict[str, Any] = {}
+        texts: list[str] = []
         if self._sign("("):
             while not self._sign(")"):
                 key = self._take("name")
@@ -135,29 +143,31 @@ class _Parser:
                     raise RecipeError(f"{name} is given {key} twice.", "Leave one out.")
                 if not self._sign("="):
                     self._fail(f"expected = after {key}")
-                options[key] = self._value()
+                options[key], text = self._value()
+                texts.append(f"{key}={text}")
                 if not self._sign(",") and self._peek() != ")":
                     self._fail("expected , or )")
-        return Term(name, options)
+        return Term(name, options, name + (f"({', '.join(texts)})" if texts else ""))
 
-    def _value(self) -> Any:
+    def _value(self) -> tuple[Any, str]:
+        """A value, and how it is written."""
         if self._sign("["):
             items = []
             while not self._sign("]"):
                 items.append(self._value())
                 if not self._sign(",") and self._peek() != "]":
                     self._fail("expected , or ]")
-            return items
+            return [item for item, _ in items], "[" + ", ".join(text for _, text in items) + "]"
         number = self._take("number")
         if number is not None:
-            return self._number(number)
+            return self._number(number), number
         quoted = self._take("text")
         if quoted is not None:
-            return quoted[1:-1]
+            return quoted[1:-1], quoted
         word = self._take("name")
         if word is None:
             self._fail("expected a value")
-        return WORDS.get(word.lower(), word)
+        return WORDS.get(word.lower(), word), word
 
     def _number(self, text: str) -> int | float:
         top, _, bottom = text.partition("/")
@@ -187,8 +197,8 @@ class _Parser:
     def _fail(self, expected: str, back: int = 0) -> NoReturn:
         place = self.at - back
         rest = self.text[place:].strip()
-        seen = f"before {rest[:20]!r}" if rest else "at the end"
+        where = f"before {rest[:20]!r}" if rest else "at the end"
         raise RecipeError(
-            f"The recipe {self.text!r} cannot be read: {expected} {seen}.",
+            f"The recipe {self.text!r} cannot be read: {expected} {where}.",
             "A recipe is a sum of names with parameters, such as linbp(start=layer3.1) + di + mi.",
         )

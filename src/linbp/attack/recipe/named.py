@@ -224,7 +224,7 @@ def tapfgsm(*, at: Paths | None = None, distance: float = 0.005, smoothness: flo
 
 @named("nrdmfgsm")
 def nrdmfgsm(*, at: Paths | None = None, radius: float = 0.1) -> Parts:
-    """NRDM: I-FGSM with the objective `nrdm`, the distance of a feature map, from a point near the clean image.
+    """NRDM: I-FGSM with the objective `nrdm`, the distance of a feature map, from a point close to the clean image.
 
     Naseer et al., arXiv 1811.09020; TA-Bench calls it NRDM and starts from normal noise that the first step cuts to
     the ball. Here the start is uniform in a tenth of the ball: enough to leave the clean image, where there is no

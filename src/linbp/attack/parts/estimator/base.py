@@ -12,14 +12,14 @@ from linbp.attack.gradients import GradientOracle
 from linbp.errors import RecipeError
 from linbp.registry import grammar_name
 
-__all__ = ["Estimate", "Estimator", "several"]
+__all__ = ["Estimate", "Estimator", "refuse_one_member"]
 
 Estimate = Callable[[GradientOracle, torch.Tensor], torch.Tensor]
-"""Makes one gradient at images (N, C, H, W) from those that a step's field gives; it may remember earlier steps."""
+"""Makes one gradient at images (N, C, H, W) from those that the oracle gives; it may keep a state from step to step."""
 
 
 class Estimator:
-    """Makes one gradient from one or more.
+    """How many gradients make one.
 
     Attributes:
         fewest_steps: with fewer steps the estimator is no different from the plain one.
@@ -32,7 +32,7 @@ class Estimator:
         raise TypeError(f"{type(self).__name__} counts no gradients.")
 
     def gradients(self, steps: int, members: int) -> int:
-        """How many they are in so many steps."""
+        """How many forward and backward passes each image takes in so many steps."""
         return steps * self.gradients_per_step(members)
 
     def check_members(self, members: int) -> None:
@@ -43,11 +43,11 @@ class Estimator:
         """
 
     def bind(self, context: Context) -> Estimate:
-        """The estimate of one batch."""
+        """The estimate for one batch, with a fresh state."""
         raise TypeError(f"{type(self).__name__} makes no gradient.")
 
 
-def several(estimator: Estimator, members: int) -> None:
+def refuse_one_member(estimator: Estimator, members: int) -> None:
     """Refuse a single surrogate, for use in `check_members`.
 
     Raises:

@@ -7,7 +7,7 @@ import torch
 from linbp.attack.context import Context
 from linbp.attack.gradients import GradientOracle
 from linbp.attack.norms import divided, euclidean
-from linbp.attack.parts.estimator.base import Estimate, Estimator, several
+from linbp.attack.parts.estimator.base import Estimate, Estimator, refuse_one_member
 from linbp.registry import number, part
 
 __all__ = ["CommonWeakness"]
@@ -53,10 +53,10 @@ class CommonWeakness(Estimator):
 
     def check_members(self, members: int) -> None:
         """Refuse a single surrogate."""
-        several(self, members)
+        refuse_one_member(self, members)
 
     def bind(self, context: Context) -> Estimate:
-        """An inner sum of zero."""
+        """The turns of one batch, with an inner sum of zero."""
         return _Turns(self, context)
 
 

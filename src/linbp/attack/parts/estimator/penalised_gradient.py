@@ -53,10 +53,10 @@ class PenalisedGradient(Estimator):
         def estimate(oracle: GradientOracle, images: torch.Tensor) -> torch.Tensor:
             total = torch.zeros_like(images)
             for index in range(self.samples):
-                sample = f"near {index}"
-                near = images + context.budget.sample(oracle.draws.under(sample), "pgn", self.radius)
-                here = oracle.gradient(near, sample)
-                behind = oracle.gradient(near - context.step_size * context.budget.unit(here), sample)
+                sample = f"near {index}"  # a key of the draws: another word would be other images
+                point = images + context.budget.sample(oracle.draws.under(sample), "pgn", self.radius)
+                here = oracle.gradient(point, sample)
+                behind = oracle.gradient(point - context.step_size * context.budget.unit(here), sample)
                 total += (1 - self.balance) * here + self.balance * behind
             return total / self.samples
 

@@ -6,7 +6,7 @@ import torch
 
 from linbp.attack.context import Context
 from linbp.attack.gradients import GradientOracle
-from linbp.attack.parts.estimator.base import Estimate, Estimator, several
+from linbp.attack.parts.estimator.base import Estimate, Estimator, refuse_one_member
 from linbp.registry import number, part, whole
 
 __all__ = ["VarianceReducedEnsemble"]
@@ -52,7 +52,7 @@ class VarianceReducedEnsemble(Estimator):
 
     def check_members(self, members: int) -> None:
         """Refuse a single surrogate."""
-        several(self, members)
+        refuse_one_member(self, members)
 
     def bind(self, context: Context) -> Estimate:
         """The sum of an inner attack."""

@@ -47,11 +47,11 @@ class VarianceTuning(Estimator):
         return members * (1 + self.neighbours)
 
     def gradients(self, steps: int, members: int) -> int:
-        """How many they are in so many steps."""
+        """As in `gradients_per_step` for each step, without the neighbours of the last."""
         return steps * self.gradients_per_step(members) - members * self.neighbours
 
     def bind(self, context: Context) -> Estimate:
-        """A variance of zero."""
+        """The tuned gradient for one batch, with a variance of zero."""
         return _Tuned(self, context)
 
 

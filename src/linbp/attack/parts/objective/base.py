@@ -19,7 +19,7 @@ Features = Callable[[torch.Tensor], Mapping[str, torch.Tensor]]
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
-    """What the surrogate answered at one point; gradients flow back from all of it.
+    """What the surrogate answers at one point; gradients flow back through all of it.
 
     Attributes:
         logits: (N, classes).
@@ -33,7 +33,7 @@ class Observation:
 
 
 Measure = Callable[[Observation], torch.Tensor]
-"""One number for each image, shape (N,), larger where the attack is nearer to its goal."""
+"""One number for each image, shape (N,), larger where the attack is closer to its goal."""
 
 
 class Objective:
@@ -67,7 +67,7 @@ class Objective:
         """The measure of one batch.
 
         Args:
-            scene: the batch.
+            context: the batch.
             features: of any images of the batch, of the clean ones for example.
         """
         raise TypeError(f"{type(self).__name__} has no measure.")

@@ -61,5 +61,5 @@ def as_vector(features: Mapping[str, torch.Tensor]) -> torch.Tensor:
 
 def unit_or_zero(vectors: torch.Tensor) -> torch.Tensor:
     """Each row of (N, D) over its Euclidean norm; a row of zeros stays one."""
-    lengths = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
-    return vectors / torch.where(lengths > 0, lengths, 1)
+    norms = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+    return vectors / torch.where(norms > 0, norms, 1)

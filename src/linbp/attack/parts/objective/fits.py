@@ -35,10 +35,10 @@ def fitted_direction(
         values: (T,), float64, on the CPU.
         fit: how.
         regularisation: ridge's lambda, or 1 / C of the support vector regression.
-        normalise: whether each row is divided by its length before the fit; a row of zeros stays one.
+        normalise: whether each row is divided by its norm before the fit; a row of zeros stays one.
 
     Returns:
-        (D,), the rows' dtype and device; its length has no meaning.
+        (D,), the rows' dtype and device; its norm has no meaning.
 
     Raises:
         RecipeError: scikit-learn is needed and not installed.
@@ -48,8 +48,8 @@ def fitted_direction(
         products += (some @ some.t()).cpu()
     scale = torch.ones(len(rows), dtype=torch.float64)
     if normalise:
-        lengths = products.diagonal().sqrt()
-        scale = torch.where(lengths > 0, 1 / torch.where(lengths > 0, lengths, 1), 0)
+        norms = products.diagonal().sqrt()
+        scale = torch.where(norms > 0, 1 / torch.where(norms > 0, norms, 1), 0)
         products = products * scale[:, None] * scale
     if fit == "mean":
         shares = values / len(values)

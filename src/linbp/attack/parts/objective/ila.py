@@ -24,7 +24,7 @@ class ILA(Objective):
     with h the feature map at the image, h0 at the clean image and h1 where the stage before ended, not rounded to 8
     bits. The stage begins at the clean image. Written `linbp(start=layer3.1) >> ila(at=layer2.3)`; without a stage
     before it, it is guided by I-FGSM. A targeted attack takes its direction from a targeted guide. Only the direction
-    of h1 - h0 matters, not its length.
+    of h1 - h0 matters, not its norm.
 
     Huang et al.: Enhancing Adversarial Example Transferability with an Intermediate Level Attack, ICCV 2019, arXiv
     1907.10823 (ILAP there; its public code takes one projection of the whole batch, here each image has its own).
@@ -95,8 +95,8 @@ class ILAF(Objective):
         """The measure of one batch, from the feature maps at the clean images and at the guide's end."""
         clean, guide = _clean_and_guide(context, features)
         direction = unit_or_zero(guide)
-        length = torch.linalg.vector_norm(guide, dim=1)
-        scale = self.alpha / torch.where(length > 0, length, 1)
+        norm = torch.linalg.vector_norm(guide, dim=1)
+        scale = self.alpha / torch.where(norm > 0, norm, 1)
 
         def measure(observation: Observation) -> torch.Tensor:
             change = as_vector(observation.features) - clean

@@ -38,7 +38,7 @@ class ILAPlusPlus(Objective):
     points squared are solved, in float64, image by image. The points' objectives cost a forward pass a step, their
     feature maps another, both without gradients.
 
-    Li, Guo, Chen: Yet Another Intermediate-Level Attack, ECCV 2020, arXiv 2008.08847; `mean` with rows of unit length
+    Li, Guo, Chen: Yet Another Intermediate-Level Attack, ECCV 2020, arXiv 2008.08847; `mean` with rows of unit norm
     is the default of their code (repository qizhangli/ila-plus-plus, which calls it lambda = infinity). `svr` is of
     their extension (Guo et al.: An Intermediate-level Attack Framework on The Basis of Linear Regression, arXiv
     2203.10723), whose code has rows as they are and C = 1e-10; so small a C makes w nearly the sum of the rows.
@@ -49,7 +49,7 @@ class ILAPlusPlus(Objective):
         fit: `mean`, `ridge` or `svr`; `svr` needs scikit-learn (`pip install '.[svr]'` in linbp's folder).
         regularisation: above 0: ridge's lambda (by default 1), or 1 / C of the support vector regression (by default
             1e10); `mean` has none.
-        normalise: whether each row is divided by its length before the fit.
+        normalise: whether each row is divided by its norm before the fit.
         steps: of this stage; by default as many as the attack takes.
     """
 

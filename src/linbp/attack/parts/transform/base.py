@@ -36,7 +36,7 @@ class Transform:
 
         Args:
             images: (N, C, H, W) in [0, 1].
-            scene: the batch.
+            context: the batch.
             draws: of this step, one generator an image; afresh for each copy that other transforms make. The copies
                 that the transform itself makes share them, unless it puts the copy's number into the purpose.
             copy: number of the copy that is wanted, from 0.

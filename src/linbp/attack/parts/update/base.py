@@ -8,23 +8,23 @@ import torch
 
 from linbp.attack.context import Context
 
-__all__ = ["Memoryless", "Progress", "Update"]
+__all__ = ["Stateless", "Update", "UpdateState"]
 
 
-class Progress(Protocol):
-    """What an update remembers of one batch from step to step."""
+class UpdateState(Protocol):
+    """What an update keeps of one batch from step to step."""
 
     def look_ahead(self, images: torch.Tensor) -> torch.Tensor:
         """Where the next gradient is taken, given where the images are."""
         ...
 
     def direction(self, gradient: torch.Tensor) -> torch.Tensor:
-        """The direction to step along, given the gradient there; the budget gives it its norm's length."""
+        """The direction to step along, given the gradient there; the budget normalises it."""
         ...
 
 
-class Memoryless:
-    """The gradient at the images, and nothing remembered."""
+class Stateless:
+    """The gradient at the images; nothing is kept."""
 
     def look_ahead(self, images: torch.Tensor) -> torch.Tensor:
         """The images."""
@@ -46,6 +46,6 @@ class Update:
     single_step: ClassVar[bool] = False
     fewest_steps: ClassVar[int] = 1
 
-    def bind(self, context: Context) -> Progress:
-        """A fresh memory for one batch."""
-        return Memoryless()
+    def bind(self, context: Context) -> UpdateState:
+        """A fresh state for one batch."""
+        return Stateless()

@@ -8,7 +8,7 @@ import torch
 
 from linbp.attack.context import Context
 from linbp.attack.norms import absolute_sum, divided, pointing, summable
-from linbp.attack.parts.update.base import Progress, Update
+from linbp.attack.parts.update.base import Update, UpdateState
 from linbp.registry import number, part
 
 __all__ = ["Momentum"]
@@ -34,8 +34,8 @@ class Momentum(Update):
     def __post_init__(self) -> None:
         number(self, "decay", least=1e-9)
 
-    def bind(self, context: Context) -> Progress:
-        """A sum of zero."""
+    def bind(self, context: Context) -> UpdateState:
+        """The sum of one batch, zero at first."""
         return _Sum(self.decay)
 
 

@@ -8,7 +8,7 @@ import torch
 
 from linbp.attack.context import Context
 from linbp.attack.norms import absolute_sum, divided, pointing, summable
-from linbp.attack.parts.update.base import Progress, Update
+from linbp.attack.parts.update.base import Update, UpdateState
 from linbp.registry import number, one_of, part
 
 __all__ = ["Nesterov"]
@@ -45,8 +45,8 @@ class Nesterov(Update):
         number(self, "decay", least=1e-9)
         one_of(self, "scale", ("step", "l1"))
 
-    def bind(self, context: Context) -> Progress:
-        """A sum of zero."""
+    def bind(self, context: Context) -> UpdateState:
+        """The sum of one batch, zero at first."""
         return _Ahead(self, context)
 
 

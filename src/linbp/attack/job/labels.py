@@ -1,0 +1,80 @@
+"""Labels and targets of a job: those of the list, checked, or the surrogate's own predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from linbp.attack.config import AttackConfig
+from linbp.attack.context import Goal
+from linbp.attack.ensemble import Ensemble
+from linbp.attack.inputs import check_channels
+from linbp.attack.job.images import JobImages
+from linbp.data.image_list import ImageRecord
+from linbp.data.images import to_unit
+from linbp.data.labels import check_labels, check_not_shifted, spread
+from linbp.errors import ImageError
+
+__all__ = ["check_classes", "check_label_shift", "goal_of"]
+
+
+def check_classes(ensemble: Ensemble, config: AttackConfig, read: JobImages) -> None:
+    """Refuse a surrogate that takes no RGB, and labels and targets that it does not know.
+
+    Raises:
+        ImageError: one of them.
+    """
+    check_channels(ensemble, 3)
+    if config.labels == "given":
+        labels = [image.label for image in read.records if image.label is not None]
+        check_labels(read.ids, labels, ensemble.classes, network=ensemble.name)
+    if config.targeted and config.target_rule is None:
+        targets = [image.target for image in read.records if image.target is not None]
+        check_labels(read.ids, targets, ensemble.classes, what="target", network=ensemble.name)
+        for image in read.records if config.labels == "given" else ():
+            if image.target == image.label:
+                raise ImageError(
+                    f"The target of image {image.image_id!r} is its label, {image.label}: there is nothing to attack.",
+                    "Give it another target, or leave the image out.",
+                )
+
+
+def check_label_shift(ensemble: Ensemble, read: JobImages) -> None:
+    """Ask the surrogate about a few images whether the labels seem to be shifted.
+
+    Raises:
+        ImageError: they do.
+    """
+    rows = spread(len(read.records))
+    asked = [read.records[row] for row in rows]
+    predictions = []
+    for pixels in read.pixels(rows):
+        unit = to_unit(pixels[None], ensemble.dtype, ensemble.device)
+        predictions.append(int(ensemble.logits(unit).argmax(1)))
+    every = [image.label for image in read.records if image.label is not None]
+    given = [image.label for image in asked if image.label is not None]
+    check_not_shifted(given, predictions, every, ensemble.classes)
+
+
+def goal_of(config: AttackConfig, images: Sequence[ImageRecord], logits: torch.Tensor) -> Goal:
+    """Labels and targets of some images, on the logits' device: those of the list, or the surrogate's.
+
+    Args:
+        config: of the job.
+        images: the images' entries in the list.
+        logits: (N, classes), the surrogate's for the clean images.
+
+    Raises:
+        RecipeError: the target rule has no target to give on so few classes.
+    """
+    device = logits.device
+    labels = logits.argmax(1)
+    if config.labels == "given":
+        labels = torch.tensor([image.label for image in images], device=device)
+    targets = None
+    if config.target_rule is not None:
+        targets = config.target_rule.targets([image.image_id for image in images], labels, logits, config.seed)
+    elif config.targeted:
+        targets = torch.tensor([image.target for image in images], device=device)
+    return Goal(labels=labels, targets=targets)

@@ -1,0 +1,247 @@
+"""One stage of a recipe: a sum of parts."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from linbp.attack.parts.estimator import Estimator, Plain
+from linbp.attack.parts.objective import CrossEntropy, Objective
+from linbp.attack.parts.start import Start
+from linbp.attack.parts.transform import Transform
+from linbp.attack.parts.update import Sign, Update
+from linbp.attack.recipe import named_gradients as _named_gradients  # noqa: F401  (registers more named recipes)
+from linbp.attack.recipe.grammar import Term, build, write
+from linbp.attack.recipe.named import needs_targets
+from linbp.errors import RecipeError
+from linbp.graph import Rule
+from linbp.registry import Kind, grammar_name
+
+__all__ = ["Stage"]
+
+MANY: dict[Kind, str] = {"rule": "rules", "transform": "transforms"}
+ONE: dict[Kind, str] = {"start": "start", "objective": "objective", "estimator": "estimator", "update": "update"}
+MEANING: dict[Kind, str] = {
+    "start": "say where the first step begins",
+    "objective": "say what is increased",
+    "estimator": "say how many gradients make one",
+    "update": "say how a gradient becomes a step",
+}
+ORDER: tuple[Kind, ...] = (*MANY, *ONE)
+"""In which order the parts of a sum are written."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A sum of parts. What is not given is I-FGSM's: the ordinary gradient of the cross-entropy, and its sign.
+
+    Attributes:
+        rules: backward rules, acting together.
+        transforms: applied to the input in this order.
+        start: where the first step begins, or None for the clean image.
+        objective: what is increased.
+        estimator: how many gradients make one.
+        update: how a gradient becomes a step.
+        terms: the summands that the stage was written with, for its text. They are of no account in comparisons, and
+            are dropped where they say something else than the parts.
+
+    Raises:
+        RecipeError: a part of the wrong kind, or given twice; parts that exclude each other.
+    """
+
+    rules: tuple[Rule, ...] = ()
+    transforms: tuple[Transform, ...] = ()
+    start: Start | None = None
+    objective: Objective = field(default_factory=CrossEntropy)
+    estimator: Estimator = field(default_factory=Plain)
+    update: Update = field(default_factory=Sign)
+    terms: tuple[Term, ...] = field(default=(), compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for kind, name in {**MANY, **ONE}.items():
+            value = getattr(self, name)
+            parts = value if kind in MANY else () if value is None else (value,)
+            if kind in MANY:
+                object.__setattr__(self, name, tuple(parts))
+            for part in parts:
+                if getattr(part, "kind", None) != kind:
+                    raise RecipeError(f"{part!r} is no {kind}.", f"`linbp list {kind}s` lists them.")
+            names = [grammar_name(part) for part in parts]
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice:
+                raise RecipeError(f"{twice} stands twice in the recipe.", "Leave one out: it would do nothing new.")
+        self._check_pairs()
+        if self.objective.needs_start and self.start is None:
+            raise RecipeError(
+                f"{grammar_name(self.objective)} has no gradient at the clean image, where the attack would begin and "
+                "stay.",
+                "Add a start, such as random-start(radius=0.1).",
+            )
+        if self.terms and Stage.of(part for term in self.terms for part in _parts(term)) != self:
+            object.__setattr__(self, "terms", ())
+
+    def _check_pairs(self) -> None:
+        """Refuse parts that one of them cannot be summed with."""
+        parts = [*self.rules, *self.transforms, self.objective, self.estimator, self.update]
+        parts += [] if self.start is None else [self.start]
+        names = {grammar_name(part) for part in parts}
+        for part in parts:
+            for other, why in getattr(part, "excludes", {}).items():
+                if other in names:
+                    raise RecipeError(f"{grammar_name(part)} + {other}: {why}.", "Leave one of the two out.")
+
+    @classmethod
+    def written(cls, terms: Sequence[Term]) -> Stage:
+        """The sum that the terms of a text stand for; the stage keeps their text.
+
+        Raises:
+            RecipeError: an unknown name or parameter, a value out of range, or parts that contradict each other.
+        """
+        stage = cls.of(part for term in terms for part in _parts(term))
+        return dataclasses.replace(stage, terms=tuple(terms))
+
+    @classmethod
+    def of(cls, parts: Iterable[Any]) -> Stage:
+        """The sum of parts.
+
+        Raises:
+            RecipeError: two parts claim the same role.
+        """
+        fields: dict[str, Any] = {}
+        for part in parts:
+            kind = part.kind
+            if kind in MANY:
+                fields[MANY[kind]] = (*fields.get(MANY[kind], ()), part)
+            elif ONE[kind] in fields:
+                both = f"{grammar_name(fields[ONE[kind]])} and {grammar_name(part)}"
+                raise RecipeError(f"{both} both {MEANING[kind]}.", "Leave one out: it would have no effect.")
+            else:
+                fields[ONE[kind]] = part
+        return cls(**fields)
+
+    def __str__(self) -> str:
+        """One line of the grammar: the terms as they were written, or else the parts."""
+        if not self.terms:
+            return self.written_out()
+        made = [(term.text, build(term)) for term in self.terms]
+        if not any(isinstance(parts, tuple) for _, parts in made):
+            # Sums of parts alone have one order, so that tables of results find the same attack under one text.
+            made.sort(key=lambda pair: ORDER.index(pair[1].kind))
+        return " + ".join(text for text, _ in made)
+
+    def written_out(self) -> str:
+        """One line of the grammar: the parts that differ from I-FGSM's, without the name of a recipe."""
+        default = Stage()
+        single = [part for name in ONE.values() if (part := getattr(self, name)) != getattr(default, name)]
+        return " + ".join(write(part) for part in (*self.rules, *self.transforms, *single)) or "ifgsm"
+
+    @property
+    def targeted_name(self) -> str | None:
+        """The name of a targeted attack that the stage was written with, which is not run without targets."""
+        return next((term.name for term in self.terms if needs_targets(term.name)), None)
+
+    def with_rules(self, rules: Sequence[Rule]) -> Stage:
+        """The stage with other rules of the same names, also in its text."""
+        changed = {grammar_name(rule): rule for rule in rules if rule not in self.rules}
+        terms = tuple(
+            Term(term.name, _options(rule), write(rule)) if (rule := changed.get(term.name)) else term
+            for term in self.terms
+        )
+        return dataclasses.replace(self, rules=tuple(rules), terms=terms)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The stage as plain data: every part with all its parameters."""
+
+        def plain(part: Any) -> dict[str, Any]:
+            lists = {name: list(value) if isinstance(value, tuple) else value for name, value in _options(part).items()}
+            return {"name": grammar_name(part), **lists}
+
+        return {
+            "rules": [plain(rule) for rule in self.rules],
+            "transforms": [plain(transform) for transform in self.transforms],
+            **{name: None if (value := getattr(self, name)) is None else plain(value) for name in ONE.values()},
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Stage:
+        """The stage that `to_dict` wrote.
+
+        Raises:
+            RecipeError: an unknown field, part or parameter.
+        """
+        known = {*MANY.values(), *ONE.values()}
+        unknown = sorted(set(data) - known)
+        if unknown:
+            raise RecipeError(f"A recipe has no {unknown[0]!r}.", "It has " + ", ".join(sorted(known)) + ".")
+        fields: dict[str, Any] = {}
+        for name, value in data.items():
+            if value is None:
+                continue
+            many = name in MANY.values()
+            if isinstance(value, Sequence) and many:
+                fields[name] = tuple(_read(item) for item in value)
+            elif isinstance(value, Mapping) and not many:
+                fields[name] = _read(value)
+            else:
+                raise RecipeError(f"{name} of the recipe is {value!r}.", "Give what Recipe.to_dict() writes.")
+        return cls(**fields)
+
+    @property
+    def copies(self) -> int:
+        """How many changed copies of an image the transforms make for one gradient."""
+        return math.prod(transform.copies() for transform in self.transforms)
+
+    @property
+    def starts_at_clean(self) -> bool:
+        """Whether the first gradient is taken at the clean images as they are."""
+        plain = all(transform.at_image for transform in self.transforms) and isinstance(self.estimator, Plain)
+        return self.start is None and plain
+
+    def own_steps(self, steps: int) -> int:
+        """How many steps the stage takes where the attack is asked for `steps`."""
+        if self.update.single_step:
+            return 1
+        own = getattr(self.objective, "steps", None)
+        return steps if own is None else int(own)
+
+    def check_steps(self, steps: int) -> None:
+        """Refuse parts that would have no effect where the attack is asked for `steps`.
+
+        Raises:
+            RecipeError: there is one.
+        """
+        if self.update.single_step and getattr(self.objective, "steps", None) not in (None, 1):
+            name = f"{grammar_name(self.objective)}(steps=...)"
+            raise RecipeError(
+                f"{name} would have no effect: {grammar_name(self.update)} takes one step.", "Leave one of them out."
+            )
+        taken = self.own_steps(steps)
+        for part in (self.update, self.estimator, self.objective):
+            if taken < part.fewest_steps and (part is not self.objective or self.starts_at_clean):
+                name = grammar_name(part)
+                raise RecipeError(
+                    f"{name} would have no effect in {taken} step.", f"Take more steps, or leave {name} out."
+                )
+
+
+def _options(part: Any) -> dict[str, Any]:
+    """The parameters of a part."""
+    return {known.name: getattr(part, known.name) for known in dataclasses.fields(part)}
+
+
+def _parts(term: Term) -> tuple[Any, ...]:
+    made = build(term)
+    return made if isinstance(made, tuple) else (made,)
+
+
+def _read(data: Mapping[str, Any]) -> Any:
+    if not isinstance(data, Mapping) or "name" not in data:
+        raise RecipeError(f"{data!r} is no part of a recipe.", "A part has a name and its parameters.")
+    options = {key: value for key, value in data.items() if key != "name"}
+    parts = _parts(Term(str(data["name"]), options))
+    if len(parts) != 1:
+        raise RecipeError(f"{data['name']} is a whole recipe, not one part.", "Write its parts.")
+    return parts[0]
