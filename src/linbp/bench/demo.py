@@ -18,8 +18,9 @@ from linbp.attack.job.store import AdversarialFolder
 from linbp.bench.cached_predictions import CachedPredictions
 from linbp.bench.demonstrations import IMAGENET, Demonstration
 from linbp.bench.pictures import Answer, PictureRow, draw_picture
+from linbp.data.files import store_error, write_atomically
 from linbp.data.image_list import ImageRecord, list_images
-from linbp.data.images import Pixels, read_image, store_error, to_unit, write_atomically, write_png
+from linbp.data.images import Pixels, read_image, to_unit, write_png
 from linbp.errors import ModelError, StoreError
 from linbp.evaluation import Evaluation, evaluate_folder
 from linbp.jobs.provenance import run_facts

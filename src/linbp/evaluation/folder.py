@@ -16,8 +16,9 @@ import numpy.typing as npt
 import torch
 
 from linbp.attack.job.store import AdversarialFolder
+from linbp.data.files import write_file
 from linbp.data.image_list import list_images
-from linbp.data.images import Pixels, distances, pixel_sha256, read_ahead, size_batches, write_file
+from linbp.data.images import Pixels, distances, pixel_sha256, read_ahead, size_batches
 from linbp.data.preprocessing import Preparation
 from linbp.errors import ImageError, ModelError, StoreError
 from linbp.evaluation.evaluate import Evaluation

@@ -12,9 +12,10 @@ from torch.nn import functional
 
 from linbp.errors import RecipeError, RuleError
 from linbp.graph import MaxPool, Operation, Plan, Position, SiteBackward, Structure
-from linbp.registry import number, one_of, part
+from linbp.registry import part
 from linbp.rules.choice import Which, begin, check_sites, meant
 from linbp.rules.smooth import sigmoid, smooth_sites
+from linbp.validation import number, one_of
 
 __all__ = ["BPA"]
 

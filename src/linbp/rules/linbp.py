@@ -9,8 +9,9 @@ import torch
 
 from linbp.errors import RecipeError, RuleError
 from linbp.graph import Junction, Needs, Operation, Plan, Position, SiteBackward, Structure, ratio
-from linbp.registry import number, one_of, part
+from linbp.registry import part
 from linbp.rules.choice import Which, begin, check_sites, choose, meant
+from linbp.validation import number, one_of
 
 __all__ = ["LinBP", "Rebalance", "Which"]
 

@@ -174,7 +174,7 @@ def craft_folder(
     surrogate = prepare(model, recipe if choice is None else Recipe.parse(choice["recipe"]), device)
     tell("capturing the surrogate", 1, 1)
     _check_classes(surrogate, settings, read, suspicious)
-    with store.held():
+    with store.locked():
         manifest = _agreed_manifest(store, settings, read, surrogate, protocol, choice)
         finished = store.finished(store.read_records())
         kept = len(finished)

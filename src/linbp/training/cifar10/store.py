@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from linbp.data.images import store_error
+from linbp.data.files import store_error
 from linbp.errors import StoreError
 from linbp.jobs.settings import write_between_checkpoints
 

@@ -11,10 +11,9 @@ from typing import Any
 
 import torch
 
-from linbp.data.images import store_error
-from linbp.data.json_text import json_bytes
+from linbp.data.files import MANIFEST, json_bytes, store_error
 from linbp.errors import StoreError
-from linbp.jobs.settings import MANIFEST, write_between_checkpoints
+from linbp.jobs.settings import write_between_checkpoints
 from linbp.models import Model
 from linbp.models.checkpoint import file_sha256
 
