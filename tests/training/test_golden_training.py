@@ -57,16 +57,6 @@ def killed_at(stage: str, step: int) -> Callable[..., None]:
     return listen
 
 
-def killed_after(step: int) -> Callable[..., None]:
-    """A listener that ends a training of the zoo after a step."""
-
-    def listen(done: int, *_: object) -> None:
-        if done == step:
-            raise Killed
-
-    return listen
-
-
 def digest(tensors: Mapping[str, torch.Tensor]) -> str:
     """The SHA-256 of all tensors' bits, by name."""
     found = hashlib.sha256()
@@ -94,7 +84,7 @@ def zoo(case: str, folder: Path, killed: bool) -> str:
     if killed:
         for step in (4, 13):
             with pytest.raises(Killed):
-                train(data, settings, folder, checkpoint_minutes=0, progress=killed_after(step))
+                train(data, settings, folder, checkpoint_minutes=0, progress=killed_at("plain", step))
     report = train(data, settings, folder)
     return digest({**load_file(report.weights), "loss": torch.tensor(report.card["last_epoch"]["loss"])})
 

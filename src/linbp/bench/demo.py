@@ -7,7 +7,7 @@ import dataclasses
 import io
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from linbp.data.image_list import ImageRecord, list_images
 from linbp.data.images import Pixels, read_image, to_unit, write_png
 from linbp.errors import ModelError, StoreError
 from linbp.evaluation import Evaluation, evaluate_folder
+from linbp.jobs.progress import Progress
 from linbp.jobs.provenance import run_facts
 from linbp.models import Model, load_model
 from linbp.models.demo import DemoImages
@@ -30,9 +31,6 @@ from linbp.models.demo import DemoImages
 __all__ = ["DemoResult", "RecipeResult", "run_demo"]
 
 PICTURED = 5
-
-Progress = Callable[[str, int, int], None]
-"""Told the stage, how much of it is done, and how much there is."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

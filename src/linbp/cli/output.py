@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Collection, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -17,7 +17,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from linbp.evaluation import Rate
 
-__all__ = ["add_row", "counted", "interval", "make_table", "print_json", "progress_bars", "share", "stdout"]
+__all__ = ["Bars", "add_row", "counted", "interval", "make_table", "print_json", "progress_bars", "share", "stdout"]
 
 
 def stdout() -> Console:
@@ -65,9 +65,17 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False), flush=True)
 
 
+class Bars(Protocol):
+    """What moves progress bars; it serves as a listener of every job."""
+
+    def __call__(self, stage: str, done: int, total: int, words: str = "") -> None:
+        """Move the bar of a stage, or start it."""
+
+
 @contextlib.contextmanager
-def progress_bars(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """A function (stage, done, total) that draws one bar a stage, with the time left, on standard error.
+def progress_bars(quiet: bool) -> Iterator[Bars]:
+    """A function (stage, done, total, words) that draws one bar a stage, with the time left and the words behind it, on
+    standard error.
 
     Nothing is drawn where `quiet`, or where standard error is not a terminal.
     """
@@ -77,13 +85,15 @@ def progress_bars(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
         BarColumn(),
         TaskProgressColumn(),
         TimeRemainingColumn(elapsed_when_finished=True),
+        TextColumn("{task.fields[words]}"),
     )
     tasks: dict[str, TaskID] = {}
     with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bars:
 
-        def tell(stage: str, done: int, total: int) -> None:
+        def tell(stage: str, done: int, total: int, words: str = "") -> None:
             if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
+                # A job that goes on starts where it is, or the time left would count what others have done.
+                tasks[stage] = bars.add_task(stage, total=total, completed=done, words=words)
+            bars.update(tasks[stage], completed=done, total=total, words=words)
 
         yield tell

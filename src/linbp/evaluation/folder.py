@@ -32,13 +32,11 @@ from linbp.evaluation.records import Record, make_records
 from linbp.evaluation.selection import Select, Selection, select_every_victim
 from linbp.evaluation.statistics import summarise
 from linbp.evaluation.victim_input import Shown, VictimInput, choose_input, show_to
+from linbp.jobs.progress import Progress
 from linbp.jobs.provenance import run_facts
 from linbp.models import Classifier
 
 __all__ = ["FolderEvaluation", "evaluate_folder", "write_csv"]
-
-Progress = Callable[[str, int, int], None]
-"""Told the stage (`reading images`, or a victim's name), how much of it is done, and how much there is."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -46,7 +46,7 @@ class JobFolder:
         if not os.fspath(path):
             raise StoreError("The name of the folder is empty.", "Name one, or write . for this one.")
         self.path = Path(path)
-        self.marks = (MANIFEST,)
+        self.marks: tuple[str, ...] = (MANIFEST,)
         """Files of which one is there as soon as the job has written anything worth keeping."""
 
     @contextlib.contextmanager

@@ -13,13 +13,14 @@ from linbp.attack.api import default_step_size
 from linbp.attack.choose_start import NO_PROXY, STEPS, choose_start, needs_choice
 from linbp.attack.ensemble import Ensemble
 from linbp.attack.job.batch import AttackConfig
-from linbp.attack.job.images import JobImages, Progress
+from linbp.attack.job.images import JobImages
 from linbp.attack.pool import Pool
 from linbp.attack.recipe.recipe import Recipe
 from linbp.data.images import to_unit
 from linbp.data.labels import spread
 from linbp.errors import RecipeError
 from linbp.graph import Surrogate
+from linbp.jobs.progress import Progress
 from linbp.models import Classifier, Model
 
 __all__ = ["captured_on", "choice_notes", "choose_for_job", "proxy_names"]

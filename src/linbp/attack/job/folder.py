@@ -19,7 +19,7 @@ from linbp.attack.config import reach_note, resolve
 from linbp.attack.ensemble import Ensemble
 from linbp.attack.job.batch import AttackConfig, Labels, craft_batch
 from linbp.attack.job.chosen_start import captured_on, choice_notes, choose_for_job, proxy_names
-from linbp.attack.job.images import JobImages, Progress, read_pool, scan, turned_note
+from linbp.attack.job.images import JobImages, read_pool, scan, turned_note
 from linbp.attack.job.store import AdversarialFolder
 from linbp.attack.pool import Pool
 from linbp.attack.prepare import Prepared, prepare
@@ -32,11 +32,12 @@ from linbp.data.images import Pixels, pixel_sha256, size_batches, to_unit
 from linbp.data.labels import check_labels, check_not_shifted, spread
 from linbp.errors import ImageError
 from linbp.graph import Surrogate
+from linbp.jobs.progress import Progress
 from linbp.jobs.provenance import run_facts
 from linbp.jobs.settings import refuse_other_settings
 from linbp.models import Classifier, Model
 
-__all__ = ["FolderReport", "Progress", "craft_folder"]
+__all__ = ["FolderReport", "craft_folder"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from linbp.attack.pool import Pool
 from linbp.data.image_list import ImageRecord
 from linbp.data.images import Pixels, is_turned, pixel_sha256, read_ahead
 from linbp.data.preprocessing import Preparation
+from linbp.jobs.progress import Progress
 
-__all__ = ["JobImages", "Progress", "read_pool", "scan", "turned_note"]
-
-Progress = Callable[[str, int, int], None]
-"""Told the stage (`reading the pool`, `reading images`, `crafting`), how much of it is done, and how much there is."""
+__all__ = ["JobImages", "read_pool", "scan", "turned_note"]
 
 
 @dataclasses.dataclass(frozen=True)
