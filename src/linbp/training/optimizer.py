@@ -38,9 +38,9 @@ class Optimizer:
         clip: float | None = None,
     ) -> None:
         self.parameters, self.decoupled_decay, self.clip = list(parameters), decoupled_decay, clip
-        self._decayed: list[torch.Tensor] = [
-            parameter for parameter in self.parameters if parameter.ndim > 1 and decoupled_decay
-        ]
+        self._decayed: list[torch.Tensor] = []
+        if decoupled_decay:
+            self._decayed += [parameter for parameter in self.parameters if parameter.ndim > 1]
         self._optimizer: torch.optim.Optimizer
         if name == "sgd":
             self._optimizer = torch.optim.SGD(
