@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Collection, Iterator
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -17,7 +17,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from linbp.evaluation import Rate
 
-__all__ = ["Bars", "add_row", "counted", "interval", "make_table", "print_json", "progress_bars", "share", "stdout"]
+__all__ = ["add_row", "counted", "interval", "make_table", "print_json", "progress_bars", "share", "stdout"]
 
 
 def stdout() -> Console:
@@ -65,15 +65,8 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False), flush=True)
 
 
-class Bars(Protocol):
-    """What moves progress bars; it serves as a listener of every job."""
-
-    def __call__(self, stage: str, done: int, total: int, words: str = "") -> None:
-        """Move the bar of a stage, or start it."""
-
-
 @contextlib.contextmanager
-def progress_bars(quiet: bool) -> Iterator[Bars]:
+def progress_bars(quiet: bool) -> Iterator[Callable[..., None]]:
     """A function (stage, done, total, words) that draws one bar a stage, with the time left and the words behind it, on
     standard error.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -10,7 +10,7 @@ import typer
 
 from linbp.cli.guard import Interrupted, guard
 from linbp.cli.options import Debug, Device, Json, command_line, usable_device
-from linbp.cli.output import Bars, add_row, interval, make_table, print_json, progress_bars, stdout
+from linbp.cli.output import add_row, interval, make_table, print_json, progress_bars, stdout
 
 if TYPE_CHECKING:
     from linbp.training.cifar10 import TrainReport
@@ -241,7 +241,7 @@ def _wanted(names: list[str], every: bool, preset_name: str, **changes: Any) -> 
     return [preset(preset_name, name, **changes) for name in dict.fromkeys(names or PRESETS[preset_name])]
 
 
-def _listener(tell: Bars, quiet: bool) -> TrainingProgress:
+def _listener(tell: Callable[..., None], quiet: bool) -> TrainingProgress:
     """Moves the bar of a network, and prints a line an epoch."""
 
     def listen(stage: str, done: int, total: int, words: str) -> None:

@@ -32,7 +32,8 @@ class JobFolder:
         path: the folder; it need not be there.
 
     Raises:
-        StoreError: its name is empty.
+        StoreError: its name is empty. From every method: the disk is full, the folder cannot be written, or a file is
+            broken or that of another kind of job; whatever was there before still is.
     """
 
     COMMAND: ClassVar[str]
@@ -54,10 +55,7 @@ class JobFolder:
         """Make the folder, lock it against other processes, and delete what a killed run left half-written.
 
         A job that ends before it wrote anything leaves nothing behind: neither the lock's file nor a folder that was
-        made for it.
-
-        Raises:
-            StoreError: the folder cannot be made, holds files of something else, or another process has locked it.
+        made for it. A folder that holds files of something else is refused.
         """
         made = self._create()
         with locked(self.path):
@@ -92,11 +90,7 @@ class JobFolder:
         return any((self.path / name).exists() for name in self.marks)
 
     def read_manifest(self) -> dict[str, Any] | None:
-        """The manifest without its `format`; None if there is none.
-
-        Raises:
-            StoreError: it is broken, or that of another kind of job.
-        """
+        """The manifest without its `format`; None if there is none."""
         return self._read_manifest()[1]
 
     def _read_manifest(self) -> tuple[Any, dict[str, Any] | None]:
@@ -113,19 +107,11 @@ class JobFolder:
         return layout, manifest
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
-        """Replace the manifest.
-
-        Raises:
-            StoreError: the disk is full, or the folder cannot be written.
-        """
+        """Replace the manifest."""
         self.write(MANIFEST, json_bytes({"format": self.LAYOUT, **manifest}, indent=2))
 
     def read_checkpoint(self) -> dict[str, Any] | None:
-        """The last checkpoint without its `format`, on the CPU; None if there is none.
-
-        Raises:
-            StoreError: it is damaged, or not one of this kind of job.
-        """
+        """The last checkpoint without its `format`, on the CPU; None if there is none."""
         path, again = self.path / CHECKPOINT, "Delete it to start again from the beginning."
         if not path.is_file():
             return None
@@ -139,11 +125,7 @@ class JobFolder:
         return found
 
     def write_checkpoint(self, state: Mapping[str, Any]) -> None:
-        """Replace the checkpoint.
-
-        Raises:
-            StoreError: the disk is full, or the folder cannot be written; the one before is still there.
-        """
+        """Replace the checkpoint."""
         self.write(CHECKPOINT, bytes_of(torch.save, {"format": self.LAYOUT, **state}))
 
     def drop_checkpoint(self) -> None:
@@ -151,11 +133,7 @@ class JobFolder:
         (self.path / CHECKPOINT).unlink(missing_ok=True)
 
     def write(self, name: str, content: bytes) -> Path:
-        """Put a whole file in place; its path.
-
-        Raises:
-            StoreError: the disk is full, or the folder cannot be written; the file before is still there.
-        """
+        """Put a whole file in place; its path."""
         write_atomically(self.path / name, content)
         return self.path / name
 

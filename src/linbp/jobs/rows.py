@@ -15,21 +15,17 @@ __all__ = ["Rows"]
 
 
 class Rows:
-    """The rows of one file.
+    """The rows of one file, which need not be there.
 
-    Args:
-        path: the file; it need not be there.
+    Raises:
+        StoreError: from every method, where the file cannot be read or written or the disk is full.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def read(self) -> list[dict[str, Any]]:
-        """All rows; a line that was cut short by the end of a process is left out.
-
-        Raises:
-            StoreError: the file cannot be read.
-        """
+        """All rows; a line that was cut short by the end of a process is left out."""
         try:
             lines = self.path.read_bytes().split(b"\n")
         except FileNotFoundError:
@@ -45,11 +41,7 @@ class Rows:
         return rows
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Add a row; afterwards it is on the disk.
-
-        Raises:
-            StoreError: the disk is full, or the file cannot be written.
-        """
+        """Add a row; afterwards it is on the disk."""
         try:
             with self.path.open("ab") as file:
                 file.write(json_bytes(row))
@@ -59,9 +51,5 @@ class Rows:
             raise store_error(self.path, error) from error
 
     def replace(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Replace all rows at once.
-
-        Raises:
-            StoreError: the disk is full, or the file cannot be written; the rows before are still there.
-        """
+        """Replace all rows at once; where that fails, the rows before are still there."""
         write_atomically(self.path, b"".join(map(json_bytes, rows)))

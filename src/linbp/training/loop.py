@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from linbp.errors import StoreError
 
-__all__ = ["Checkpoints", "Loop", "Trainer", "TrainingProgress"]
+__all__ = ["Loop", "Trainer", "TrainingProgress"]
 
 TrainingProgress = Callable[[str, int, int, str], None]
 """Told the stage, how much of it is done, how much there is, and a few words such as `loss 1.23, accuracy 45.6%`."""
@@ -20,45 +20,21 @@ class Trainer(Protocol):
 
     def batches(self, epoch: int, first: int) -> Iterable[Any]:
         """The batches of an epoch, counted from 0, from the one of number `first` on."""
-        ...
 
     def step(self, batch: Any, loop: Loop) -> None:
         """Take step `loop.step`, counted from 0, of `loop.steps`."""
-        ...
 
     def end_epoch(self, loop: Loop) -> dict[str, Any]:
-        """What the history keeps of the epoch that has just ended; sums begin anew."""
-        ...
+        """What the history keeps of the epoch that has just ended; its sums start from 0 again."""
 
     def describe(self, entry: Mapping[str, Any] | None) -> str:
         """A few words on the running epoch, or on one that has ended, whose entry of the history is given."""
-        ...
 
     def state(self) -> dict[str, Any]:
-        """Everything that going on needs, for `torch.save`.
-
-        Raises:
-            ModelError: a number is not finite, so that there is nothing worth keeping.
-        """
-        ...
+        """Everything that going on needs, for `torch.save`; a ModelError where a number is not finite."""
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from a state."""
-        ...
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Checkpoints:
-    """How far apart checkpoints are inside an epoch, in steps or in minutes; each end of an epoch has one."""
-
-    steps: int | None = None
-    minutes: float | None = None
-
-    def is_due(self, step: int, seconds: float) -> bool:
-        """Whether one is due after so many steps in all, and so many seconds since the last one of this epoch."""
-        return (self.steps is not None and step % self.steps == 0) or (
-            self.minutes is not None and seconds >= 60 * self.minutes
-        )
 
 
 class Loop:
@@ -101,11 +77,7 @@ class Loop:
         return self._seconds_before + time.monotonic() - self._started
 
     def state(self) -> dict[str, Any]:
-        """Everything that going on needs, for `torch.save`.
-
-        Raises:
-            ModelError: a number is not finite, so that there is nothing worth keeping.
-        """
+        """Everything that going on needs, for `torch.save`; a ModelError where a number is not finite."""
         state = self.trainer.state()
         return {"trainer": state, "step": self.step, "seconds": self.seconds, "history": self.history}
 
@@ -125,17 +97,22 @@ class Loop:
                 "Another version made it: delete checkpoint.pt in the folder to start again from the beginning.",
             ) from fault
 
-    def run(self, save: Callable[[], None] | None = None, checkpoints: Checkpoints | None = None) -> None:
+    def run(
+        self,
+        save: Callable[[], None] = lambda: None,
+        *,
+        every_steps: float = math.inf,
+        every_minutes: float = math.inf,
+    ) -> None:
         """Take all steps that are left.
 
         Args:
-            save: called when a checkpoint is due, to keep `state`.
-            checkpoints: how far apart they are inside epochs; default: only the ends of epochs have one.
+            save: called at the end of each epoch, and inside epochs, to keep `state`.
+            every_steps, every_minutes: how far apart that is inside epochs.
 
         Raises:
             ModelError: the training diverged.
         """
-        checkpoints, save = checkpoints or Checkpoints(), save or (lambda: None)
         self._tell(self.trainer.describe(None))
         while self.step < self.steps:
             epoch, first = divmod(self.step, self.steps_per_epoch)
@@ -146,8 +123,8 @@ class Loop:
                 for hook in self.on_step:
                     hook(self)
                 self._tell(self.trainer.describe(None))
-                is_inside = self.step % self.steps_per_epoch != 0
-                if is_inside and checkpoints.is_due(self.step, time.monotonic() - saved):
+                due = self.step % every_steps == 0 or time.monotonic() - saved >= 60 * every_minutes
+                if due and self.step % self.steps_per_epoch:
                     save()
                     saved = time.monotonic()
             self.history.append({"epoch": epoch + 1, **self.trainer.end_epoch(self)})

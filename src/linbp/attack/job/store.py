@@ -38,11 +38,7 @@ class AdversarialFolder(JobFolder):
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Lock the folder, as every job's; an older layout becomes today's.
-
-        Raises:
-            StoreError: the folder cannot be made or written, holds something else, or another process has locked it.
-        """
+        """Lock the folder, as every job's; an older layout becomes today's."""
         with super().locked():
             layout, manifest = self._read_manifest()
             if manifest is not None and layout != self.LAYOUT:
@@ -52,11 +48,7 @@ class AdversarialFolder(JobFolder):
             yield
 
     def read_records(self) -> dict[str, dict[str, Any]]:
-        """Records by image id, the last one of each, with today's names; a line that was cut short is left out.
-
-        Raises:
-            StoreError: the file cannot be read.
-        """
+        """Records by image id, the last one of each, with today's names; a line that was cut short is left out."""
         records = [{RENAMED.get(name, name): value for name, value in row.items()} for row in self._rows.read()]
         return {record["image_id"]: record for record in records if {"image_id", "sha256"} <= record.keys()}
 
@@ -70,18 +62,10 @@ class AdversarialFolder(JobFolder):
         return whole
 
     def write_records(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Replace all records at once.
-
-        Raises:
-            StoreError: the disk is full, or the folder cannot be written.
-        """
+        """Replace all records at once."""
         self._rows.replace(records)
 
     def add(self, adv_image: Pixels, record: Mapping[str, Any]) -> None:
-        """Finish one image: its PNG, then its record.
-
-        Raises:
-            StoreError: the disk is full, or the folder cannot be written.
-        """
+        """Finish one image: its PNG, then its record."""
         write_png(self.adv_path(record["image_id"]), adv_image)
         self._rows.append(record)

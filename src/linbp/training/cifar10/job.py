@@ -20,7 +20,7 @@ from linbp.models import weights_sha256
 from linbp.models.checkpoint import file_sha256, fill, preserved_random_state, read_checkpoint
 from linbp.training.cifar10.store import ZooFolder
 from linbp.training.cifar10.trainer import ZooTrainer, count_right
-from linbp.training.loop import Checkpoints, Loop, TrainingProgress
+from linbp.training.loop import Loop, TrainingProgress
 from linbp.zoo.architectures import build
 from linbp.zoo.card import make_card, make_page
 from linbp.zoo.settings import Training
@@ -103,19 +103,15 @@ def train(
         if state is not None:
             loop.load(state)
             runs, resumed_at = list(state["runs"]), loop.step
+            store.log.replace(loop.history)  # a run that was killed between checkpoint and log has left a line out
         runs.append(run_facts(place, command) | {"resumed_at_step": resumed_at})
 
         def keep() -> None:
             store.write_checkpoint({"settings": wanted, **loop.state(), "runs": runs})
-            keep_log()
+            store.log.replace(loop.history)
 
-        def keep_log() -> None:
-            if loop.history:
-                store.log.replace(loop.history)
-
-        keep_log()  # a run that was killed between checkpoint and log has left a line out
         with _fastest_convolutions(place):
-            loop.run(keep, Checkpoints(minutes=checkpoint_minutes))
+            loop.run(keep, every_minutes=checkpoint_minutes)
         card = _finish(store, trainer, loop, wanted, runs)
     return TrainReport(weights=store.weights, card=card, resumed_at=resumed_at, already_finished=False)
 

@@ -34,11 +34,7 @@ class ZooFolder(JobFolder):
         self.marks = (CHECKPOINT, self.card.name)
 
     def read_card(self) -> dict[str, Any] | None:
-        """The card of a finished training; None if there is none.
-
-        Raises:
-            StoreError: it is damaged.
-        """
+        """The card of a finished training; None if there is none."""
         card = self._read_json(self.card)
         if card is not None and not isinstance(card.get("settings"), dict):
             raise StoreError(f"{self.card} is no card of {self.COMMAND}.", "Choose a new folder (--out).")

@@ -14,13 +14,12 @@ from torch.nn import functional
 
 from linbp.data.cifar10 import Cifar10
 from linbp.errors import ImageError, ModelError
-from linbp.randomness import generator
+from linbp.randomness import generator, seeded
 from linbp.training.cifar10.augment import Box, Epoch
 from linbp.training.loop import Loop
 from linbp.training.mixed_precision import full_where_faster
 from linbp.training.optimizer import Optimizer
 from linbp.training.schedule import learning_rate
-from linbp.training.seeding import seeded
 from linbp.zoo.architectures import MEAN, STD, build
 from linbp.zoo.settings import Training
 
@@ -34,7 +33,7 @@ class ZooTrainer:
 
     Args:
         settings: of the training.
-        data: images and labels; all of them are held on the device.
+        data: images and labels; all of them are put on the device.
         device: where to compute.
 
     Attributes:
@@ -119,11 +118,7 @@ class ZooTrainer:
         )
 
     def sums(self) -> tuple[float, float]:
-        """Loss and number of right images, summed over the batches and images of the running epoch.
-
-        Raises:
-            ModelError: the loss is not finite.
-        """
+        """Loss and number of right images, summed over the running epoch; a ModelError where it diverged."""
         loss, right = self._loss.item(), self._right.item()
         if not math.isfinite(loss):
             raise ModelError(
@@ -133,11 +128,7 @@ class ZooTrainer:
         return loss, right
 
     def state(self) -> dict[str, Any]:
-        """Weights, their average, the optimizer's memory and the sums.
-
-        Raises:
-            ModelError: the loss is not finite, so that there is nothing worth keeping.
-        """
+        """Weights, their average, the optimizer's memory and the sums, where the loss is finite."""
         self.sums()
         return {
             "network": self.network.state_dict(),

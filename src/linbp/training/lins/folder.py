@@ -21,7 +21,7 @@ from linbp.training.lins.linearization import Linearization
 from linbp.training.lins.samples import Files, split
 from linbp.training.lins.store import MODEL, LinearizeFolder
 from linbp.training.lins.tuning import Tuning
-from linbp.training.loop import Checkpoints, TrainingProgress
+from linbp.training.loop import TrainingProgress
 
 __all__ = ["LinearizeReport", "linearize_folder"]
 
@@ -110,10 +110,12 @@ def linearize_folder(
     )
     store = LinearizeFolder(folder)
     with store.locked():
-        found = store.read_manifest()
+        manifest = store.read_manifest()
         lists = _facts_of_lists(training, kept_apart, job.tell)
         share = validation if isinstance(validation, int | float) else None
-        manifest = _agreed(store, found, _settings(model, start, sites, share, job, lists), job, lists)
+        settings = _settings(model, start, sites, share, job, lists)
+        manifest = manifest or _new_manifest(settings, job, lists)
+        refuse_other_settings(store.path, manifest["settings"], settings)
         if manifest["finished"] and store.model_sha256() == manifest["result"]["file_sha256"]:
             store.drop_checkpoint()
             return LinearizeReport(folder=store.path, resumed_at=None, already_finished=True, manifest=manifest)
@@ -141,7 +143,7 @@ def linearize_folder(
 
         if job.loop.step == 0:
             keep()
-        job.loop.run(keep, Checkpoints(steps=checkpoint_every))
+        job.loop.run(keep, every_steps=checkpoint_every)
         made = job.finish()
         assert made.program is not None
         manifest["result"] = {
@@ -194,33 +196,21 @@ def _settings(
     }
 
 
-def _agreed(
-    store: LinearizeFolder,
-    manifest: dict[str, Any] | None,
-    settings: dict[str, Any],
-    job: Linearization,
-    lists: Mapping[str, Any],
-) -> dict[str, Any]:
-    """The folder's manifest, or a new one; refuses a folder that was started with other settings."""
-    if manifest is None:
-        structure, notes = job.program.structure, job.notes
-        if lists["in_both"]:
-            notes.append(f"{lists['in_both']} validation images are among the training images too, pixel for pixel")
-        return {
-            "settings": settings,
-            "removed": [
-                {"index": index, "op": structure.sites[index].op, "module_path": structure.sites[index].module_path}
-                for index in job.removed
-            ],
-            "sites": len(structure.sites),
-            "training_images": lists["training"]["images"],
-            "validation_images": lists["validation"]["images"],
-            "notes": notes,
-            "runs": [],
-            "finished": False,
-        }
-    refuse_other_settings(store.path, manifest["settings"], settings)
-    return manifest
+def _new_manifest(settings: dict[str, Any], job: Linearization, lists: Mapping[str, Any]) -> dict[str, Any]:
+    sites, notes = job.program.structure.sites, job.notes
+    if lists["in_both"]:
+        notes.append(f"{lists['in_both']} validation images are among the training images too, pixel for pixel")
+    removed = [sites[index] for index in job.removed]
+    return {
+        "settings": settings,
+        "removed": [{"index": site.index, "op": site.op, "module_path": site.module_path} for site in removed],
+        "sites": len(sites),
+        "training_images": lists["training"]["images"],
+        "validation_images": lists["validation"]["images"],
+        "notes": notes,
+        "runs": [],
+        "finished": False,
+    }
 
 
 def _filled(manifest: dict[str, Any], job: Linearization) -> dict[str, Any]:

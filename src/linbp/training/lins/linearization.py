@@ -30,28 +30,12 @@ MEASURED = 2000
 
 
 class Linearization:
-    """One job, from the model to the tuned one.
-
-    Args:
-        model: any differentiable model; it is left as it is.
-        start: where the removal starts, as in `LinBP`.
-        training: images to tune on.
-        validation: images that are only measured on.
-        sites: which sites from `start` on, as in `LinBP`.
-        tuning: the settings.
-        device: where to compute; by default where the model is.
-        trust_labels: do not suspect labels of counting from 1.
-        progress: told about every stage.
+    """One job, from the model to the tuned one; arguments and errors are those of `linearize`.
 
     Attributes:
         loop: all steps of the tuning.
         removed: numbers of the sites that are removed.
         accuracy: what was measured, by when.
-
-    Raises:
-        ImageError: a label is out of range, or there are too few images.
-        RuleError: the position matches nothing, or no site is reached.
-        ModelError, CaptureError: as for `Surrogate`.
     """
 
     def __init__(
@@ -123,19 +107,11 @@ class Linearization:
             self._measure("recalibrated", self.trainer.network)
 
     def state(self) -> dict[str, Any]:
-        """Everything that going on needs, for `torch.save`.
-
-        Raises:
-            ModelError: the weights are not finite.
-        """
+        """Everything that going on needs, for `torch.save`; a ModelError where the weights are not finite."""
         return {**self.loop.state(), "accuracy": self.accuracy}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state.
-
-        Raises:
-            StoreError: it is that of another program.
-        """
+        """Go on from a state; a StoreError where it is that of another program."""
         self._ordinary = None
         self.loop.load(state)
         self.accuracy = dict(state["accuracy"])

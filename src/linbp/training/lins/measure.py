@@ -48,16 +48,8 @@ def measure(
 ) -> tuple[dict[str, Any], list[int]]:
     """How many images are right, of how many, at what mean cross-entropy; and every prediction.
 
-    An image whose logits are not finite is wrong; the mean is None then.
-
-    Args:
-        network: in evaluation mode.
-        model: of the network's preprocessing.
-        samples: labelled images.
-        device: where the network lies.
-        size: images at a time.
-        stage: what the listener is told.
-        tell: the listener.
+    An image whose logits are not finite is wrong; the mean is None then. The network is in evaluation mode and lies on
+    `device`, `model` has its preprocessing, `size` images are asked about at a time.
     """
     rows = list(range(len(samples.ids)))
     cut = [rows[at : at + size] for at in range(0, len(rows), size)]

@@ -31,11 +31,9 @@ class Samples(Protocol):
 
     def images(self, rows: Sequence[int], model: Model, device: torch.device) -> Iterator[torch.Tensor]:
         """The images of these rows, one by one: (C, H, W) in [0, 1], of the model's size and dtype."""
-        ...
 
     def subset(self, rows: Sequence[int]) -> Samples:
         """Some of the images."""
-        ...
 
 
 class Files:

@@ -22,11 +22,7 @@ class LinearizeFolder(JobFolder):
     COMMAND, LAYOUT = "linbp linearize", "linearize 1"
 
     def write_model(self, model: Model) -> str:
-        """The program and its preprocessing, as `--surrogate` takes them; the SHA-256 of the program's file.
-
-        Raises:
-            StoreError: the disk is full, or the folder cannot be written.
-        """
+        """The program and its preprocessing, as `--surrogate` takes them; the SHA-256 of the program's file."""
         facts: dict[str, Any] = {
             "input_size": list(model.input_size),
             "mean": list(model.mean),

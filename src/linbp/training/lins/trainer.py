@@ -14,7 +14,7 @@ from torch.nn import functional
 from linbp.errors import ModelError
 from linbp.graph import Structure
 from linbp.models import Model
-from linbp.randomness import generator
+from linbp.randomness import generator, seeded
 from linbp.training.lins.measure import logits_of, measure
 from linbp.training.lins.modes import Normalisation, behind, switchable
 from linbp.training.lins.samples import Samples, augmented, in_batches
@@ -23,7 +23,6 @@ from linbp.training.lins.tuning import Tuning, batches, order
 from linbp.training.loop import Loop, TrainingProgress
 from linbp.training.optimizer import Optimizer
 from linbp.training.schedule import learning_rate
-from linbp.training.seeding import seeded
 
 __all__ = ["LinsTrainer", "diverged"]
 
@@ -72,19 +71,12 @@ class LinsTrainer:
         self.model, self.tuning, self.mixed, self.tell = model, tuning, mixed, tell
         self.training, self.validation = training, validation
         parameters, nodes, self.notes = choose_trained(network, structure, tuning.train_from)
-        behind_removed = {
-            f"linbp_{node.name}" for node in behind(one for one in network.graph.nodes if one.name in removed)
-        }
-        self.network = switchable(network, nodes)
-        self.device = parameters[0].device
-        self._moved = [
-            module
-            for name, module in self.network.named_children()
-            if isinstance(module, Normalisation) and name in behind_removed
-        ]
-        self.optimizer = Optimizer(
-            tuning.optimizer, parameters, weight_decay=tuning.weight_decay or 0.0, clip=tuning.clip
-        )
+        moved = {f"linbp_{node.name}" for node in behind(one for one in network.graph.nodes if one.name in removed)}
+        self.network, self.device = switchable(network, nodes), parameters[0].device
+        children = self.network.named_children()
+        self._moved = [module for name, module in children if isinstance(module, Normalisation) and name in moved]
+        decay = tuning.weight_decay or 0.0
+        self.optimizer = Optimizer(tuning.optimizer, parameters, weight_decay=decay, clip=tuning.clip)
         self._sums = _Sums()
 
     @property
@@ -135,20 +127,10 @@ class LinsTrainer:
     def end_epoch(self, loop: Loop) -> dict[str, Any]:
         """Loss, accuracy while training and on the validation images."""
         sums, self._sums = self._sums, _Sums()
-        found, _ = measure(
-            self.network,
-            self.model,
-            self.validation,
-            self.device,
-            self.tuning.batch_size,
-            "validation",
-            self.tell,
-        )
-        return {
-            "loss": sums.loss / sums.images,
-            "accuracy_while_training": sums.right / sums.images,
-            "validation": found,
-        }
+        size = self.tuning.batch_size
+        found, _ = measure(self.network, self.model, self.validation, self.device, size, "validation", self.tell)
+        loss, accuracy = sums.loss / sums.images, sums.right / sums.images
+        return {"loss": loss, "accuracy_while_training": accuracy, "validation": found}
 
     def describe(self, entry: Mapping[str, Any] | None) -> str:
         """Loss and accuracy of the running epoch so far, or of one that has ended."""
@@ -177,11 +159,7 @@ class LinsTrainer:
         return done
 
     def state(self) -> dict[str, Any]:
-        """Weights, statistics, the optimizer's memory and the sums of the running epoch.
-
-        Raises:
-            ModelError: a number in it is not finite, so that there is nothing worth keeping.
-        """
+        """Weights, statistics, the optimizer's memory and the sums of the running epoch, where all are finite."""
         weights = self.network.state_dict()
         broken = [name for name, tensor in weights.items() if not bool(torch.isfinite(tensor).all())]
         if broken:
