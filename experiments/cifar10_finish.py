@@ -21,8 +21,8 @@ from safetensors.torch import load_file, save_file
 import linbp
 from linbp.data.cifar10 import Cifar10, load_cifar10
 from linbp.models.cifar10 import read_card
-from linbp.training.cifar10.augment import Epoch
-from linbp.training.cifar10.trainer import Trainer, count_right
+from linbp.training.cifar10.trainer import ZooTrainer
+from linbp.training.loop import Loop
 from linbp.zoo import Training
 
 SMOOTHINGS = (0.0, 0.1)
@@ -41,22 +41,21 @@ def finished(model: linbp.Model, data: Cifar10, settings: Training, path: Path) 
     made = copy.deepcopy(model)
     made.name = path.stem
     if not path.is_file():
-        per_epoch = len(data.train_images) // settings.batch_size
-        trainer = Trainer(settings, settings.epochs * per_epoch, per_epoch, torch.device("cpu"))
+        trainer = ZooTrainer(settings, data, torch.device("cpu"))
         for network in (trainer.network, trainer.average):
             network.load_state_dict(model.module.state_dict())
-        for number in range(settings.epochs):
-            epoch = Epoch(data.train_images, data.train_labels, settings, number)
-            for batch in range(per_epoch):
-                trainer.step(epoch, batch, number * per_epoch + batch)
-            loss, right = trainer.read_sums()
-            trainer.clear_sums()
-            tested = count_right(trainer.average, data.test_images, data.test_labels)
-            print(
-                f"{path.stem}, epoch {number + 1}: loss {loss / per_epoch:.4f}, accuracy "
-                f"{right / (per_epoch * settings.batch_size):.2%} while training, {tested} test images right",
-                flush=True,
-            )
+
+        def tell(stage: str, done: int, total: int, words: str) -> None:
+            if words:
+                print(f"{stage}, {words}", flush=True)
+
+        Loop(
+            trainer,
+            epochs=settings.epochs,
+            steps_per_epoch=trainer.steps_per_epoch,
+            stage=path.stem,
+            progress=tell,
+        ).run()
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file({name: tensor.contiguous() for name, tensor in trainer.average.state_dict().items()}, path)
     made.module.load_state_dict(load_file(path))

@@ -16,8 +16,9 @@ from torch.nn import functional
 
 import linbp
 from linbp.data.cifar10 import Cifar10
+from linbp.data.files import write_atomically
 from linbp.data.image_list import ImageRecord, list_images
-from linbp.data.images import write_atomically, write_png
+from linbp.data.images import write_png
 from linbp.errors import ModelError
 from linbp.models.cifar10 import packaged, read_card
 from linbp.training.lins import Tuning, linearize_folder

@@ -10,7 +10,7 @@ from cifar10_outcomes import Outcomes, by_surrogate
 from imagenet_tables import cell
 from pages import between, holm
 
-from linbp.data.images import write_atomically
+from linbp.data.files import write_atomically
 
 PAGE = Path(__file__).parent.parent / "docs" / "cifar10.md"
 HEADS = {

@@ -20,7 +20,7 @@ from cifar10_tables import compared, table
 from pages import between, holm
 from result_lines import read_lines
 
-from linbp.data.images import write_atomically
+from linbp.data.files import write_atomically
 from linbp.evaluation.statistics import rate
 
 FOLDER = Path(__file__).parent / "results" / "cifar10_wide"

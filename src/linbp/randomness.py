@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 
-__all__ = ["Draws", "generator"]
+__all__ = ["Draws", "generator", "seeded"]
 
 
 def generator(seed: int, image_id: str, step: int, purpose: str) -> np.random.Generator:
@@ -27,6 +28,21 @@ def generator(seed: int, image_id: str, step: int, purpose: str) -> np.random.Ge
     digest = hashlib.sha256(f"{seed}\0{image_id}\0{purpose}".encode()).digest()
     key = np.frombuffer(digest[:16], dtype=np.uint64)
     return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, step]))
+
+
+@contextlib.contextmanager
+def seeded(draw: np.random.Generator, device: torch.device) -> Iterator[None]:
+    """Inside, torch's own generators, of the CPU and of `device`, start from a number that is drawn; outside they are
+    as before."""
+    number = int(draw.integers(2**63))
+    cuda = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        # Not torch.manual_seed, which would seed every accelerator.
+        torch.default_generator.manual_seed(number)
+        if cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(number)
+        yield
 
 
 class Draws:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any, Literal, TypeVar, get_args
@@ -13,7 +12,7 @@ from typing_extensions import dataclass_transform
 
 from linbp.errors import RecipeError, nearest_name
 
-__all__ = ["Kind", "find", "grammar_name", "kinds", "names", "number", "one_of", "part", "register", "whole"]
+__all__ = ["Kind", "find", "grammar_name", "kinds", "names", "part", "register"]
 
 Kind = Literal["recipe", "rule", "transform", "objective", "estimator", "update", "start"]
 """What a part does. Each kind is a word of the documentation; `start` is where the first step begins."""
@@ -81,44 +80,6 @@ def find(name: str) -> tuple[Kind, Callable[..., Any]]:
 def grammar_name(thing: Any) -> str:
     """The word that an instance of a registered part is written with."""
     return str(thing.grammar_name)
-
-
-def number(part: Any, name: str, *, least: float, most: float = math.inf) -> None:
-    """Check that a parameter of a part is a finite number between two bounds, for use in `__post_init__`.
-
-    Raises:
-        RecipeError: it is not.
-    """
-    value = getattr(part, name)
-    fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not fits or not least <= value <= most:
-        bounds = f"from {least:g} to {most:g}" if math.isfinite(most) else f"of at least {least:g}"
-        raise RecipeError(f"{grammar_name(part)}({name}={value}) is out of range.", f"{name} is a number {bounds}.")
-
-
-def whole(part: Any, name: str, *, least: int) -> None:
-    """Check that a parameter of a part is a whole number of at least `least`, for use in `__post_init__`.
-
-    Raises:
-        RecipeError: it is not.
-    """
-    value = getattr(part, name)
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise RecipeError(
-            f"{grammar_name(part)}({name}={value}) is out of range.", f"{name} is a whole number of at least {least}."
-        )
-
-
-def one_of(part: Any, name: str, allowed: tuple[Any, ...]) -> None:
-    """Check that a parameter of a part is one of a few words, for use in `__post_init__`.
-
-    Raises:
-        RecipeError: it is not.
-    """
-    value = getattr(part, name)
-    if value not in allowed:
-        words = ", ".join("none" if word is None else str(word) for word in allowed)
-        raise RecipeError(f"{grammar_name(part)}({name}={value}) is not known.", f"{name} is one of: {words}.")
 
 
 @functools.cache

@@ -1,14 +1,65 @@
-"""Numbers that settings of a training give, checked against their range."""
+"""Numbers and words that users give, checked against what they may be."""
 
 from __future__ import annotations
 
 import math
 import operator
+from fractions import Fraction
 from typing import Any
 
 from linbp.errors import RecipeError
+from linbp.registry import grammar_name
 
-__all__ = ["check_range"]
+__all__ = ["check_range", "number", "one_of", "read_fraction", "whole"]
+
+
+def read_fraction(text: str) -> float:
+    """The number that `8/255`, `1.6/255` or `0.03` means, as Python computes it.
+
+    Raises:
+        ValueError, OverflowError, ZeroDivisionError: no such number.
+    """
+    numbers = [float(Fraction(part)) for part in text.split("/")]
+    if len(numbers) > 2:
+        raise ValueError(f"{text!r} has two divisions")
+    return numbers[0] if len(numbers) == 1 else numbers[0] / numbers[1]
+
+
+def number(part: Any, name: str, *, least: float, most: float = math.inf) -> None:
+    """Check that a parameter of a part is a finite number between two bounds, for use in `__post_init__`.
+
+    Raises:
+        RecipeError: it is not.
+    """
+    value = getattr(part, name)
+    if not _is_number(value) or not least <= value <= most:
+        bounds = f"from {least:g} to {most:g}" if math.isfinite(most) else f"of at least {least:g}"
+        raise RecipeError(f"{grammar_name(part)}({name}={value}) is out of range.", f"{name} is a number {bounds}.")
+
+
+def whole(part: Any, name: str, *, least: int) -> None:
+    """Check that a parameter of a part is a whole number of at least `least`, for use in `__post_init__`.
+
+    Raises:
+        RecipeError: it is not.
+    """
+    value = getattr(part, name)
+    if not _is_number(value, whole=True) or value < least:
+        raise RecipeError(
+            f"{grammar_name(part)}({name}={value}) is out of range.", f"{name} is a whole number of at least {least}."
+        )
+
+
+def one_of(part: Any, name: str, allowed: tuple[Any, ...]) -> None:
+    """Check that a parameter of a part is one of a few words, for use in `__post_init__`.
+
+    Raises:
+        RecipeError: it is not.
+    """
+    value = getattr(part, name)
+    if value not in allowed:
+        words = ", ".join("none" if word is None else str(word) for word in allowed)
+        raise RecipeError(f"{grammar_name(part)}({name}={value}) is not known.", f"{name} is one of: {words}.")
 
 
 def check_range(
@@ -21,7 +72,7 @@ def check_range(
     below: float | None = None,
     whole: bool = False,
 ) -> None:
-    """Refuse a setting that is no finite number, or lies out of its range.
+    """Refuse a setting of a training that is no finite number, or lies out of its range.
 
     Args:
         name: of the setting, as in code.
@@ -39,8 +90,6 @@ def check_range(
     linbp.errors.RecipeError: The label smoothing is 1.
     Give a number of at least 0 and below 1.
     """
-    kind = int if whole else (int, float)
-    fits = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
     limits = (
         ("of at least", operator.ge, least),
         ("above", operator.gt, above),
@@ -48,7 +97,7 @@ def check_range(
         ("below", operator.lt, below),
     )
     given = [(words, compare, limit) for words, compare, limit in limits if limit is not None]
-    if fits and all(compare(value, limit) for _, compare, limit in given):
+    if _is_number(value, whole) and all(compare(value, limit) for _, compare, limit in given):
         return
     bounds = " and ".join(f"{words} {limit:g}" for words, _, limit in given)
     words = name.replace("_", " ")
@@ -56,3 +105,10 @@ def check_range(
         f"{'Epochs are' if name == 'epochs' else f'The {words} is'} {value}.",
         f"Give a {'whole ' if whole else ''}number {bounds}".rstrip() + ".",
     )
+
+
+def _is_number(value: Any, whole: bool = False) -> bool:
+    """Whether a value is a finite number, and a whole one where asked; True and False are none."""
+    if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+        return False
+    return isinstance(value, int) or math.isfinite(value)  # whole numbers may be too large for a float

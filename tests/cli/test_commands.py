@@ -463,7 +463,7 @@ def test_a_full_disk_gives_two_lines_and_loses_nothing(linbp: Run, monkeypatch: 
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", full)
-        two_lines(linbp(*CRAFT), "No space left on device", "craft finished are kept")
+        two_lines(linbp(*CRAFT), "No space left on device", "what was finished is kept")
     assert "2 made now, 4 kept" in linbp(*CRAFT).out
 
 

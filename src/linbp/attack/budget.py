@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from linbp.attack.norms import absolute_mean, divided, euclidean
-from linbp.data.fraction import read_fraction
 from linbp.errors import BudgetError
 from linbp.randomness import Draws
+from linbp.validation import read_fraction
 
 __all__ = ["Budget", "Norm", "Rounding", "check_budget", "parse_radius"]
 

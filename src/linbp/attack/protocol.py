@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Literal
 
-from linbp.data.fraction import read_fraction
 from linbp.data.preprocessing import Interpolation, Preparation, View, write_view
 from linbp.errors import RecipeError
+from linbp.validation import read_fraction
 
 __all__ = ["Protocol"]
 

@@ -7,7 +7,7 @@ import dataclasses
 import io
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,12 @@ from linbp.attack.job.store import AdversarialFolder
 from linbp.bench.cached_predictions import CachedPredictions
 from linbp.bench.demonstrations import IMAGENET, Demonstration
 from linbp.bench.pictures import Answer, PictureRow, draw_picture
+from linbp.data.files import store_error, write_atomically
 from linbp.data.image_list import ImageRecord, list_images
-from linbp.data.images import Pixels, read_image, store_error, to_unit, write_atomically, write_png
+from linbp.data.images import Pixels, read_image, to_unit, write_png
 from linbp.errors import ModelError, StoreError
 from linbp.evaluation import Evaluation, evaluate_folder
+from linbp.jobs.progress import ProgressCallback
 from linbp.jobs.provenance import run_facts
 from linbp.models import Model, load_model
 from linbp.models.demo import DemoImages
@@ -29,9 +31,6 @@ from linbp.models.demo import DemoImages
 __all__ = ["DemoResult", "RecipeResult", "run_demo"]
 
 PICTURED = 5
-
-Progress = Callable[[str, int, int], None]
-"""Told the stage, how much of it is done, and how much there is."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -111,7 +110,7 @@ def run_demo(
     images: int = 20,
     steps: int | None = None,
     batch_size: int = 10,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> DemoResult:
     """Craft adversarial images of twenty images on one network with five recipes, and ask three others about them.
 
@@ -180,7 +179,7 @@ def run_demo(
     return result
 
 
-def _load(demonstration: Demonstration, tell: Progress) -> tuple[CachedPredictions, ...]:
+def _load(demonstration: Demonstration, tell: ProgressCallback) -> tuple[CachedPredictions, ...]:
     """Surrogate and victims."""
     networks, names = [], (demonstration.surrogate, *demonstration.victims)
     for number, name in enumerate(names):
@@ -214,8 +213,8 @@ def _write_clean(folder: Path, samples: DemoImages, count: int) -> tuple[ImageRe
 
 
 def _share(
-    tell: Progress, stage: str, watched: tuple[str, ...], number: int, count: int, *, of_each: int = 1
-) -> Progress:
+    tell: ProgressCallback, stage: str, watched: tuple[str, ...], number: int, count: int, *, of_each: int = 1
+) -> ProgressCallback:
     """A listener that puts one part of `count` into one bar for all of them.
 
     Args:

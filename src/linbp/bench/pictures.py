@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from linbp.data.images import Pixels, write_atomically
+from linbp.data.files import write_atomically
+from linbp.data.images import Pixels
 
 __all__ = ["Answer", "PictureRow", "draw_picture", "magnified_difference"]
 

@@ -73,7 +73,7 @@ def evaluate(
 
       linbp evaluate adv --victim file:my_network.py:build --json > result.json
     """
-    from linbp.data.images import check_place
+    from linbp.data.files import check_place
     from linbp.evaluation import evaluate_folder
 
     if csv is not None:

@@ -69,7 +69,7 @@ def _explain(error: BaseException) -> tuple[list[str], int]:
             "Hint: Use a smaller --batch-size; finished images are kept.",
         ], EXIT_FAULT
     if isinstance(error, OSError) and error.errno in DISK:  # for files this is a StoreError already
-        from linbp.data.images import store_error
+        from linbp.data.files import store_error
 
         return _explain(store_error(error.filename or "Standard output", error))
     what = f"{type(error).__name__}: {error}".strip().splitlines()[0].rstrip(".: ")

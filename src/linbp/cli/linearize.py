@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,7 +10,7 @@ import typer
 
 from linbp.cli.guard import Interrupted, guard
 from linbp.cli.options import Debug, Device, Json, Threads, command_line, load_surrogate, usable_device
-from linbp.cli.output import add_row, interval, make_table, print_json, share, stdout
+from linbp.cli.output import add_row, interval, make_table, print_json, progress_bars, share, stdout
 
 if TYPE_CHECKING:
     from linbp.training.lins import LinearizeReport
@@ -43,7 +41,7 @@ def linearize(
         typer.Option(
             "--start",
             metavar="K",
-            help="Where removal begins: a site's index, a fraction, or a module path "
+            help="Where removal starts: a site's index, a fraction, or a module path "
             "(in quotes of its own where it looks like a number).",
         ),
     ],
@@ -55,7 +53,7 @@ def linearize(
             help="Training images: a CSV (file,label), or a folder with images.csv or one sub-folder a class.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the result; begun before, it goes on.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the result; once started, it goes on.")],
     sites: Annotated[
         str | None,
         typer.Option(
@@ -149,18 +147,18 @@ def linearize(
     )
     position, chosen, images = _position(start), _sites(sites), list_images(data, first_label=first_label)
     number, where = _number(validation), usable_device(device)
-    held = list_images(validation, first_label=first_label) if number is None else float(number)
-    with _bars(json) as tell:
-        tell("loading the network", 0, 1, "")
+    apart = list_images(validation, first_label=first_label) if number is None else float(number)
+    with progress_bars(json) as tell:
+        tell("loading the network", 0, 1)
         loaded = load_surrogate(model)
-        tell("loading the network", 1, 1, "")
+        tell("loading the network", 1, 1)
         try:
             report = linearize_folder(
                 loaded,
                 position,
                 images,
                 out,
-                validation=held,
+                validation=apart,
                 sites=chosen,
                 tuning=tuning,
                 device=where,
@@ -212,42 +210,13 @@ def _sites(text: str | None) -> Any:
     return tuple(int(word) for word in words)
 
 
-@contextlib.contextmanager
-def _bars(quiet: bool) -> Iterator[Callable[[str, int, int, str], None]]:
-    """A function (stage, done, total, words) that draws one bar a stage on standard error, loss and accuracy behind it.
-
-    Nothing is drawn where `quiet`, or where standard error is not a terminal.
-    """
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        TextColumn("{task.fields[words]}"),
-    )
-    tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bars:
-
-        def tell(stage: str, done: int, total: int, words: str) -> None:
-            if stage not in tasks:
-                # A job that goes on begins where it is, or the time left would count what others have done.
-                tasks[stage] = bars.add_task(stage, total=total, completed=done, words=words)
-            bars.update(tasks[stage], completed=done, total=total, words=words)
-
-        yield tell
-
-
 def _kept(out: Path) -> str:
     """What to say after Ctrl-C."""
-    from linbp.training.lins.store import JobFolder
+    from linbp.training.lins.store import LinearizeFolder
 
-    manifest = JobFolder(out).read_manifest()
+    manifest = LinearizeFolder(out).read_manifest()
     if manifest is None:
-        return "nothing is kept yet; the same command begins again."
+        return "nothing is kept yet; the same command starts again."
     at = manifest["progress"]
     return f"{at['step']} of {at['steps']} steps are kept in {out}; the same command goes on from there."
 

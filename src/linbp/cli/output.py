@@ -66,8 +66,8 @@ def print_json(value: Any) -> None:
 
 
 @contextlib.contextmanager
-def progress_bars(hidden: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """A function (stage, done, total) that draws one bar per stage, with the time left, on standard error.
+def progress_bars(hidden: bool) -> Iterator[Callable[..., None]]:
+    """A function (stage, done, total, words) that draws one bar per stage, with time left and words, on standard error.
 
     Nothing is drawn if `hidden`, or if standard error is not a terminal.
     """
@@ -77,13 +77,15 @@ def progress_bars(hidden: bool) -> Iterator[Callable[[str, int, int], None]]:
         BarColumn(),
         TaskProgressColumn(),
         TimeRemainingColumn(elapsed_when_finished=True),
+        TextColumn("{task.fields[words]}"),
     )
     tasks: dict[str, TaskID] = {}
     with Progress(*columns, console=console, disable=hidden or not console.is_terminal) as bars:
 
-        def tell(stage: str, done: int, total: int) -> None:
+        def tell(stage: str, done: int, total: int, words: str = "") -> None:
             if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
+                # A job that goes on starts where it is, or the time left would count what others have done.
+                tasks[stage] = bars.add_task(stage, total=total, completed=done, words=words)
+            bars.update(tasks[stage], completed=done, total=total, words=words)
 
         yield tell

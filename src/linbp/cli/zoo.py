@@ -14,6 +14,7 @@ from linbp.cli.output import add_row, interval, make_table, print_json, progress
 
 if TYPE_CHECKING:
     from linbp.training.cifar10 import TrainReport
+    from linbp.training.loop import TrainingProgress
     from linbp.zoo import Training
 
 __all__ = ["zoo"]
@@ -105,7 +106,7 @@ def train_networks(
     ],
     out: Annotated[
         Path,
-        typer.Option("--out", metavar="DIR", help="Gets a folder for each network; begun before, it goes on."),
+        typer.Option("--out", metavar="DIR", help="Gets a folder for each network; once started, it goes on."),
     ],
     names: Annotated[
         list[str] | None, typer.Argument(metavar="NAME...", help="Architectures (linbp zoo list).", show_default=False)
@@ -174,10 +175,15 @@ def train_networks(
 
     Then: linbp craft --surrogate cifar10:zoo/vgg19_bn/vgg19_bn.safetensors --recipe mi --data photos --out adv
     """
+    import torch
+
     from linbp.data.cifar10 import load_cifar10
     from linbp.training.cifar10 import train
+    from linbp.training.mixed_precision import has_fast_bfloat16
 
     place = usable_device(device) or "cpu"
+    if precision == "auto":
+        precision = "mixed" if has_fast_bfloat16(torch.device(place)) else "full"
     # What is quickly checked comes before what takes time.
     wanted = _wanted(
         names or [],
@@ -187,7 +193,7 @@ def train_networks(
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
-        precision=_precision(place) if precision == "auto" else precision,
+        precision=precision,
         label_smoothing=label_smoothing,
         unshifted=unshifted,
         seed=seed,
@@ -207,7 +213,7 @@ def train_networks(
                     device=place,
                     checkpoint_minutes=checkpoint_minutes,
                     command=command_line(),
-                    progress=_progress(settings, tell, quiet=json),
+                    progress=_listener(tell, quiet=json),
                 )
             except KeyboardInterrupt:
                 raise Interrupted(_kept(folder, settings.architecture)) from None
@@ -235,43 +241,24 @@ def _wanted(names: list[str], every: bool, preset_name: str, **changes: Any) -> 
     return [preset(preset_name, name, **changes) for name in dict.fromkeys(names or PRESETS[preset_name])]
 
 
-def _precision(device: str) -> str:
-    """The one that a device is fast at: bfloat16 on GPUs and processors that have instructions for it."""
-    import torch
+def _listener(tell: Callable[..., None], quiet: bool) -> TrainingProgress:
+    """Moves the bar of a network, and prints a line an epoch."""
 
-    if device.startswith("cuda"):
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:  # older versions of torch do not say
-        has: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-        fast = device == "cpu" and bool(has.get("avx512_bf16") or has.get("amx_bf16"))
-    return "mixed" if fast else "full"
+    def listen(stage: str, done: int, total: int, words: str) -> None:
+        tell(stage, done, total)
+        if words and not quiet:
+            print(f"{stage} {words}", flush=True)
 
-
-def _progress(
-    settings: Training, tell: Callable[[str, int, int], None], quiet: bool
-) -> Callable[[int, int, Mapping[str, Any] | None], None]:
-    """Moves the bar of one network, and prints a line an epoch."""
-
-    def progress(done: int, total: int, entry: Mapping[str, Any] | None) -> None:
-        tell(settings.architecture, done, total)
-        if entry is not None and not quiet:
-            print(
-                f"{settings.architecture} epoch {entry['epoch']} of {settings.epochs}: loss {entry['loss']:.3f}, "
-                f"accuracy {entry['accuracy_while_training']:.1%} while training, {entry['test']['share']:.2%} on test "
-                f"images, {entry['seconds'] / 60:.1f} minutes",
-                flush=True,
-            )
-
-    return progress
+    return listen
 
 
 def _kept(folder: Path, name: str) -> str:
     """What to say after Ctrl-C."""
-    from linbp.training.cifar10.store import RunFolder
+    from linbp.training.cifar10.store import ZooFolder
 
-    state = RunFolder(folder, name).read_checkpoint()
+    state = ZooFolder(folder, name).read_checkpoint()
     if state is None:
-        return f"no checkpoint of {name} was made yet; the same command begins it again."
+        return f"no checkpoint of {name} was made yet; the same command starts it again."
     return f"{state['step']} steps of {name} are kept in {folder}; the same command goes on from there."
 
 

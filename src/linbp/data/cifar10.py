@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torchvision.datasets import CIFAR10  # type: ignore[import-untyped]
 
-from linbp.data.images import Pixels, read_ahead, store_error
+from linbp.data.files import store_error
+from linbp.data.images import Pixels, read_ahead
 from linbp.errors import ImageError
 
 __all__ = ["CIFAR10_SHA256", "Cifar10", "load_cifar10"]

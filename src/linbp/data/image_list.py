@@ -10,18 +10,16 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from linbp.data.files import MANIFEST
 from linbp.data.images import EXTENSIONS
 from linbp.errors import ImageError, nearest_name
 
-__all__ = ["MANIFEST", "ImageRecord", "list_images", "list_sha256"]
+__all__ = ["ImageRecord", "list_images", "list_sha256"]
 
 # The original list of the NIPS 2017 competition names its columns this way.
 COLUMN_ALIASES = {"image_id": "ImageId", "label": "TrueLabel", "target": "TargetClass"}
 # Those of the LinBP paper's code and TA-Bench (image_name, class, class_index), and TransferAttack's (filename).
 FILE_COLUMNS, LABEL_COLUMNS, FOLDER_COLUMN = ("file", "filename", "image_name"), ("class_index",), "class"
-
-MANIFEST = "manifest.json"
-"""The file that says what made a folder."""
 
 UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*\ud800-\udfff]')
 
@@ -217,7 +215,7 @@ def _column(path: Path, header: list[str], name: str) -> int | None:
     """Where a column stands under its own name or NIPS 2017's; None if it does not."""
     alias = COLUMN_ALIASES.get(name)
     if name in header and alias in header:
-        raise ImageError(f"{path} has both a column {name} and a column {alias}.", "Keep the one that is meant.")
+        raise ImageError(f"{path} has both a column {name} and a column {alias}.", "Keep one of them.")
     for known in (name, alias):
         if known is not None and known in header:
             return header.index(known)
@@ -237,9 +235,9 @@ def _find_by_id(folder: Path, image_id: str, where: str) -> Path:
     # A file system that ignores case finds one file under two names.
     distinct = {path.resolve().as_posix().lower(): path for path in reversed(found)}
     if len(distinct) != 1:
-        seen = "no image" if not found else " and ".join(str(path) for path in found)
+        there = "no image" if not found else " and ".join(str(path) for path in found)
         raise ImageError(
-            f"For image {image_id!r} ({where}) there is {seen}.", "Add a column file with the path of each image."
+            f"For image {image_id!r} ({where}) there is {there}.", "Add a column file with the path of each image."
         )
     return found[0]
 
@@ -271,10 +269,10 @@ def _check_id(image_id: str, where: str) -> None:
 def _check_ids(records: Sequence[ImageRecord]) -> None:
     """Refuse ids that cannot name an adversarial image's file, or that two images share (some file systems ignore
     case)."""
-    seen: dict[str, ImageRecord] = {}
+    known: dict[str, ImageRecord] = {}
     for record in records:
         _check_id(record.image_id, record.where)
-        other = seen.setdefault(record.image_id.casefold(), record)
+        other = known.setdefault(record.image_id.casefold(), record)
         if other is not record:
             same = "is used twice" if other.image_id == record.image_id else f"differs from {other.image_id!r} by case"
             raise ImageError(

@@ -1,9 +1,8 @@
-"""Pixels on disk: image files to arrays, arrays to lossless PNGs that are there whole or not at all."""
+"""Pixels on disk: image files to arrays, arrays to lossless PNGs."""
 
 from __future__ import annotations
 
 import collections
-import errno
 import hashlib
 import io
 import os
@@ -18,23 +17,20 @@ import numpy.typing as npt
 import torch
 from PIL import ExifTags, Image
 
-from linbp.errors import ImageError, StoreError
+from linbp.data.files import write_atomically
+from linbp.errors import ImageError
 
 __all__ = [
     "EXTENSIONS",
     "Pixels",
-    "check_place",
     "distances",
     "is_turned",
     "pixel_sha256",
     "read_ahead",
     "read_image",
     "size_batches",
-    "store_error",
     "to_uint8",
     "to_unit",
-    "write_atomically",
-    "write_file",
     "write_png",
 ]
 
@@ -87,7 +83,7 @@ def read_image(path: str | os.PathLike[str]) -> Pixels:
 
 
 def is_turned(path: str | os.PathLike[str]) -> bool:
-    """Whether viewers show an image otherwise than `read_image` gives it, because a camera noted how it was held.
+    """Whether viewers show an image otherwise than `read_image` gives it, because a camera noted how it was turned.
 
     Only the head of the file is read. False for a file that cannot be read: `read_image` says what is wrong with it.
     """
@@ -110,77 +106,6 @@ def write_png(path: str | os.PathLike[str], pixels: Pixels) -> None:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG")
     write_atomically(path, buffer.getvalue())
-
-
-def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a whole file by way of a temporary one beside it, so that no reader ever sees half of it.
-
-    Raises:
-        StoreError: the disk is full, or the folder cannot be written.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise store_error(path, error) from error
-
-
-def check_place(path: str | os.PathLike[str]) -> None:
-    """Refuse a file that could not be written, before the work whose result it is for.
-
-    Raises:
-        StoreError: it is a folder, or its folder does not exist.
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise StoreError(f"{path} is a folder.", "Give the name of a file in it.")
-    if not path.parent.is_dir():
-        raise store_error(path, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
-
-
-def write_file(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file that a user named: through links, and straight into what is no file, such as a pipe or a device.
-
-    Raises:
-        StoreError: it is a folder, the disk is full, or it cannot be written.
-    """
-    path = Path(path)
-    check_place(path)
-    place = Path(os.path.realpath(path))
-    if place.is_file() or not place.exists():
-        write_atomically(place, content)
-        return
-    try:
-        with place.open("wb") as stream:
-            stream.write(content)
-    except OSError as error:
-        raise store_error(path, error) from error
-
-
-def store_error(path: str | os.PathLike[str], error: OSError) -> StoreError:
-    """What to tell when the operating system refuses to write `path`."""
-    kept = "images that linbp craft finished are kept."
-    hints = {
-        errno.ENOSPC: f"Free some space and run the same command again; {kept}",
-        errno.EDQUOT: f"The quota is used up: free some space and run the same command again; {kept}",
-        errno.EFBIG: f"The limit on file sizes is too small (see ulimit -f); {kept}",
-        errno.EACCES: "Choose another folder, or change its permissions.",
-        errno.EPERM: "Choose another folder, or change its permissions.",
-        errno.EROFS: "The file system is read-only: choose another folder.",
-        errno.ENOENT: "Its folder does not exist, or none can be made there: choose another one.",
-        errno.ENOTDIR: "A part of the path is a file: choose another folder.",
-        errno.EEXIST: "There is a file of that name: choose another folder.",
-    }
-    hint = hints.get(error.errno or 0, f"Check the disk, then run the same command again; {kept}")
-    return StoreError(f"{path} cannot be written: {error.strerror or error}.", hint)
 
 
 def pixel_sha256(pixels: Pixels) -> str:

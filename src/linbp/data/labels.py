@@ -127,15 +127,15 @@ def shift_of(
 
 def _votes(labels: Sequence[int], predictions: Sequence[int], shift: int) -> tuple[int, int] | None:
     """How many images are predicted as the label's neighbour and as the label, if classes suspect a shift."""
-    given, seen = np.asarray(labels), np.asarray(predictions)
+    given, predicted = np.asarray(labels), np.asarray(predictions)
     shifted = right = 0
     for label in np.unique(given):
-        predicted = seen[given == label]
-        beside, equal = int((predicted == label + shift).sum()), int((predicted == label).sum())
+        some = predicted[given == label]
+        beside, equal = int((some == label + shift).sum()), int((some == label).sum())
         shifted += beside > equal
         right += equal > beside
     votes = shifted + right
     chance = sum(math.comb(votes, k) for k in range(shifted, votes + 1)) / 2**votes
     if shifted <= right or chance >= SUSPICION:
         return None
-    return int((seen == given + shift).sum()), int((seen == given).sum())
+    return int((predicted == given + shift).sum()), int((predicted == given).sum())

@@ -16,8 +16,9 @@ import numpy.typing as npt
 import torch
 
 from linbp.attack.job.store import AdversarialFolder
+from linbp.data.files import write_file
 from linbp.data.image_list import list_images
-from linbp.data.images import Pixels, distances, pixel_sha256, read_ahead, size_batches, write_file
+from linbp.data.images import Pixels, distances, pixel_sha256, read_ahead, size_batches
 from linbp.data.preprocessing import Preparation
 from linbp.errors import ImageError, ModelError, StoreError
 from linbp.evaluation.evaluate import Evaluation
@@ -31,13 +32,11 @@ from linbp.evaluation.records import Record, make_records
 from linbp.evaluation.selection import Select, Selection, select_every_victim
 from linbp.evaluation.statistics import summarise
 from linbp.evaluation.victim_input import Shown, VictimInput, choose_input, show_to
+from linbp.jobs.progress import ProgressCallback
 from linbp.jobs.provenance import run_facts
 from linbp.models import Classifier
 
 __all__ = ["FolderEvaluation", "evaluate_folder", "write_csv"]
-
-Progress = Callable[[str, int, int], None]
-"""Told the stage (`reading images`, or a victim's name), how much of it is done, and how much there is."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -112,7 +111,7 @@ def evaluate_folder(
     device: str | torch.device | None = None,
     threads: int = 4,
     command: str = "",
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     on_victim: Callable[[FolderEvaluation], None] | None = None,
 ) -> FolderEvaluation:
     """How many adversarial images of a folder that `craft_folder` made fool each victim.
@@ -210,7 +209,7 @@ def _choose_select(manifest: Mapping[str, Any], select: Select | None) -> Select
 
 
 def _check_pairs(
-    pairs: Sequence[_Pair], reader: _Reader, tell: Progress
+    pairs: Sequence[_Pair], reader: _Reader, tell: ProgressCallback
 ) -> tuple[list[tuple[int, int]], list[tuple[int, float]]]:
     """Size and distance of every pair; refuses files that are not those of the records."""
     sizes, found = [], []
@@ -241,7 +240,7 @@ def _ask(
     batches: Sequence[Sequence[int]],
     distance: Sequence[tuple[int, float]],
     reader: _Reader,
-    tell: Progress,
+    tell: ProgressCallback,
     expected: int | None,
     trust_labels: bool,
 ) -> Evaluation:

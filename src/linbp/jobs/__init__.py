@@ -1,1 +1,1 @@
-"""Folders of resumable jobs: lock, settings, checkpoints, records and what made them."""
+"""Folders of resumable jobs: lock, settings, checkpoints, rows, progress and provenance."""

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from linbp.data.images import store_error
+from linbp.data.files import store_error
 from linbp.errors import StoreError
 
 __all__ = ["LOCK", "locked"]
@@ -18,10 +18,10 @@ LOCK = ".lock"
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder so that no second process writes it; without effect where files cannot be locked.
+    """Lock a folder so that no second process writes it; without effect where files cannot be locked.
 
     Raises:
-        StoreError: another process holds it, or the folder cannot be written.
+        StoreError: another process has locked it, or the folder cannot be written.
     """
     try:
         import fcntl
@@ -42,7 +42,7 @@ def locked(folder: Path) -> Iterator[None]:
             ) from None
         except OSError:
             pass  # some network file systems cannot lock
-        # Whoever wrote nothing may take its file away: then this one holds nothing that a third process would see.
+        # Whoever wrote nothing may delete this file: then a third process would lock a new one and see no lock.
         if not path.exists() or not os.path.samestat(path.stat(), os.fstat(file.fileno())):
             raise StoreError(f"Another process has just written {folder}.", "Run the same command again.")
         yield

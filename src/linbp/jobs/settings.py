@@ -1,19 +1,15 @@
-"""Folders of resumable jobs: which settings differ from those a folder was started with, and what a full disk
-leaves."""
+"""The settings of a job, which may not change once it has started."""
 
 from __future__ import annotations
 
-import errno
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from linbp.data.image_list import MANIFEST
-from linbp.data.images import write_atomically
 from linbp.errors import StoreError
 
-__all__ = ["MANIFEST", "differences", "refuse_other_settings", "write_between_checkpoints"]
+__all__ = ["differences", "refuse_other_settings"]
 
 _LISTS = {
     "images_sha256": "the images, their labels or targets",
@@ -56,27 +52,6 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
         elif before != after:
             found.append(f"{prefix}{name}: {_short(before)} -> {_short(after)}")
     return found
-
-
-def write_between_checkpoints(path: Path, content: bytes) -> None:
-    """Put a whole file of a job in place that goes on from its last checkpoint.
-
-    Raises:
-        StoreError: the disk is full, or the folder cannot be written; the file before is still there.
-    """
-    try:
-        write_atomically(path, content)
-    except StoreError as error:
-        cause = error.__cause__
-        full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        raise StoreError(
-            error.message,
-            f"It needs {len(content) / 2**20:.1f} MiB. Free some space and run the same command again: it goes on "
-            "from the last checkpoint."
-            if full
-            else "Change the folder's permissions or check the disk, and run the same command again: it goes on "
-            "from the last checkpoint.",
-        ) from error
 
 
 def _numbered(value: Any) -> Any:

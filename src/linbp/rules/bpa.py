@@ -12,9 +12,10 @@ from torch.nn import functional
 
 from linbp.errors import RecipeError, RuleError
 from linbp.graph import MaxPool, Operation, Plan, Position, SiteBackward, Structure
-from linbp.registry import number, one_of, part
+from linbp.registry import part
 from linbp.rules.sites import Which, check_sites, select_sites
 from linbp.rules.smooth import sigmoid, smooth_sites
+from linbp.validation import number, one_of
 
 __all__ = ["BPA"]
 

@@ -9,9 +9,10 @@ import torch
 
 from linbp.errors import RecipeError
 from linbp.graph import Plan, Position, Structure
-from linbp.registry import number, one_of, part
+from linbp.registry import part
 from linbp.rules.sites import Which, check_sites, select_sites
 from linbp.rules.smooth import sigmoid, smooth_sites
+from linbp.validation import number, one_of
 
 __all__ = ["ConBP"]
 

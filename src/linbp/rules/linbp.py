@@ -20,8 +20,9 @@ from linbp.graph import (
     Structure,
     norm_ratio,
 )
-from linbp.registry import number, one_of, part
+from linbp.registry import part
 from linbp.rules.sites import Which, check_sites, select_sites
+from linbp.validation import number, one_of
 
 __all__ = ["LinBP", "Rebalance"]
 

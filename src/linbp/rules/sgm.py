@@ -6,7 +6,8 @@ from typing import Literal
 
 from linbp.errors import RecipeError, RuleError
 from linbp.graph import Plan, Scale, Structure
-from linbp.registry import number, one_of, part
+from linbp.registry import part
+from linbp.validation import number, one_of
 
 __all__ = ["SGM"]
 

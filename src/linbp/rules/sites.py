@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from linbp.errors import RecipeError, RuleError
 from linbp.graph import Position, Structure, first_site, published_position
-from linbp.registry import grammar_name, one_of
+from linbp.registry import grammar_name
+from linbp.validation import one_of
 
 __all__ = ["SelectedSites", "Which", "check_sites", "select_sites"]
 

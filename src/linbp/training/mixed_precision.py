@@ -1,13 +1,42 @@
-"""Where bfloat16 is slower than float32, and what is done there."""
+"""Where training computes in bfloat16, and where that would be slower than float32."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
 
-__all__ = ["full_where_faster"]
+from linbp.errors import ModelError
+
+__all__ = ["full_where_faster", "has_fast_bfloat16", "uses_bfloat16"]
+
+
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether a device has instructions for bfloat16: some GPUs and some processors do."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # Older versions of torch do not say.
+    has: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return device.type == "cpu" and bool(has.get("avx512_bf16") or has.get("amx_bf16"))
+
+
+def uses_bfloat16(wanted: bool | None, dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether bfloat16 is mixed in: if asked for, and unasked on GPUs that compute in it.
+
+    Raises:
+        ModelError: asked for, and the network is not float32.
+    """
+    if wanted and dtype != torch.float32:
+        raise ModelError(
+            f"Mixed precision is for float32 networks, and this one is {str(dtype).removeprefix('torch.')}.",
+            "Use --precision full (mixed_precision=False in Python).",
+        )
+    if wanted is None:
+        return dtype == torch.float32 and device.type == "cuda" and has_fast_bfloat16(device)
+    return wanted
 
 
 def full_where_faster(network: nn.Module, device: torch.device) -> None:

@@ -1,4 +1,4 @@
-"""How a network is trained: settings, and what a step's number decides."""
+"""How a network of the zoo is trained."""
 
 from __future__ import annotations
 
@@ -99,10 +99,3 @@ class Training:
         """The highest learning rate for this batch size."""
         ratio = self.batch_size / REFERENCE_BATCH
         return self.learning_rate * (ratio if self.optimizer == "sgd" else math.sqrt(ratio))
-
-    def rate_at(self, step: int, steps: int) -> float:
-        """The learning rate of a step, counted from 0, of `steps`."""
-        rising = round(self.warm_up * steps)
-        if step < rising:
-            return self.highest_rate * (step + 1) / rising
-        return self.highest_rate * (steps - step) / (steps - rising)

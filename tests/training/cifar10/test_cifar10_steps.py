@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,11 @@ import pytest
 import torch
 from torch import nn
 
+from linbp.data.cifar10 import Cifar10
 from linbp.errors import ModelError, RecipeError
 from linbp.training.cifar10.augment import Epoch
-from linbp.training.cifar10.trainer import Trainer, count_right, normalised
+from linbp.training.cifar10.trainer import ZooTrainer, count_right, normalised
+from linbp.training.loop import Loop
 from linbp.training.mixed_precision import full_where_faster
 from linbp.zoo import PRESETS, Training, preset
 from linbp.zoo.architectures import ARCHITECTURES, build
@@ -141,15 +144,21 @@ def test_rectangles_of_cutmix(images: torch.Tensor, labels: torch.Tensor) -> Non
     assert all(Epoch(many, labels, settings(batch_size=2), 0).box(number) is None for number in range(20))
 
 
-def test_the_rate_rises_and_falls_in_straight_lines() -> None:
-    chosen = settings(learning_rate=0.2, warm_up=0.25, batch_size=256)
-    rates = [chosen.rate_at(step, 400) for step in range(400)]
-    assert max(rates) == rates[99] == rates[100] == pytest.approx(0.4)  # twice the batch, twice the rate
-    np.testing.assert_allclose(np.diff(rates[:100]), 0.4 / 100)
-    np.testing.assert_allclose(np.diff(rates[100:]), -0.4 / 300)
-    assert rates[-1] == pytest.approx(0.4 / 300)
-    root = settings(learning_rate=0.2, batch_size=512, optimizer="adamw", warm_up=0)
-    assert root.rate_at(0, 10) == pytest.approx(0.4)
+def test_the_rate_follows_the_batch_size() -> None:
+    assert settings(learning_rate=0.2, batch_size=256).highest_rate == pytest.approx(0.4)
+    assert settings(learning_rate=0.2, batch_size=512, optimizer="adamw").highest_rate == pytest.approx(0.4)
+
+
+class Stop(Exception):
+    """Ends a loop."""
+
+
+def loop_of(chosen: Training, images: torch.Tensor, labels: torch.Tensor, on_step: Callable[[Loop], None]) -> Loop:
+    """The loop of a training on some images, two of which it is tested on."""
+    trainer = ZooTrainer(chosen, Cifar10(images, labels, images[:2], labels[:2]), torch.device("cpu"))
+    return Loop(
+        trainer, epochs=chosen.epochs, steps_per_epoch=trainer.steps_per_epoch, stage="plain", on_step=[on_step]
+    )
 
 
 class Reference:
@@ -168,7 +177,10 @@ class Reference:
         return -(smooth * log).sum(1).mean()
 
     def step(self, loss: torch.Tensor, number: int) -> None:
-        rate = self.chosen.rate_at(number, self.steps)
+        # Up along a line in the first half of the steps, down along another one.
+        half = self.steps // 2
+        share = (number + 1) / half if number < half else (self.steps - number) / half
+        rate = self.chosen.learning_rate * share * (SIZE / 128) ** (1.0 if self.chosen.optimizer == "sgd" else 0.5)
         names, values = zip(*self.network.named_parameters(), strict=True)
         for name, value, slope in zip(names, values, torch.autograd.grad(loss, values), strict=True):
             decay = 1 - rate * self.chosen.weight_decay if value.ndim > 1 else 1.0
@@ -199,20 +211,27 @@ class Reference:
     ],
 )
 def test_steps_follow_their_formulas(images: torch.Tensor, labels: torch.Tensor, changes: dict[str, Any]) -> None:
-    chosen = settings(warm_up=0.5, **changes)
-    trainer = Trainer(chosen, steps=6, steps_per_epoch=4, device=torch.device("cpu"))
-    reference = Reference(build(chosen.architecture, chosen.width), chosen, 6, 4)
+    chosen = settings(warm_up=0.5, epochs=2, **changes)
+
+    def stop_after_six(loop: Loop) -> None:
+        if loop.step == 6:
+            raise Stop
+
+    loop = loop_of(chosen, images, labels, stop_after_six)
+    trainer = loop.trainer
+    assert isinstance(trainer, ZooTrainer)
+    reference = Reference(build(chosen.architecture, chosen.width), chosen, 8, 4)
     reference.network.load_state_dict(trainer.network.state_dict())
     start = {name: value.clone() for name, value in reference.network.state_dict().items()}
     reference.average = dict(start)
-    epoch = Epoch(images, labels, chosen, 0)
     total = 0.0
-    for number in range(4):
-        pixels, classes = epoch.batch(number)
+    for number in range(6):
+        epoch, number_in_epoch = Epoch(images, labels, chosen, number // 4), number % 4
+        pixels, classes = epoch.batch(number_in_epoch)
         pixels = (pixels.double() / 255 - torch.tensor([0.4914, 0.4822, 0.4465]).double().view(3, 1, 1)) / torch.tensor(
             [0.2470, 0.2435, 0.2616]
         ).double().view(3, 1, 1)
-        box = epoch.box(number)
+        box = epoch.box(number_in_epoch)
         if box is None:
             loss = reference.loss(pixels, classes)
         else:
@@ -227,10 +246,11 @@ def test_steps_follow_their_formulas(images: torch.Tensor, labels: torch.Tensor,
             target = (1 - share) * truth[classes] + share * truth[classes[others]]
             target = (1 - chosen.label_smoothing) * target + chosen.label_smoothing / 10
             loss = -(target * log).sum(1).mean()
-        total += loss.item()
-        trainer.step(epoch, number, number)
+        total = (0.0 if number_in_epoch == 0 else total) + loss.item()
         reference.step(loss, number)
-    assert trainer.read_sums()[0] == pytest.approx(total, rel=1e-4)
+    with pytest.raises(Stop):
+        loop.run()
+    assert trainer.sums()[0] == pytest.approx(total, rel=1e-4)  # of the second epoch
     # What the steps changed, all of it: float32 is not exact, but another formula would be far off.
     end = {name: value for name, value in reference.network.state_dict().items() if value.is_floating_point()}
     for own, wanted in ((trainer.network.state_dict(), end), (trainer.average.state_dict(), reference.average)):
@@ -241,8 +261,10 @@ def test_steps_follow_their_formulas(images: torch.Tensor, labels: torch.Tensor,
 
 def test_weights_start_from_the_seed_and_leave_the_generator_alone() -> None:
     state = torch.get_rng_state()
-    device = torch.device("cpu")
-    first, again, other = (Trainer(settings(seed=seed), 4, 4, device).network.state_dict() for seed in (0, 0, 1))
+    data = Cifar10(*(torch.zeros(SIZE, 32, 32, 3, dtype=torch.uint8), torch.zeros(SIZE, dtype=torch.int64)) * 2)
+    first, again, other = (
+        ZooTrainer(settings(seed=seed), data, torch.device("cpu")).network.state_dict() for seed in (0, 0, 1)
+    )
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["features.0.weight"], other["features.0.weight"])
     assert torch.equal(torch.get_rng_state(), state)
@@ -264,11 +286,16 @@ def test_right_images_are_counted(images: torch.Tensor, labels: torch.Tensor) ->
 def test_mixed_precision_computes_in_bfloat16_and_keeps_float32(images: torch.Tensor, labels: torch.Tensor) -> None:
     trained = {}
     for precision, kind in (("full", torch.float32), ("mixed", torch.bfloat16)):
-        chosen = settings(precision=precision)
-        trainer = Trainer(chosen, 4, 4, torch.device("cpu"))
-        kinds = set()
+
+        def stop(loop: Loop) -> None:
+            raise Stop
+
+        loop = loop_of(settings(precision=precision), images, labels, stop)
+        trainer, kinds = loop.trainer, set()
+        assert isinstance(trainer, ZooTrainer)
         trainer.network.get_submodule("features.0").register_forward_hook(lambda _m, _i, out, k=kinds: k.add(out.dtype))
-        trainer.step(Epoch(images, labels, chosen, 0), 0, 0)
+        with pytest.raises(Stop):
+            loop.run()
         assert kinds == {kind}
         trained[precision] = trainer.network.state_dict()["features.0.weight"]
         assert trained[precision].dtype == torch.float32

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,12 @@ from safetensors.torch import load_file
 from linbp import Model
 from linbp.data.cifar10 import Cifar10
 from linbp.errors import ImageError, ModelError, StoreError
-from linbp.jobs import settings as job_settings
+from linbp.jobs import folder as job_folder
+from linbp.jobs import rows as job_rows
 from linbp.models import cifar10 as trained
 from linbp.models import load_model
 from linbp.training.cifar10 import TrainReport, train
-from linbp.training.cifar10.job import Progress
+from linbp.training.loop import TrainingProgress
 from linbp.zoo import Training
 from linbp.zoo.architectures import build
 
@@ -54,10 +54,10 @@ def contents(report: TrainReport) -> bytes:
     return report.weights.read_bytes()
 
 
-def killed_after(steps: int) -> Progress:
-    def progress(done: int, total: int, entry: Mapping[str, Any] | None) -> None:
-        assert total == STEPS
-        if done >= steps and entry is None:
+def killed_after(steps: int) -> TrainingProgress:
+    def progress(stage: str, done: int, total: int, words: str) -> None:
+        assert (stage, total) == ("plain", STEPS)
+        if done >= steps and not words:
             raise Killed
 
     return progress
@@ -148,7 +148,7 @@ def test_an_end_while_results_are_written(
     """The process ends before each of the files that a training writes, one after the other."""
     chosen = settings(epochs=1, optimizer=optimizer, learning_rate=0.01, cutmix=0.5, precision="mixed")
     wanted = contents(train(data, chosen, tmp_path / "whole"))
-    write, written = job_settings.write_atomically, []
+    write, written = job_folder.write_atomically, []
 
     def write_until(path: Path, content: bytes) -> None:
         if path.name not in written:
@@ -157,7 +157,8 @@ def test_an_end_while_results_are_written(
             raise Killed
         write(path, content)
 
-    monkeypatch.setattr(job_settings, "write_atomically", write_until)
+    for module in (job_folder, job_rows):
+        monkeypatch.setattr(module, "write_atomically", write_until)
     for _ in range(5):
         with pytest.raises(Killed):
             train(data, chosen, tmp_path / "plain", checkpoint_minutes=0)
@@ -200,20 +201,20 @@ def test_other_settings_are_refused(
     data: Cifar10, whole: TrainReport, tmp_path: Path, changes: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(Killed):
-        train(data, settings(), tmp_path / "begun", checkpoint_minutes=0, progress=killed_after(3))
-    kept = (tmp_path / "begun" / "checkpoint.pt").read_bytes()
-    for folder in (tmp_path / "begun", whole.weights.parent):
+        train(data, settings(), tmp_path / "started", checkpoint_minutes=0, progress=killed_after(3))
+    kept = (tmp_path / "started" / "checkpoint.pt").read_bytes()
+    for folder in (tmp_path / "started", whole.weights.parent):
         with pytest.raises(StoreError, match="was started with other settings") as caught:
             train(data, settings(**changes), folder)
         assert words in caught.value.message
-    assert (tmp_path / "begun" / "checkpoint.pt").read_bytes() == kept
+    assert (tmp_path / "started" / "checkpoint.pt").read_bytes() == kept
 
 
 def test_other_data_are_refused(data: Cifar10, tmp_path: Path) -> None:
     with pytest.raises(Killed):
-        train(data, settings(), tmp_path / "begun", checkpoint_minutes=0, progress=killed_after(3))
+        train(data, settings(), tmp_path / "started", checkpoint_minutes=0, progress=killed_after(3))
     with pytest.raises(StoreError, match="data_sha256: "):
-        train(data.first(80, None), settings(), tmp_path / "begun")
+        train(data.first(80, None), settings(), tmp_path / "started")
 
 
 def test_a_checkpoint_of_another_architecture_is_refused(data: Cifar10, tmp_path: Path) -> None:
@@ -237,7 +238,10 @@ def test_damaged_checkpoints(data: Cifar10, tmp_path: Path) -> None:
         train(data, settings(), tmp_path / "plain")
 
 
-@pytest.mark.parametrize(("content", "words"), [("{", "cannot be read"), ("[]", "is no card of linbp zoo train")])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [("{", "cannot be read"), ("[]", "was not written by linbp zoo train"), ("{}", "is no card of linbp zoo train")],
+)
 def test_damaged_cards(data: Cifar10, tmp_path: Path, content: str, words: str) -> None:
     (tmp_path / "plain.json").write_text(content)
     with pytest.raises(StoreError, match=rf"plain.json {words}"):
@@ -246,7 +250,7 @@ def test_damaged_cards(data: Cifar10, tmp_path: Path, content: str, words: str) 
 
 def test_folders_of_something_else_are_refused(data: Cifar10, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(StoreError, match=r"holds no training of plain \(but notes.txt\)"):
+    with pytest.raises(StoreError, match=r"holds no checkpoint.pt and no plain.json \(but notes.txt\)"):
         train(data, settings(), tmp_path)
     with pytest.raises(StoreError, match="cannot be written"):
         train(data, settings(), tmp_path / "notes.txt")
@@ -254,7 +258,7 @@ def test_folders_of_something_else_are_refused(data: Cifar10, tmp_path: Path) ->
 
 
 def test_two_processes_at_once_are_refused(data: Cifar10, tmp_path: Path) -> None:
-    def second(done: int, total: int, entry: Mapping[str, Any] | None) -> None:
+    def second(stage: str, done: int, total: int, words: str) -> None:
         if done == 2:
             with pytest.raises(StoreError, match="Another process is writing"):
                 train(data, settings(), tmp_path / "plain")

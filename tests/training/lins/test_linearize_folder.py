@@ -22,7 +22,7 @@ from linbp.data.images import write_png
 from linbp.errors import ImageError, LinbpError, ModelError, StoreError
 from linbp.models import weights_sha256
 from linbp.training.lins import LinearizeReport, Tuning, linearize, linearize_folder
-from linbp.training.lins.store import JobFolder
+from linbp.training.lins.store import LinearizeFolder
 
 TUNING = Tuning(epochs=2, batch_size=4, learning_rate=0.05, warm_up=0.2, augment=("flip", "crop"))
 """18 images: five steps an epoch, the last of two images; and two images held out."""
@@ -256,7 +256,7 @@ def test_a_diverged_job_keeps_its_last_good_checkpoint(photos: Path, tmp_path: P
             job(photos, out, tuning=wild, checkpoint_every=1)
         assert "lower --learning-rate" in refused.value.hint
         kept = torch.load(out / "checkpoint.pt", weights_only=True)
-        assert all(bool(torch.isfinite(tensor).all()) for tensor in kept["tuner"]["weights"].values())
+        assert all(bool(torch.isfinite(tensor).all()) for tensor in kept["trainer"]["weights"].values())
         assert json.loads((out / "manifest.json").read_text())["finished"] is False
 
 
@@ -325,7 +325,7 @@ def test_every_error_has_a_hint(photos: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("count", range(1, 16, 2))
 def test_ctrl_c_while_a_checkpoint_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    store = JobFolder(tmp_path)
+    store = LinearizeFolder(tmp_path)
     store.write_checkpoint({"step": 1})
     before = (tmp_path / "checkpoint.pt").read_bytes()
 

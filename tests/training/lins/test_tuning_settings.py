@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import Any
 
@@ -17,18 +16,6 @@ from linbp.training.lins.samples import Tensors, augmented, split
 from linbp.training.lins.tuning import batches, held_out, order
 
 NAMES = [f"image {number}" for number in range(40)]
-
-
-def test_the_learning_rate_rises_and_falls_along_a_cosine() -> None:
-    tuning = Tuning(learning_rate=2.0, warm_up=0.2)
-    rates = [tuning.rate_at(step, 20) for step in range(20)]
-    assert rates[:4] == [0.5, 1.0, 1.5, 2.0]
-    assert rates[4] == 2.0
-    assert rates[12] == pytest.approx(1.0)  # half-way down
-    assert rates[16] == pytest.approx(1 - math.sqrt(0.5))  # three quarters
-    assert all(before > after for before, after in itertools.pairwise(rates[4:]))
-    assert rates[-1] > 0
-    assert Tuning(learning_rate=2.0, warm_up=0).rate_at(0, 20) == 2.0
 
 
 def test_the_order_belongs_to_the_images_and_not_to_the_list() -> None:

@@ -12,13 +12,14 @@ from linbp.attack.choose_start import Choice, check_choice, has_auto_start, rank
 from linbp.attack.config import AttackConfig
 from linbp.attack.ensemble import Ensemble
 from linbp.attack.inputs import Inputs
-from linbp.attack.job.images import JobImages, ProgressCallback
+from linbp.attack.job.images import JobImages
 from linbp.attack.job.labels import goal_of
 from linbp.attack.pool import Pool
 from linbp.attack.recipe.recipe import Recipe
 from linbp.data.images import to_unit
 from linbp.data.labels import spread
 from linbp.errors import RecipeError
+from linbp.jobs.progress import ProgressCallback
 from linbp.models import Classifier
 
 __all__ = ["check_proxies", "choice_notes", "choose_for_job", "proxy_names"]

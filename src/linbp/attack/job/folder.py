@@ -20,7 +20,6 @@ from linbp.attack.job.batch import craft_batch
 from linbp.attack.job.chosen_start import check_proxies, choice_notes, choose_for_job, proxy_names
 from linbp.attack.job.images import (
     JobImages,
-    ProgressCallback,
     check_list,
     has_targets,
     preparation_of,
@@ -39,6 +38,7 @@ from linbp.attack.targets import TargetRule
 from linbp.data.image_list import ImageRecord, list_sha256
 from linbp.data.images import Pixels, pixel_sha256, size_batches
 from linbp.errors import ImageError
+from linbp.jobs.progress import ProgressCallback
 from linbp.jobs.provenance import run_facts
 from linbp.jobs.settings import refuse_other_settings
 from linbp.models import Classifier
@@ -216,7 +216,7 @@ def craft_into(
         "images_sha256": list_sha256(read.records, read.hashes),
         "surrogate": ensemble.identity(),
     }
-    with store.held():
+    with store.locked():
         manifest = store.read_manifest()
         if manifest is None:
             manifest = _new_manifest(wanted, config, read, prepared, choice)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from linbp.attack.config import AttackConfig
 from linbp.attack.pool import Pool
@@ -11,11 +11,11 @@ from linbp.data.image_list import ImageRecord
 from linbp.data.images import Pixels, is_turned, pixel_sha256, read_ahead
 from linbp.data.preprocessing import Preparation
 from linbp.errors import ImageError, RecipeError
+from linbp.jobs.progress import ProgressCallback
 from linbp.models import Model
 
 __all__ = [
     "JobImages",
-    "ProgressCallback",
     "check_list",
     "has_targets",
     "preparation_of",
@@ -23,9 +23,6 @@ __all__ = [
     "scan",
     "turned_note",
 ]
-
-ProgressCallback = Callable[[str, int, int], None]
-"""Told the task (`reading the pool`, `reading images`, `crafting`), how much of it is done, and how much there is."""
 
 
 @dataclasses.dataclass(frozen=True)

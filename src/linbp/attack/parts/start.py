@@ -8,7 +8,8 @@ import torch
 
 from linbp.attack.budget import Budget
 from linbp.randomness import Draws
-from linbp.registry import number, part
+from linbp.registry import part
+from linbp.validation import number
 
 __all__ = ["RandomStart", "Start"]
 

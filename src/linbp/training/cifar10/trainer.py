@@ -1,47 +1,62 @@
-"""A network in training: its steps, the average of its weights, and all of its state in one dictionary."""
+"""One of the zoo's networks in training: its steps, the average of its weights, and what is measured of it."""
 
 from __future__ import annotations
 
 import copy
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from linbp.errors import ModelError
-from linbp.randomness import generator
+from linbp.data.cifar10 import Cifar10
+from linbp.errors import ImageError, ModelError
+from linbp.randomness import generator, seeded
 from linbp.training.cifar10.augment import Box, Epoch
+from linbp.training.loop import Loop
 from linbp.training.mixed_precision import full_where_faster
+from linbp.training.optimizer import Optimizer
+from linbp.training.schedule import learning_rate
 from linbp.zoo.architectures import MEAN, STD, build
 from linbp.zoo.settings import Training
 
-__all__ = ["Trainer", "count_right", "normalised"]
+__all__ = ["ZooTrainer", "count_right", "normalised"]
 
-MOMENTUM = 0.9
-SEEDS = 2**63
 TEST_BATCH = 500
 
 
-class Trainer:
+class ZooTrainer:
     """A network, its optimizer and its average, on one device; they start from the seed.
 
     Args:
         settings: of the training.
-        steps: how many there will be.
-        steps_per_epoch: of them.
+        data: images and labels; all of them are put on the device.
         device: where to compute.
+
+    Attributes:
+        network: in training.
+        average: of its weights and statistics.
+        steps_per_epoch: whole batches in an epoch.
+
+    Raises:
+        ImageError: fewer training images than a batch.
     """
 
-    def __init__(self, settings: Training, steps: int, steps_per_epoch: int, device: torch.device) -> None:
-        self.settings, self.steps, self.device = settings, steps, device
-        with torch.random.fork_rng(devices=[]):
-            # Not torch.manual_seed, which would seed the accelerators' generators too.
-            name = f"{settings.architecture} {settings.width}"
-            torch.default_generator.manual_seed(int(generator(settings.seed, name, 0, "zoo.weights").integers(SEEDS)))
+    def __init__(self, settings: Training, data: Cifar10, device: torch.device) -> None:
+        if len(data.train_images) < settings.batch_size:
+            raise ImageError(
+                f"{len(data.train_images)} training images do not fill a batch of {settings.batch_size}.",
+                "Use a smaller --batch-size, or more images.",
+            )
+        self.settings, self.device, self.mixed = settings, device, settings.precision == "mixed"
+        self.train_images, self.train_labels = data.train_images.to(device), data.train_labels.to(device)
+        self.test_images, self.test_labels = data.test_images.to(device), data.test_labels.to(device)
+        self.steps_per_epoch = len(data.train_images) // settings.batch_size
+        name = f"{settings.architecture} {settings.width}"
+        with seeded(generator(settings.seed, name, 0, "zoo.weights"), torch.device("cpu")):
             network = build(settings.architecture, settings.width)
         # The conversion's types know no memory format alone.
         self.network: nn.Module = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -49,67 +64,62 @@ class Trainer:
         self.network.train()
         full_where_faster(self.network, device)
         self._new, self._old = _averaged(self.network), _averaged(self.average)
-        self.parameters = list(self.network.parameters())
-        self.decayed = [parameter for parameter in self.parameters if parameter.ndim > 1]
-        self.optimizer = self._optimizer()
-        self.forgetting = 1.0 / max(settings.average * steps_per_epoch, 1.0)
-        self.loss, self.right = torch.zeros((), device=device), torch.zeros((), device=device)
+        self.optimizer = Optimizer(
+            settings.optimizer, self.network.parameters(), nesterov=True, decoupled_decay=settings.weight_decay
+        )
+        self.forgetting = 1.0 / max(settings.average * self.steps_per_epoch, 1.0)
+        # On the device: a step must not wait for it.
+        self._loss, self._right = torch.zeros((), device=device), torch.zeros((), device=device)
 
-    def _optimizer(self) -> torch.optim.Optimizer:
-        # Weight decay is our own: only weights of rank above 1 have it, and momentum does not see it.
-        if self.settings.optimizer == "sgd":
-            return torch.optim.SGD(self.parameters, momentum=MOMENTUM, nesterov=True, foreach=True)
-        return torch.optim.AdamW(self.parameters, weight_decay=0.0, foreach=True)
+    def batches(self, epoch: int, first: int) -> Iterator[tuple[Epoch, int]]:
+        """Each batch as its epoch and its number in it."""
+        drawn = Epoch(self.train_images, self.train_labels, self.settings, epoch)
+        return ((drawn, number) for number in range(first, self.steps_per_epoch))
 
-    def step(self, epoch: Epoch, number: int, step: int) -> None:
-        """One step on one batch. Nothing here waits for the device.
-
-        Args:
-            epoch: that the batch is of.
-            number: of the batch in its epoch, from 0.
-            step: of all steps, from 0.
-        """
-        rate = self.settings.rate_at(step, self.steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+    def step(self, batch: tuple[Epoch, int], loop: Loop) -> None:
+        """One step on one batch. Nothing here waits for the device."""
+        epoch, number = batch
         images, labels = epoch.batch(number)
         pixels, box = normalised(images), epoch.box(number)
         if box is not None:
             pixels = _mixed(pixels, box)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "mixed"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             logits = self.network(pixels).float()
-        loss = self._loss(logits, labels, box)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss = self._cross_entropy(logits, labels, box)
+        self.optimizer.step(loss, self._rate(loop, loop.step))
         with torch.no_grad():
-            torch._foreach_mul_(self.decayed, 1 - rate * self.settings.weight_decay)
-        self.optimizer.step()
-        with torch.no_grad():
-            self.loss += loss.detach()
-            self.right += (logits.detach().argmax(1) == labels).sum()
-            self._follow(step)
+            self._loss += loss.detach()
+            self._right += (logits.detach().argmax(1) == labels).sum()
+            # Faster in the first steps, which the average is to forget.
+            torch._foreach_lerp_(self._old, self._new, max(self.forgetting, 9 / (loop.step + 10)))
 
-    def _loss(self, logits: torch.Tensor, labels: torch.Tensor, box: Box | None) -> torch.Tensor:
-        """Mean cross-entropy; with a mixed rectangle that of both labels, by the share of the image that each has."""
-        smoothing = self.settings.label_smoothing
-        loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
-        if box is None:
-            return loss
-        other = functional.cross_entropy(logits, labels.roll(1), label_smoothing=smoothing)
-        return (1 - box.share) * loss + box.share * other
+    def end_epoch(self, loop: Loop) -> dict[str, Any]:
+        """Loss, accuracy while training and that of the average on the test images."""
+        loss, right = self.sums()
+        self._loss.zero_()
+        self._right.zero_()
+        count, n = count_right(self.average, self.test_images, self.test_labels, self.mixed), len(self.test_labels)
+        return {
+            "loss": loss / self.steps_per_epoch,
+            "accuracy_while_training": right / (self.steps_per_epoch * self.settings.batch_size),
+            "test": {"right": count, "n": n, "share": count / n},
+            "learning_rate": self._rate(loop, loop.step - 1),
+            "seconds": round(loop.seconds, 3),
+        }
 
-    def _follow(self, step: int) -> None:
-        """Move the average towards the network: faster in the first steps, which it is to forget."""
-        forgetting = max(self.forgetting, 9 / (step + 10))
-        torch._foreach_lerp_(self._old, self._new, forgetting)
+    def describe(self, entry: Mapping[str, Any] | None) -> str:
+        """An epoch that has ended; nothing of the running one, which the device is still computing."""
+        if entry is None:
+            return ""
+        return (
+            f"epoch {entry['epoch']} of {self.settings.epochs}: loss {entry['loss']:.3f}, accuracy "
+            f"{entry['accuracy_while_training']:.1%} while training, {entry['test']['share']:.2%} on test images, "
+            f"{entry['seconds'] / 60:.1f} minutes"
+        )
 
-    def read_sums(self) -> tuple[float, float]:
-        """Loss and number of right images, summed over the batches and images since the last `clear_sums`.
-
-        Raises:
-            ModelError: the loss is not finite.
-        """
-        loss, right = self.loss.item(), self.right.item()
+    def sums(self) -> tuple[float, float]:
+        """Loss and number of right images, summed over the running epoch; a ModelError where it diverged."""
+        loss, right = self._loss.item(), self._right.item()
         if not math.isfinite(loss):
             raise ModelError(
                 f"The loss is {loss}: the training of {self.settings.architecture} diverged.",
@@ -117,24 +127,15 @@ class Trainer:
             )
         return loss, right
 
-    def clear_sums(self) -> None:
-        """Begin to add up anew."""
-        self.loss.zero_()
-        self.right.zero_()
-
     def state(self) -> dict[str, Any]:
-        """Weights, their average, the optimizer's memory and the sums.
-
-        Raises:
-            ModelError: the loss is not finite, so that there is nothing worth keeping.
-        """
-        self.read_sums()
+        """Weights, their average, the optimizer's memory and the sums, where the loss is finite."""
+        self.sums()
         return {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "loss": self.loss,
-            "right": self.right,
+            "loss": self._loss,
+            "right": self._right,
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -142,8 +143,20 @@ class Trainer:
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.loss.copy_(state["loss"])
-        self.right.copy_(state["right"])
+        self._loss.copy_(state["loss"])
+        self._right.copy_(state["right"])
+
+    def _rate(self, loop: Loop, step: int) -> float:
+        return learning_rate(self.settings.highest_rate, step, loop.steps, warm_up=self.settings.warm_up, fall="linear")
+
+    def _cross_entropy(self, logits: torch.Tensor, labels: torch.Tensor, box: Box | None) -> torch.Tensor:
+        """The batch's mean; with a mixed rectangle that of both labels, by the share of the image that each has."""
+        smoothing = self.settings.label_smoothing
+        loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+        if box is None:
+            return loss
+        other = functional.cross_entropy(logits, labels.roll(1), label_smoothing=smoothing)
+        return (1 - box.share) * loss + box.share * other
 
 
 def normalised(images: torch.Tensor) -> torch.Tensor:

@@ -3,6 +3,6 @@
 from linbp.training.lins.folder import LinearizeReport, linearize_folder
 from linbp.training.lins.in_memory import Linearized, linearize
 from linbp.training.lins.tuning import Tuning
-from linbp.training.lins.work import Progress
+from linbp.training.loop import TrainingProgress
 
-__all__ = ["LinearizeReport", "Linearized", "Progress", "Tuning", "linearize", "linearize_folder"]
+__all__ = ["LinearizeReport", "Linearized", "TrainingProgress", "Tuning", "linearize", "linearize_folder"]

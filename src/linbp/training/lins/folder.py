@@ -13,15 +13,15 @@ import torch
 from linbp.data.image_list import ImageRecord
 from linbp.errors import ModelError, StoreError
 from linbp.graph import Position
-from linbp.jobs.lock import locked
 from linbp.jobs.provenance import run_facts
 from linbp.jobs.settings import refuse_other_settings
 from linbp.models import Model, weights_sha256
 from linbp.rules.sites import Which
+from linbp.training.lins.linearization import Linearization
 from linbp.training.lins.samples import Files, split
-from linbp.training.lins.store import MODEL, JobFolder
+from linbp.training.lins.store import MODEL, LinearizeFolder
 from linbp.training.lins.tuning import Tuning
-from linbp.training.lins.work import Progress, Work
+from linbp.training.loop import TrainingProgress
 
 __all__ = ["LinearizeReport", "linearize_folder"]
 
@@ -32,7 +32,7 @@ class LinearizeReport:
 
     Attributes:
         folder: where the program, its preprocessing and the manifest lie.
-        resumed_at: the step of the checkpoint that this run went on from; None if it began the job.
+        resumed_at: the step of the checkpoint that this run went on from; None if it started the job.
         already_finished: whether an earlier run had finished the job, so that nothing was done.
         manifest: the folder's manifest.
     """
@@ -62,7 +62,7 @@ def linearize_folder(
     checkpoint_every: int = 100,
     threads: int = 4,
     command: str = "",
-    progress: Progress | None = None,
+    progress: TrainingProgress | None = None,
 ) -> LinearizeReport:
     """LinS (see `linearize`) on image files, into a folder; run again after an end at any moment, it goes on.
 
@@ -93,55 +93,58 @@ def linearize_folder(
         )
     every = Files(images, threads)
     if isinstance(validation, int | float):
-        training, held = split(every, validation, tuning.seed)
+        training, kept_apart = split(every, validation, tuning.seed)
     else:
-        training, held = every, Files(validation, threads)
+        training, kept_apart = every, Files(validation, threads)
     # What is quickly checked comes before every image is read.
-    work = Work(
+    job = Linearization(
         model,
         start,
         training,
-        held,
+        kept_apart,
         sites=sites,
         tuning=tuning,
         device=device,
         trust_labels=trust_labels,
         progress=progress,
     )
-    store = JobFolder(folder)
-    store.create()
-    with locked(store.path):
-        store.sweep()
-        found = store.read_manifest()
-        lists = _facts_of_lists(training, held, work.tell)
+    store = LinearizeFolder(folder)
+    with store.locked():
+        manifest = store.read_manifest()
+        lists = _facts_of_lists(training, kept_apart, job.tell)
         share = validation if isinstance(validation, int | float) else None
-        manifest = _agreed(store, found, _settings(model, start, sites, share, work, lists), work, lists)
+        settings = _settings(model, start, sites, share, job, lists)
+        manifest = manifest or _new_manifest(settings, job, lists)
+        refuse_other_settings(store.path, manifest["settings"], settings)
         if manifest["finished"] and store.model_sha256() == manifest["result"]["file_sha256"]:
             store.drop_checkpoint()
             return LinearizeReport(folder=store.path, resumed_at=None, already_finished=True, manifest=manifest)
         state = store.read_checkpoint()
+        resumed_at = None if state is None else int(state["step"])
         run = {
-            **run_facts(work.device, command),
-            "mixed_precision": "bfloat16" if work.mixed else "off",
+            **run_facts(job.device, command),
+            "mixed_precision": "bfloat16" if job.mixed else "off",
             "threads": threads,
-            "resumed_at_step": None if state is None else int(state["step"]),
+            "resumed_at_step": resumed_at,
         }
         if state is None:
-            work.begin()
+            job.measure_and_recalibrate()
         else:
-            work.resume(state)
+            job.load(state)
         manifest["runs"].append(run)
         manifest["finished"] = False
         # Before the first checkpoint: a folder with a checkpoint and no manifest is not ours.
-        store.write_manifest(_filled(manifest, work))
+        store.write_manifest(_filled(manifest, job))
 
-        def keep(state: Mapping[str, Any]) -> None:
+        def keep() -> None:
             # In this order: the manifest must not promise a step that is not there.
-            store.write_checkpoint(state)
-            store.write_manifest(_filled(manifest, work))
+            store.write_checkpoint(job.state())
+            store.write_manifest(_filled(manifest, job))
 
-        work.tune(keep, checkpoint_every)
-        made = work.finish()
+        if job.loop.step == 0:
+            keep()
+        job.loop.run(keep, every_steps=checkpoint_every)
+        made = job.finish()
         assert made.program is not None
         manifest["result"] = {
             "file": MODEL,
@@ -149,28 +152,26 @@ def linearize_folder(
             "weights_sha256": weights_sha256(made.program.state_dict),
         }
         manifest["finished"] = True
-        store.write_manifest(_filled(manifest, work))
+        store.write_manifest(_filled(manifest, job))
         store.drop_checkpoint()
-    return LinearizeReport(
-        folder=store.path, resumed_at=run["resumed_at_step"], already_finished=False, manifest=manifest
-    )
+    return LinearizeReport(folder=store.path, resumed_at=resumed_at, already_finished=False, manifest=manifest)
 
 
-def _facts_of_lists(training: Files, held: Files, tell: Progress) -> dict[str, Any]:
+def _facts_of_lists(training: Files, validation: Files, tell: TrainingProgress) -> dict[str, Any]:
     """Numbers and hashes of both lists; every image is read once."""
-    total, done = len(training.ids) + len(held.ids), 0
+    total, done = len(training.ids) + len(validation.ids), 0
     tell("reading images", 0, total, "")
     found: dict[str, Any] = {}
-    seen: list[set[str]] = []
-    for name, files in (("training", training), ("validation", held)):
+    pixels_of: list[set[str]] = []
+    for name, files in (("training", training), ("validation", validation)):
         hashes = []
         for pixels in files.hashes():
             hashes.append(pixels)
             done += 1
             tell("reading images", done, total, "")
         found[name] = {"images": len(files.ids), "images_sha256": files.sha256(hashes)}
-        seen.append(set(hashes))
-    found["in_both"] = len(seen[0] & seen[1])
+        pixels_of.append(set(hashes))
+    found["in_both"] = len(pixels_of[0] & pixels_of[1])
     return found
 
 
@@ -179,11 +180,11 @@ def _settings(
     start: Position,
     sites: Which | tuple[int, ...] | None,
     share: float | None,
-    work: Work,
+    job: Linearization,
     lists: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Everything that the weights depend on, as JSON keeps it."""
-    tuning = dataclasses.asdict(work.tuning)
+    tuning = dataclasses.asdict(job.tuning)
     return {
         "model": {key: value for key, value in model.identity().items() if key != "spec"},  # one file has many paths
         "start": start,
@@ -195,34 +196,26 @@ def _settings(
     }
 
 
-def _agreed(
-    store: JobFolder, manifest: dict[str, Any] | None, settings: dict[str, Any], work: Work, lists: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The folder's manifest, or a new one; refuses a folder that was started with other settings."""
-    if manifest is None:
-        structure, notes = work.program.structure, work.notes
-        if lists["in_both"]:
-            notes.append(f"{lists['in_both']} validation images are among the training images too, pixel for pixel")
-        return {
-            "settings": settings,
-            "removed": [
-                {"index": index, "op": structure.sites[index].op, "module_path": structure.sites[index].module_path}
-                for index in work.removed
-            ],
-            "sites": len(structure.sites),
-            "training_images": lists["training"]["images"],
-            "validation_images": lists["validation"]["images"],
-            "notes": notes,
-            "runs": [],
-            "finished": False,
-        }
-    refuse_other_settings(store.path, manifest["settings"], settings)
-    return manifest
+def _new_manifest(settings: dict[str, Any], job: Linearization, lists: Mapping[str, Any]) -> dict[str, Any]:
+    sites, notes = job.program.structure.sites, job.notes
+    if lists["in_both"]:
+        notes.append(f"{lists['in_both']} validation images are among the training images too, pixel for pixel")
+    removed = [sites[index] for index in job.removed]
+    return {
+        "settings": settings,
+        "removed": [{"index": site.index, "op": site.op, "module_path": site.module_path} for site in removed],
+        "sites": len(sites),
+        "training_images": lists["training"]["images"],
+        "validation_images": lists["validation"]["images"],
+        "notes": notes,
+        "runs": [],
+        "finished": False,
+    }
 
 
-def _filled(manifest: dict[str, Any], work: Work) -> dict[str, Any]:
+def _filled(manifest: dict[str, Any], job: Linearization) -> dict[str, Any]:
     """The manifest with how far the job is."""
-    manifest["progress"] = {"step": work.step, "steps": work.steps}
-    manifest["seconds"] = round(work.seconds, 3)
-    manifest["accuracy"], manifest["history"] = work.accuracy, work.history
+    manifest["progress"] = {"step": job.loop.step, "steps": job.loop.steps}
+    manifest["seconds"] = round(job.loop.seconds, 3)
+    manifest["accuracy"], manifest["history"] = job.accuracy, job.loop.history
     return manifest

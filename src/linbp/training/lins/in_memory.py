@@ -11,9 +11,10 @@ import torch
 from linbp.graph import Position
 from linbp.models import Model
 from linbp.rules.sites import Which
+from linbp.training.lins.linearization import Linearization
 from linbp.training.lins.samples import Tensors, split
 from linbp.training.lins.tuning import Tuning
-from linbp.training.lins.work import Progress, Work
+from linbp.training.loop import TrainingProgress
 
 __all__ = ["Linearized", "linearize"]
 
@@ -51,7 +52,7 @@ def linearize(
     ids: Sequence[str] | None = None,
     device: str | torch.device | None = None,
     trust_labels: bool = False,
-    progress: Progress | None = None,
+    progress: TrainingProgress | None = None,
 ) -> Linearized:
     """LinS: remove activations from a position on in the forward pass, and fine-tune what is left.
 
@@ -83,27 +84,27 @@ def linearize(
     """
     tuning, every = tuning or Tuning(), Tensors(images, labels, ids)
     if isinstance(validation, tuple):
-        training, held = every, Tensors(*validation)
+        training, kept_apart = every, Tensors(*validation)
     else:
-        training, held = split(every, validation, tuning.seed)
-    work = Work(
+        training, kept_apart = split(every, validation, tuning.seed)
+    job = Linearization(
         model,
         start,
         training,
-        held,
+        kept_apart,
         sites=sites,
         tuning=tuning,
         device=device,
         trust_labels=trust_labels,
         progress=progress,
     )
-    work.begin()
-    work.tune()
-    made = work.finish()
+    job.measure_and_recalibrate()
+    job.loop.run()
+    made = job.finish()
     return Linearized(
         model=made,
-        removed=work.removed,
-        accuracy=work.accuracy,
-        history=tuple(work.history),
-        notes=tuple(work.notes),
+        removed=job.removed,
+        accuracy=job.accuracy,
+        history=tuple(job.loop.history),
+        notes=tuple(job.notes),
     )

@@ -103,7 +103,7 @@ class Normalisation(nn.Module):
         return written if self.averaging is None else 1 / (self.averaging + 1)
 
     def start_anew(self) -> None:
-        """Before statistics are measured anew: no batch has been seen."""
+        """Before statistics are measured anew: no batch was counted yet."""
         for counter in self._counter:
             counter.zero_()
 

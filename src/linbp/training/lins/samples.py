@@ -1,4 +1,4 @@
-"""Labelled images at a network's input size, read from files or held in memory."""
+"""Labelled images at a network's input size, read from files or kept in memory."""
 
 from __future__ import annotations
 
@@ -31,11 +31,9 @@ class Samples(Protocol):
 
     def images(self, rows: Sequence[int], model: Model, device: torch.device) -> Iterator[torch.Tensor]:
         """The images of these rows, one by one: (C, H, W) in [0, 1], of the model's size and dtype."""
-        ...
 
     def subset(self, rows: Sequence[int]) -> Samples:
         """Some of the images."""
-        ...
 
 
 class Files:
@@ -141,14 +139,14 @@ def split(every: Some, fraction: float, seed: int) -> tuple[Some, Some]:
             f"{fraction:g} of the images cannot be held out for validation.",
             "--validation is a share such as 0.1, or a folder or CSV of other images.",
         )
-    held = held_out(every.ids, seed, fraction)
-    rest = sorted(set(range(len(every.ids))) - set(held))
+    kept_apart = held_out(every.ids, seed, fraction)
+    rest = sorted(set(range(len(every.ids))) - set(kept_apart))
     if not rest:
         raise ImageError(
-            f"Of {len(every.ids)} images {len(held)} are held out for validation: none is left to tune on.",
+            f"Of {len(every.ids)} images {len(kept_apart)} are held out for validation: none is left to tune on.",
             "Give more images, or validation images of their own.",
         )
-    return every.subset(rest), every.subset(held)
+    return every.subset(rest), every.subset(kept_apart)
 
 
 def in_batches(

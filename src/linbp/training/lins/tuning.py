@@ -1,20 +1,19 @@
-"""How a network is fine-tuned: settings, and what the step and the epoch decide."""
+"""How a network is fine-tuned: settings, and the order of the images."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import Literal, get_args
 
 from linbp.errors import RecipeError
 from linbp.graph import Position
 from linbp.randomness import generator
+from linbp.training.optimizer import OptimizerName
 from linbp.validation import check_range
 
-__all__ = ["Augmentation", "Optimizer", "Tuning", "batches", "held_out", "order"]
+__all__ = ["Augmentation", "Tuning", "batches", "held_out", "order"]
 
-Optimizer = Literal["sgd", "adamw"]
 Augmentation = Literal["flip", "crop"]
 
 RATES: dict[str, float] = {"sgd": 0.01, "adamw": 1e-4}
@@ -39,7 +38,7 @@ class Tuning:
             an eighth of each side, with the image mirrored at its edges.
         recalibrate: batches (at most; there are no more than in an epoch) over which the statistics of batch norms are
             measured anew after the removal; 0: they stay those of the network with its activations.
-        train_from: where training begins: parameters that are read before that position stay as they are, and so do
+        train_from: where training starts: parameters that are read before that position stay as they are, and so do
             the statistics of batch norms there. None: everything is trained.
         mixed_precision: bfloat16 where it is safe; None: on GPUs that have it.
         seed: of the order, the augmentation, the held-out images and dropout.
@@ -48,7 +47,7 @@ class Tuning:
         RecipeError: a value that is out of range.
     """
 
-    optimizer: Optimizer = "sgd"
+    optimizer: OptimizerName = "sgd"
     learning_rate: float | None = None
     epochs: int = 5
     batch_size: int = 32
@@ -63,7 +62,7 @@ class Tuning:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.optimizer not in get_args(Optimizer):
+        if self.optimizer not in get_args(OptimizerName):
             raise RecipeError(f"There is no optimizer {self.optimizer!r} here.", "Use sgd or adamw.")
         for name, default in (("learning_rate", RATES), ("weight_decay", DECAYS)):
             if getattr(self, name) is None:
@@ -82,14 +81,6 @@ class Tuning:
         check_range("seed", self.seed, whole=True)
         if self.clip is not None:
             check_range("clip", self.clip, above=0)
-
-    def rate_at(self, step: int, steps: int) -> float:
-        """The learning rate of a step, counted from 0, of `steps`."""
-        assert self.learning_rate is not None
-        rising = round(self.warm_up * steps)
-        if step < rising:
-            return self.learning_rate * (step + 1) / rising
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rising) / (steps - rising)))
 
 
 def order(ids: Sequence[str], seed: int, epoch: int) -> list[int]:

@@ -8,7 +8,8 @@ from linbp.attack.context import Context
 from linbp.attack.gradients import GradientOracle
 from linbp.attack.norms import divided, euclidean
 from linbp.attack.parts.estimator.base import Estimate, Estimator, refuse_one_member
-from linbp.registry import number, part
+from linbp.registry import part
+from linbp.validation import number
 
 __all__ = ["CommonWeakness"]
 

@@ -7,7 +7,8 @@ import torch
 from linbp.attack.context import Context
 from linbp.attack.gradients import GradientOracle
 from linbp.attack.parts.estimator.base import Estimate, Estimator
-from linbp.registry import number, part, whole
+from linbp.registry import part
+from linbp.validation import number, whole
 
 __all__ = ["PenalisedGradient"]
 

@@ -10,7 +10,8 @@ from linbp.attack.context import Context
 from linbp.attack.parts.objective.base import Features, Measure, Objective, Observation
 from linbp.attack.parts.objective.feature_maps import Paths, check_paths, listed
 from linbp.graph import Structure, spatial_size, stage_outputs
-from linbp.registry import one_of, part
+from linbp.registry import part
+from linbp.validation import one_of
 
 __all__ = ["FDA", "Channels"]
 

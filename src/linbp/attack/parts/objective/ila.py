@@ -10,7 +10,8 @@ from linbp.attack.context import Context
 from linbp.attack.parts.objective.base import Features, Measure, Objective, Observation
 from linbp.attack.parts.objective.feature_maps import Paths, as_vector, check_paths, guided_feature_maps, unit_or_zero
 from linbp.graph import Structure
-from linbp.registry import number, part, whole
+from linbp.registry import part
+from linbp.validation import number, whole
 
 __all__ = ["ILA", "ILAF"]
 

@@ -12,7 +12,8 @@ from linbp.attack.parts.objective.feature_maps import Paths, as_vector, check_pa
 from linbp.attack.parts.objective.fits import REGULARISATION, Fit, fitted_direction
 from linbp.errors import RecipeError
 from linbp.graph import Structure
-from linbp.registry import number, one_of, part, whole
+from linbp.registry import part
+from linbp.validation import number, one_of, whole
 
 __all__ = ["ILAPlusPlus"]
 

@@ -13,7 +13,8 @@ from linbp.attack.parts.objective.cross_entropy import CrossEntropy
 from linbp.attack.parts.objective.feature_maps import Paths, check_paths, listed
 from linbp.errors import RecipeError
 from linbp.graph import Structure, stage_outputs
-from linbp.registry import number, part
+from linbp.registry import part
+from linbp.validation import number
 
 __all__ = ["TAP"]
 

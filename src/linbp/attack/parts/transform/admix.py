@@ -11,7 +11,8 @@ from linbp.attack.context import Context
 from linbp.attack.parts.transform.base import Transform
 from linbp.attack.parts.transform.scale import scaled
 from linbp.randomness import Draws
-from linbp.registry import number, part, whole
+from linbp.registry import part
+from linbp.validation import number, whole
 
 __all__ = ["Admix"]
 

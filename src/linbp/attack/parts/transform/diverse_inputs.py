@@ -12,7 +12,8 @@ from linbp.attack.context import Context
 from linbp.attack.parts.transform.base import Transform
 from linbp.errors import RecipeError
 from linbp.randomness import Draws
-from linbp.registry import number, one_of, part
+from linbp.registry import part
+from linbp.validation import number, one_of
 
 __all__ = ["DiverseInputs", "Interpolation"]
 

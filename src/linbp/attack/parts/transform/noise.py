@@ -7,7 +7,8 @@ import torch
 from linbp.attack.context import Context
 from linbp.attack.parts.transform.base import Transform
 from linbp.randomness import Draws
-from linbp.registry import number, part
+from linbp.registry import part
+from linbp.validation import number
 
 __all__ = ["UniformNoise"]
 

@@ -11,7 +11,8 @@ from linbp.attack.context import Context
 from linbp.attack.parts.transform.base import Transform
 from linbp.errors import RecipeError
 from linbp.randomness import Draws
-from linbp.registry import number, one_of, part, whole
+from linbp.registry import part
+from linbp.validation import number, one_of, whole
 
 __all__ = ["Kernel", "TranslationInvariant"]
 

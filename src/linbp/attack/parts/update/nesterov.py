@@ -9,7 +9,8 @@ import torch
 from linbp.attack.context import Context
 from linbp.attack.norms import absolute_sum, divided, pointing, summable
 from linbp.attack.parts.update.base import Update, UpdateState
-from linbp.registry import number, one_of, part
+from linbp.registry import part
+from linbp.validation import number, one_of
 
 __all__ = ["Nesterov"]
 

@@ -1,0 +1,10 @@
+"""How a job says how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+__all__ = ["ProgressCallback"]
+
+ProgressCallback = Callable[[str, int, int], None]
+"""Told the stage, how much of it is done, and how much there is."""

@@ -1,0 +1,182 @@
+"""A network without activations in training: its steps, its batch norms' statistics, and all of its state."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import fx
+from torch.nn import functional
+
+from linbp.errors import ModelError
+from linbp.graph import Structure
+from linbp.models import Model
+from linbp.randomness import generator, seeded
+from linbp.training.lins.measure import logits_of, measure
+from linbp.training.lins.modes import Normalisation, behind, switchable
+from linbp.training.lins.samples import Samples, augmented, in_batches
+from linbp.training.lins.trained_part import choose_trained
+from linbp.training.lins.tuning import Tuning, batches, order
+from linbp.training.loop import Loop, TrainingProgress
+from linbp.training.optimizer import Optimizer
+from linbp.training.schedule import learning_rate
+
+__all__ = ["LinsTrainer", "diverged"]
+
+
+@dataclasses.dataclass
+class _Sums:
+    """What the steps of the running epoch have added up."""
+
+    loss: float = 0.0
+    right: int = 0
+    images: int = 0
+
+
+class LinsTrainer:
+    """A network whose activations were removed, and its optimizer.
+
+    Args:
+        model: of the network's preprocessing; its own tensors are not touched.
+        network: the functional graph to train, on its device; it is changed.
+        structure: of the model, for `train_from`.
+        removed: names of the removed activations' nodes.
+        tuning: the settings.
+        mixed: whether training computes in bfloat16 where that is safe.
+        training, validation: images to train on, and those to measure on at the end of each epoch.
+        tell: told about the measuring.
+
+    Attributes:
+        notes: what a user should know, in words.
+
+    Raises:
+        RuleError: `train_from` leaves nothing to train.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        network: fx.GraphModule,
+        structure: Structure,
+        removed: Collection[str],
+        tuning: Tuning,
+        mixed: bool,
+        training: Samples,
+        validation: Samples,
+        tell: TrainingProgress,
+    ) -> None:
+        self.model, self.tuning, self.mixed, self.tell = model, tuning, mixed, tell
+        self.training, self.validation = training, validation
+        parameters, nodes, self.notes = choose_trained(network, structure, tuning.train_from)
+        moved = {f"linbp_{node.name}" for node in behind(one for one in network.graph.nodes if one.name in removed)}
+        self.network, self.device = switchable(network, nodes), parameters[0].device
+        children = self.network.named_children()
+        self._moved = [module for name, module in children if isinstance(module, Normalisation) and name in moved]
+        decay = tuning.weight_decay or 0.0
+        self.optimizer = Optimizer(tuning.optimizer, parameters, weight_decay=decay, clip=tuning.clip)
+        self._sums = _Sums()
+
+    @property
+    def recalibrates(self) -> bool:
+        """Whether there are batch norms whose input the removal has changed."""
+        return bool(self._moved)
+
+    def cut(self, epoch: int) -> list[list[int]]:
+        """The rows of each batch of an epoch."""
+        return batches(order(self.training.ids, self.tuning.seed, epoch), self.tuning.batch_size)
+
+    def batches(self, epoch: int, first: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Augmented images (N, C, H, W) and labels (N,)."""
+        cut = self.cut(epoch)[first:]
+        coming = in_batches(self.training, cut, self.model, self.device)
+        for rows, (images, labels) in zip(cut, coming, strict=True):
+            ids = [self.training.ids[row] for row in rows]
+            yield augmented(images, ids, self.tuning.augment, self.tuning.seed, epoch), labels
+
+    def step(self, batch: tuple[torch.Tensor, torch.Tensor], loop: Loop) -> None:
+        """One step on one batch.
+
+        What the network itself draws (dropout) is keyed by the seed and the step; the random state outside is as
+        before.
+
+        Raises:
+            ModelError: the loss is not finite.
+        """
+        (images, labels), tuning = batch, self.tuning
+        assert tuning.learning_rate is not None
+        self.network.train()
+        draw = generator(tuning.seed, "", loop.step, "linearize.network")
+        with seeded(draw, self.device), torch.enable_grad():
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
+                logits = logits_of(self.network, self.model, images)
+            logits = logits.to(images.dtype)
+            loss = functional.cross_entropy(logits, labels, label_smoothing=tuning.label_smoothing)
+            value = loss.item()
+            if not math.isfinite(value):
+                raise diverged(f"The loss is {value} at step {loop.step + 1} of {loop.steps}")
+            rate = learning_rate(tuning.learning_rate, loop.step, loop.steps, warm_up=tuning.warm_up, fall="cosine")
+            self.optimizer.step(loss, rate)
+        self.network.eval()
+        self._sums.loss += value * len(labels)
+        self._sums.right += int((logits.detach().argmax(1) == labels).sum())
+        self._sums.images += len(labels)
+
+    def end_epoch(self, loop: Loop) -> dict[str, Any]:
+        """Loss, accuracy while training and on the validation images."""
+        sums, self._sums = self._sums, _Sums()
+        size = self.tuning.batch_size
+        found, _ = measure(self.network, self.model, self.validation, self.device, size, "validation", self.tell)
+        loss, accuracy = sums.loss / sums.images, sums.right / sums.images
+        return {"loss": loss, "accuracy_while_training": accuracy, "validation": found}
+
+    def describe(self, entry: Mapping[str, Any] | None) -> str:
+        """Loss and accuracy of the running epoch so far, or of one that has ended."""
+        sums = self._sums
+        if entry is not None:
+            return f"loss {entry['loss']:.3f}, accuracy {entry['accuracy_while_training']:.1%}"
+        return f"loss {sums.loss / sums.images:.3f}, accuracy {sums.right / sums.images:.1%}" if sums.images else ""
+
+    def recalibrate(self, images: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> int:
+        """Measure the statistics behind removed activations anew, as the mean over batches; how many there were."""
+        for norm in self._moved:
+            norm.start_anew()
+            norm.train()
+        done = 0
+        try:
+            with torch.no_grad():
+                for some, _ in images:
+                    for norm in self._moved:
+                        norm.averaging = done
+                    logits_of(self.network, self.model, some)
+                    done += 1
+        finally:
+            for norm in self._moved:
+                norm.averaging = None
+            self.network.eval()
+        return done
+
+    def state(self) -> dict[str, Any]:
+        """Weights, statistics, the optimizer's memory and the sums of the running epoch, where all are finite."""
+        weights = self.network.state_dict()
+        broken = [name for name, tensor in weights.items() if not bool(torch.isfinite(tensor).all())]
+        if broken:
+            raise diverged(f"{broken[0]} is not finite after a step")
+        sums = dataclasses.asdict(self._sums)
+        return {"weights": weights, "optimizer": self.optimizer.state_dict(), "epoch": sums}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        self.network.load_state_dict(state["weights"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._sums = _Sums(**state["epoch"])
+
+
+def diverged(what: str) -> ModelError:
+    """What to say when numbers leave the range of floats."""
+    return ModelError(
+        f"{what}: the tuning diverged.",
+        "Start again with a lower --learning-rate, a longer --warm-up or --clip 1.",
+    )
