@@ -123,6 +123,6 @@ def one_of(part: Any, name: str, allowed: tuple[Any, ...]) -> None:
 
 @functools.cache
 def load_plugins() -> None:
-    """Import the parts of other packages: every entry point of the group `linbp.registry` names a module."""
+    """Import the parts of other packages: every entry point of the group `linbp.parts` names a module."""
     for point in entry_points(group="linbp.parts"):
         point.load()
