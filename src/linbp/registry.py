@@ -84,6 +84,6 @@ def grammar_name(thing: Any) -> str:
 
 @functools.cache
 def load_plugins() -> None:
-    """Import the parts of other packages: every entry point of the group `linbp.registry` names a module."""
+    """Import the parts of other packages: every entry point of the group `linbp.parts` names a module."""
     for point in entry_points(group="linbp.parts"):
         point.load()
