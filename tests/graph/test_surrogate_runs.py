@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from linbp import SGM, LinBP, Model, Surrogate
-from linbp.graph import capture as capturing
+from linbp.graph.capture import capture as capturing
 from linbp.graph import surrogate as running
 
 

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from linbp import Model, Surrogate
-from linbp.graph import capture as capturing
+from linbp.graph.capture import capture as capturing
 from linbp.graph.capture.content import content_key
 
 
