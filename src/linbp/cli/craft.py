@@ -13,7 +13,7 @@ from linbp.cli.output import counted, interval, print_json, progress_bars, stdou
 from linbp.cli.surrogates import load_surrogates
 
 if TYPE_CHECKING:
-    from linbp.attack.job.folder import FolderReport
+    from linbp.attack.job.report import FolderReport
 
 __all__ = ["craft"]
 
