@@ -1,4 +1,4 @@
-"""`linbp craft`: an adversarial image of every image of a list, into a folder, resumable."""
+"""`linbp craft`: an adversarial image for every image in a list, into a folder, resumable."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def craft_folder(
     command: str = "",
     progress: ProgressCallback | None = None,
 ) -> FolderReport:
-    """Craft an adversarial image of every image into `folder`; run again, it makes only what is missing.
+    """Make an adversarial image of every image in a list; run again, it makes only what is missing.
 
     The folder gets `<image id>.png`, one line of `records.jsonl` for each, and `manifest.json` with everything that the
     adversarial images depend on. Batch size, device, threads, command and versions may differ between runs of one
@@ -146,7 +146,7 @@ def craft_into(
     command: str = "",
     progress: ProgressCallback | None = None,
 ) -> FolderReport:
-    """As `craft_folder`, with settings that are resolved."""
+    """`craft_folder` with settings that are resolved already."""
     tell = progress or (lambda task, done, total: None)
     check_list(images, config)
     check_proxies(config.recipe, proxies)
