@@ -115,10 +115,11 @@ class AttackConfig:
             raise ImageError(f"Labels cannot be {labels!r}.", "Use given or predicted.")
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise RecipeError(f"batch_size is {batch_size!r}.", "Give a whole number of at least 1.")
+        size_name = "--step-size (step_size in Python)"
         if recipe.single_step and step_size is not None:
-            raise RecipeError(f"{recipe} takes one step of the whole radius.", "Leave step_size out.")
+            raise RecipeError(f"{recipe} takes one step of the whole radius.", f"Leave {size_name} out.")
         radii = None if eps is None else _radii(eps, images)
-        size = None if step_size is None else parse_radius(step_size, "step_size")
+        size = None if step_size is None else parse_radius(step_size, size_name)
         if protocol is not None:
             radii = (protocol.resolve_number("eps", None if radii is None else radii[0], protocol.eps),)
             norm = protocol.resolve("norm", norm, (protocol.norm,))

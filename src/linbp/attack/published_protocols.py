@@ -130,7 +130,7 @@ ALL = (
             "Success is 1 - accuracy on the adversarial images; whether a network knows the clean image after "
             "the second crop is "
             "not asked.",
-            "Its LinBP takes norms over the whole batch: the adversarial image of an image depends on its companions.",
+            "Its LinBP takes norms over the whole batch: an adversarial image depends on the rest of its batch.",
         ),
         unverified=(
             "timm 0.6.11 itself was not read; a later version resizes the shorter side to floor(size / crop fraction).",

@@ -1,4 +1,4 @@
-"""`linbp craft`: an adversarial image of every image of a list, into a folder, resumable."""
+"""`linbp craft`: an adversarial image for every image in a list, into a folder, resumable."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from linbp.cli.output import counted, interval, print_json, progress_bars, stdou
 from linbp.cli.surrogates import load_surrogates
 
 if TYPE_CHECKING:
-    from linbp.attack.job.folder import FolderReport
+    from linbp.attack.job.report import FolderReport
 
 __all__ = ["craft"]
 

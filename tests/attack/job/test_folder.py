@@ -18,7 +18,8 @@ from torch import nn
 
 from linbp import Model, Recipe, craft
 from linbp.attack.job import folder as job
-from linbp.attack.job.folder import FolderReport, craft_folder
+from linbp.attack.job.folder import craft_folder
+from linbp.attack.job.report import FolderReport
 from linbp.attack.job.store import AdversarialFolder
 from linbp.data.image_list import ImageRecord, list_images
 from linbp.data.images import Pixels, pixel_sha256, read_image, write_png

@@ -1,4 +1,4 @@
-"""One batch of the job: adversarial images of images of one size, with what is recorded of each."""
+"""One batch of the job: images of one size in, adversarial images and a record of each out."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def craft_batch(
     pool: Pool | None,
     on_step: Callable[[], None],
 ) -> tuple[Pixels, list[dict[str, Any]]]:
-    """Adversarial images (N, H, W, 3) of clean images of the same shape, uint8, and a record of each.
+    """Make the adversarial images of one batch, (N, H, W, 3) in uint8, and a record of each.
 
     Args:
         prepared: the recipe on its surrogates.

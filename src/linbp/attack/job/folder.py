@@ -3,7 +3,6 @@ twice or lost."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,6 +27,7 @@ from linbp.attack.job.images import (
     turned_note,
 )
 from linbp.attack.job.labels import check_classes, check_label_shift
+from linbp.attack.job.report import FolderReport
 from linbp.attack.job.store import AdversarialFolder
 from linbp.attack.pool import Pool
 from linbp.attack.prepare import Prepared, prepare
@@ -44,46 +44,6 @@ from linbp.jobs.settings import refuse_other_settings
 from linbp.models import Classifier
 
 __all__ = ["FolderReport", "craft_folder", "craft_into"]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class FolderReport:
-    """What a job did.
-
-    Attributes:
-        folder: where the adversarial images lie.
-        made: how many adversarial images this run made.
-        kept: how many an earlier run had finished.
-        manifest: the folder's manifest.
-        records: one an image, in the list's order.
-    """
-
-    folder: Path
-    made: int
-    kept: int
-    manifest: dict[str, Any]
-    records: tuple[dict[str, Any], ...]
-
-    def summary(self) -> dict[str, Any]:
-        """What the records add up to: the surrogate's own predictions, and the adversarial images' distances.
-
-        `surrogate_hit` counts adversarial images that it takes for their target, of the `aimed` images whose target is
-        not their label, and is None for an untargeted attack; `unchanged` counts adversarial images that are their
-        clean images; `linf_max` is in levels, `l2_mean` on the scale of [0, 1].
-        """
-        right = [record for record in self.records if record["prediction_clean"] == record["label"]]
-        aimed = [record for record in self.records if record["target"] not in (None, record["label"])]
-        hit = sum(record["prediction_adv"] == record["target"] for record in aimed)
-        return {
-            "images": len(self.records),
-            "surrogate_right_on_clean": len(right),
-            "surrogate_fooled": sum(record["prediction_adv"] != record["label"] for record in right),
-            "surrogate_hit": hit if self.manifest["settings"]["targeted"] else None,
-            "aimed": len(aimed),
-            "linf_max": max(record["linf"] for record in self.records),
-            "l2_mean": sum(record["l2"] for record in self.records) / len(self.records),
-            "unchanged": sum(record["linf"] == 0 for record in self.records),
-        }
 
 
 def craft_folder(
@@ -110,7 +70,7 @@ def craft_folder(
     command: str = "",
     progress: ProgressCallback | None = None,
 ) -> FolderReport:
-    """Craft an adversarial image of every image into `folder`; run again, it makes only what is missing.
+    """Make an adversarial image of every image in a list; run again, it makes only what is missing.
 
     The folder gets `<image id>.png`, one line of `records.jsonl` for each, and `manifest.json` with everything that the
     adversarial images depend on. Batch size, device, threads, command and versions may differ between runs of one
@@ -186,7 +146,7 @@ def craft_into(
     command: str = "",
     progress: ProgressCallback | None = None,
 ) -> FolderReport:
-    """As `craft_folder`, with settings that are resolved."""
+    """`craft_folder` with settings that are resolved already."""
     tell = progress or (lambda task, done, total: None)
     check_list(images, config)
     check_proxies(config.recipe, proxies)
