@@ -249,7 +249,7 @@ def _print(report: FolderReport) -> None:
     for note in report.manifest["notes"]:
         console.print(f"Note: {note}", markup=False)
     console.print(
-        f"{counted(facts['images'], 'adv_image')} in {facts['folder']}: {facts['made']} made now, "
+        f"{counted(facts['images'], 'adversarial image')} in {facts['folder']}: {facts['made']} made now, "
         f"{facts['kept']} kept from before; {counted(facts['gradients_per_image'], 'gradient')} per image.",
         markup=False,
     )
