@@ -142,7 +142,7 @@ def test_from_the_network_to_adversarial_images_of_its_linear_form(linbp: Run) -
     craft = ["--recipe", "linbp(start=block, sites=all) + mi", "--data", "photos", "--out", "adv", "--steps", "2"]
     status, out, err = linbp("craft", "--surrogate", "lins/model.pt2", *craft, "--batch-size", "7")
     assert (status, err) == (0, "")
-    assert f"{COUNT} adversarial images in adversarial images" in out
+    assert f"{COUNT} adversarial images in adv" in out
     status, out, _ = linbp("evaluate", "adv", "--victim", "lins/model.pt2", "--victim", "file:net.py:net")
     assert status == 0
 
@@ -247,7 +247,7 @@ def test_labels_that_count_from_one(linbp: Run) -> None:
 def test_a_folder_of_adversarial_images_is_another_job(linbp: Run) -> None:
     attack = ["--recipe", "fgsm", "--data", "photos"]
     assert linbp("craft", "--surrogate", "file:net.py:net", *attack, "--out", "adv").status == 0
-    assert "adversarial images holds another job" in two_lines(linbp(*words("adv")))
+    assert "adv holds another job" in two_lines(linbp(*words("adv")))
     assert linbp(*words("lins", "--epochs", "0")).status == 0
     two_lines(linbp("craft", "--surrogate", "file:net.py:net", *attack, "--out", "lins"))
     two_lines(linbp("evaluate", "lins", "--victim", "file:net.py:net"))
@@ -260,12 +260,12 @@ def test_a_loss_that_leaves_the_range_of_floats(linbp: Run) -> None:
 
 
 def test_bars_with_loss_and_accuracy(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from linbp.cli.linearize import _bars
+    from linbp.cli.output import progress_bars
 
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "120")
     for quiet in (False, True):
-        with _bars(quiet) as tell:
+        with progress_bars(quiet) as tell:
             tell("tuning", 4, 10, "loss 1.234, accuracy 45.6%")
             tell("tuning", 10, 10, "loss 0.987, accuracy 65.4%")
         out, err = capsys.readouterr()

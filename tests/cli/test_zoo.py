@@ -317,20 +317,3 @@ def test_a_full_disk_loses_nothing(train: Process) -> None:
     out, err = last.communicate()
     assert (last.returncode, err) == (0, "")
     assert "went on from step" in " ".join(out.split())
-
-
-@pytest.mark.parametrize(
-    ("has", "precision"), [({"avx512_bf16": True}, "mixed"), ({"avx2": True}, "full"), ({}, "full")]
-)
-def test_bfloat16_is_taken_where_the_processor_has_it(
-    monkeypatch: pytest.MonkeyPatch, has: dict[str, bool], precision: str
-) -> None:
-    import torch
-
-    from linbp.cli import zoo
-
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has, raising=False)
-    assert zoo._precision("cpu") == precision
-    assert zoo._precision("mps") == "full"
-    monkeypatch.delattr(torch.cpu, "get_capabilities")
-    assert zoo._precision("cpu") == "full"

@@ -14,8 +14,8 @@ from torch import nn
 from torch.nn import functional
 
 from linbp import SGM, LinBP, Model, Surrogate
-from linbp.graph.capture import capture as capturing
 from linbp.graph import surrogate as running
+from linbp.graph.capture import capture as capturing
 
 
 class Block(nn.Module):

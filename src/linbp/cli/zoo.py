@@ -272,6 +272,8 @@ def _facts(report: TrainReport) -> dict[str, Any]:
 
 
 def _print(reports: list[TrainReport]) -> None:
+    from linbp.evaluation.statistics import rate
+
     console = stdout()
     heads = ["accuracy", "95% interval", "parameters", "epochs", "minutes"]
     table = make_table("network", *heads, "this run", right=heads)
@@ -282,7 +284,7 @@ def _print(reports: list[TrainReport]) -> None:
             table,
             f"{card['architecture']}, width {card['width']:g}, seed {card['seed']}",
             f"{accuracy['share']:.2%} ({accuracy['right']}/{accuracy['n']})",
-            _interval(accuracy["right"], accuracy["n"]),
+            interval(rate(accuracy["right"], accuracy["n"])),
             f"{card['parameters']:,}",
             str(card["epochs"]),
             f"{card['minutes']:.1f}",
@@ -290,12 +292,6 @@ def _print(reports: list[TrainReport]) -> None:
         )
     console.print(table)
     console.print(f"Next: linbp inspect cifar10:{reports[-1].weights}", markup=False)
-
-
-def _interval(right: int, n: int) -> str:
-    from linbp.evaluation.statistics import rate
-
-    return interval(rate(right, n))
 
 
 def _story(report: TrainReport) -> str:

@@ -81,7 +81,7 @@ class Epoch:
 
 
 def _span(side: int, centre: float, share: float) -> tuple[int, int]:
-    """Where an edge of `side` times the root of the share begins and ends; all on the scale of the image's side."""
+    """Where an edge of `side` times the root of the share starts and ends; all on the scale of the image's side."""
     half = 0.5 * side * math.sqrt(share)
     return max(0, round(centre * side - half)), min(side, round(centre * side + half))
 

@@ -14,10 +14,9 @@ from linbp.graph import Position
 from linbp.models import Model
 from linbp.rules import LinBP
 from linbp.rules.sites import Which
-from linbp.training.lins.measure import counted, measure
 from linbp.training.lins.modes import mixes_images
 from linbp.training.lins.program import Program
-from linbp.training.lins.samples import Samples, in_batches
+from linbp.training.lins.samples import Samples, counted, in_batches
 from linbp.training.lins.trainer import LinsTrainer, diverged
 from linbp.training.lins.tuning import Tuning, batches
 from linbp.training.loop import Loop, TrainingProgress
@@ -136,10 +135,7 @@ class Linearization:
         some = self.training.subset(rows)
         found, predictions = {}, []
         for name, samples in (("validation", self.validation), ("training", some)):
-            stage = f"accuracy {when} ({name})"
-            found[name], predicted = measure(
-                network, self.model, samples, self.device, self.tuning.batch_size, stage, self.tell
-            )
+            found[name], predicted = self.trainer.measure(network, samples, f"accuracy {when} ({name})")
             predictions += predicted
         if labels and not self.trust_labels:
             given = [*self.validation.labels, *some.labels]

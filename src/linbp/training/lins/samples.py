@@ -15,8 +15,9 @@ from linbp.errors import ImageError
 from linbp.models import Model
 from linbp.randomness import generator
 from linbp.training.lins.tuning import Augmentation, held_out
+from linbp.training.loop import TrainingProgress
 
-__all__ = ["Files", "Samples", "Tensors", "augmented", "in_batches", "split"]
+__all__ = ["Files", "Samples", "Tensors", "augmented", "counted", "in_batches", "split"]
 
 MARGIN = 8
 """A crop shifts an image by up to this part of its side."""
@@ -158,6 +159,16 @@ def in_batches(
         images = torch.stack([next(coming) for _ in batch])
         yield images, torch.tensor([samples.labels[row] for row in batch], device=device)
     next(coming, None)  # it ends here: where it is collected instead, a Ctrl-C would be lost
+
+
+def counted(
+    batches: Iterator[tuple[torch.Tensor, torch.Tensor]], stage: str, total: int, tell: TrainingProgress
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """The same batches, while a listener is told of each."""
+    tell(stage, 0, total, "")
+    for done, batch in enumerate(batches, 1):
+        yield batch
+        tell(stage, done, total, "")
 
 
 def augmented(

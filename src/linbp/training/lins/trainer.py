@@ -8,16 +8,15 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import fx
+from torch import fx, nn
 from torch.nn import functional
 
 from linbp.errors import ModelError
 from linbp.graph import Structure
 from linbp.models import Model
 from linbp.randomness import generator, seeded
-from linbp.training.lins.measure import logits_of, measure
 from linbp.training.lins.modes import Normalisation, behind, switchable
-from linbp.training.lins.samples import Samples, augmented, in_batches
+from linbp.training.lins.samples import Samples, augmented, counted, in_batches
 from linbp.training.lins.trained_part import choose_trained
 from linbp.training.lins.tuning import Tuning, batches, order
 from linbp.training.loop import Loop, TrainingProgress
@@ -25,6 +24,8 @@ from linbp.training.optimizer import Optimizer
 from linbp.training.schedule import learning_rate
 
 __all__ = ["LinsTrainer", "diverged"]
+
+NO_CLASS = -1
 
 
 @dataclasses.dataclass
@@ -127,10 +128,29 @@ class LinsTrainer:
     def end_epoch(self, loop: Loop) -> dict[str, Any]:
         """Loss, accuracy while training and on the validation images."""
         sums, self._sums = self._sums, _Sums()
-        size = self.tuning.batch_size
-        found, _ = measure(self.network, self.model, self.validation, self.device, size, "validation", self.tell)
+        found, _ = self.measure(self.network, self.validation, "validation")
         loss, accuracy = sums.loss / sums.images, sums.right / sums.images
         return {"loss": loss, "accuracy_while_training": accuracy, "validation": found}
+
+    @torch.no_grad()
+    def measure(self, network: nn.Module, samples: Samples, stage: str) -> tuple[dict[str, Any], list[int]]:
+        """How many images a network in evaluation mode has right, of how many, at what mean cross-entropy; and every
+        prediction. An image whose logits are not finite is wrong; the mean is None then.
+        """
+        rows, size = list(range(len(samples.ids))), self.tuning.batch_size
+        cut = [rows[at : at + size] for at in range(0, len(rows), size)]
+        predictions: list[int] = []
+        right, loss = 0, 0.0
+        for images, labels in counted(in_batches(samples, cut, self.model, self.device), stage, len(cut), self.tell):
+            logits = logits_of(network, self.model, images)
+            # Without its activations, and not yet tuned, a network may leave the range of floats: that is wrong.
+            finite = torch.isfinite(logits).all(1)
+            predicted = torch.where(finite, logits.argmax(1), NO_CLASS)
+            right += int((predicted == labels).sum())
+            loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
+            predictions += predicted.tolist()
+        mean = loss / len(rows) if math.isfinite(loss) else None
+        return {"right": right, "n": len(rows), "accuracy": right / len(rows), "loss": mean}, predictions
 
     def describe(self, entry: Mapping[str, Any] | None) -> str:
         """Loss and accuracy of the running epoch so far, or of one that has ended."""
@@ -139,24 +159,21 @@ class LinsTrainer:
             return f"loss {entry['loss']:.3f}, accuracy {entry['accuracy_while_training']:.1%}"
         return f"loss {sums.loss / sums.images:.3f}, accuracy {sums.right / sums.images:.1%}" if sums.images else ""
 
-    def recalibrate(self, images: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> int:
-        """Measure the statistics behind removed activations anew, as the mean over batches; how many there were."""
+    def recalibrate(self, images: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> None:
+        """Measure the statistics behind removed activations anew, as the mean over batches."""
         for norm in self._moved:
             norm.start_anew()
             norm.train()
-        done = 0
         try:
             with torch.no_grad():
-                for some, _ in images:
+                for done, (some, _) in enumerate(images):
                     for norm in self._moved:
                         norm.averaging = done
                     logits_of(self.network, self.model, some)
-                    done += 1
         finally:
             for norm in self._moved:
                 norm.averaging = None
             self.network.eval()
-        return done
 
     def state(self) -> dict[str, Any]:
         """Weights, statistics, the optimizer's memory and the sums of the running epoch, where all are finite."""
@@ -172,6 +189,13 @@ class LinsTrainer:
         self.network.load_state_dict(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
         self._sums = _Sums(**state["epoch"])
+
+
+def logits_of(network: nn.Module, model: Model, images: torch.Tensor) -> torch.Tensor:
+    """A graph's logits (N, classes) for images (N, C, H, W) in [0, 1] of its size; a tuple of one is unpacked."""
+    found = network(model.normalise(images))
+    logits: torch.Tensor = found[0] if isinstance(found, tuple | list) else found
+    return logits
 
 
 def diverged(what: str) -> ModelError:
