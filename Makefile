@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 CODE := src tests docs $(wildcard scripts experiments benchmarks)
+# Old versions of make cannot keep the output of each check together.
+TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format types docs pytest clean
@@ -15,7 +17,9 @@ help:  ## show this list
 demo: $(VENV)/demo.stamp  ## install into .venv and run the main job on twenty images (six minutes at most)
 	$(BIN)/linbp demo
 
-test: lint types docs pytest  ## install into .venv and run every check that CI runs
+test: $(VENV)/test.stamp  ## install into .venv and run every check that CI runs, on all cores
+	@$(MAKE) --no-print-directory --jobs=3 $(TOGETHER) lint types docs
+	@$(MAKE) --no-print-directory pytest
 
 lint: $(VENV)/test.stamp  ## ruff: rules and layout
 	$(BIN)/ruff check $(CODE)
@@ -31,8 +35,8 @@ types: $(VENV)/test.stamp  ## mypy --strict
 docs: $(VENV)/test.stamp  ## build the pages into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-pytest: $(VENV)/test.stamp  ## the tests alone
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/pytest
+pytest: $(VENV)/test.stamp  ## the tests alone: one process a core, of one thread
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/pytest -n auto --dist worksteal
 
 clean:  ## remove .venv and everything that is made
 	rm -rf $(VENV) site build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,9 @@ settings.load_profile("steady")  # no test may depend on time or luck
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell without job control starts what runs in its background so; the tests' own programs would ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Lines are as long as where there is no terminal; some runners of tests say that theirs has 80 columns.
+os.environ.pop("COLUMNS", None)
 
 SHARED = Path(__file__).parents[1] / ".." / "shared"
 
@@ -37,9 +41,12 @@ def scripts(monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Captured programs go into a folder of the run's own, not into the user's cache."""
+    """Captured programs go into a folder of the run's own, which its processes share, not into the user's cache."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LINBP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("LINBP_CACHE", str(folder / "programs"))
         yield
 
 

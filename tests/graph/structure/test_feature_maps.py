@@ -9,6 +9,7 @@ from typing import Literal
 import pytest
 import torch
 import torchvision
+from known_networks import captured as known
 from torch import nn
 from torchvision.models.densenet import DenseNet
 from torchvision.models.swin_transformer import SwinTransformer
@@ -267,14 +268,8 @@ def test_the_stages_of_a_network(name: str, expected: tuple[str, ...]) -> None:
 @pytest.mark.slow
 def test_the_stages_of_inception_are_those_that_ta_bench_lists() -> None:
     """Repository qizhangli/TA-Bench, configs/tap.py, its list for inception_v3."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        module = torchvision.models.inception_v3(init_weights=False).eval()
-    surrogate = linbp.Surrogate(
-        linbp.Model(module, input_size=(3, 139, 139), name="inception"), memory_format="contiguous"
-    )
     listed = "Conv2d_1a_3x3,Conv2d_2b_3x3,Conv2d_3b_1x1,Conv2d_4a_3x3,Mixed_5d,Mixed_6e,Mixed_7c"
-    assert stage_outputs(surrogate.structure) == tuple(listed.split(","))
+    assert stage_outputs(known("Inception v3").structure) == tuple(listed.split(","))
 
 
 def test_a_network_without_stages_says_so() -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-import timm
 import torch
-import torchvision
+from known_networks import captured
 from torch import nn
 from torch.nn import functional
 from typer.testing import CliRunner
@@ -60,21 +59,19 @@ def test_pools_have_numbers_of_their_own() -> None:
     assert torch.allclose(surrogate.gradient(images, [0, 1]), torch.autograd.grad(loss, leaf)[0], rtol=1e-10)
 
 
-@pytest.mark.parametrize(
-    ("build", "paths"),
-    [
-        (lambda: torchvision.models.resnet18(num_classes=10), ["maxpool"]),
-        (lambda: torchvision.models.vgg11(num_classes=10), [f"features.{at}" for at in (2, 5, 10, 15, 20)]),
-        (lambda: torchvision.models.squeezenet1_1(num_classes=10), [f"features.{at}" for at in (2, 5, 8)]),
-        (lambda: timm.create_model("resnet18", num_classes=10), ["maxpool"]),
-        (lambda: torchvision.models.mobilenet_v2(num_classes=10), []),
-    ],
-    ids=["resnet18", "vgg11", "squeezenet", "timm resnet18", "mobilenet"],
-)
 @pytest.mark.slow
-def test_max_pools_of_well_known_networks(build: object, paths: list[str]) -> None:
-    found = pools(build(), 64)  # type: ignore[operator]
-    assert [pool.module_path for pool in found] == paths
+@pytest.mark.parametrize(
+    ("name", "paths"),
+    [
+        ("ResNet-18", ["maxpool"]),
+        ("VGG-19-BN", [f"features.{at}" for at in (6, 13, 26, 39, 52)]),
+        ("SqueezeNet", [f"features.{at}" for at in (2, 5, 8)]),
+        ("ResNet-50 of timm", ["maxpool"]),
+        ("MobileNet v2", []),
+    ],
+)
+def test_max_pools_of_well_known_networks(name: str, paths: list[str]) -> None:
+    assert [pool.module_path for pool in captured(name).pools] == paths
 
 
 def test_inspect_shows_them(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:

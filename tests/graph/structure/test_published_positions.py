@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-
 import pytest
-import timm
 import torch
-import torchvision
+from known_networks import captured
 from torch import nn
 
 from linbp import BPA, ConBP, LinBP, Model, Recipe, Surrogate, craft
@@ -17,115 +13,39 @@ from linbp.errors import RuleError
 from linbp.graph import first_site, published_position
 from linbp.graph.structure.suggestions import suggestions
 
-Build = Callable[[], nn.Module]
-
-
-def inside(build: Build) -> Build:
-    """The network behind another module, as user code often has it."""
-    return lambda: nn.Sequential(nn.Identity(), build())
-
-
-class Vgg(nn.Module):
-    """VGG with a small classifier, of one layer as for CIFAR-10, or with two activations as for ImageNet."""
-
-    def __init__(self, letter: str, batch_norm: bool, layers: int) -> None:
-        super().__init__()
-        self.features = torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs[letter], batch_norm=batch_norm)
-        hidden = [layer for _ in range(layers - 1) for layer in (nn.Linear(512, 512), nn.ReLU())]
-        self.classifier = nn.Sequential(*hidden, nn.Linear(512, 10))
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.classifier(self.features(images).flatten(1))
-        return logits
-
-
-def vgg(letter: str, *, batch_norm: bool, layers: int) -> Build:
-    return lambda: Vgg(letter, batch_norm, layers)
-
-
-def cifar_resnet50() -> nn.Module:
-    network = torchvision.models.resnet50(num_classes=10)
-    network.conv1, network.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
-    return network
-
-
-def resnet50() -> nn.Module:
-    return torchvision.models.resnet50(num_classes=10)
-
-
-def inception(name: str) -> Build:
-    if name == "timm":
-        return lambda: timm.create_model("inception_v3", num_classes=10)
-    return lambda: torchvision.models.inception_v3(num_classes=10, init_weights=False)
-
-
-def small(name: str, **options: int) -> Build:
-    return lambda: timm.create_model(name, num_classes=10, **options)
-
-
-# Network, size of the images, and for each rule the module path and the number of the first site: counted by hand.
-KNOWN: dict[str, tuple[Build, int, dict[str, tuple[str, int]]]] = {
+# For each rule, the module path and the number of the first site: counted by hand.
+KNOWN: dict[str, dict[str, tuple[str, int]]] = {
     # conv3_4 is the eighth convolution; conv5_3 the fifteenth.
-    "VGG-19-BN for CIFAR-10": (
-        vgg("E", batch_norm=True, layers=1),
-        32,
-        {"linbp": ("features.23", 7), "bpa": ("features.46", 14)},
-    ),
-    "VGG-19-BN": (
-        vgg("E", batch_norm=True, layers=3),
-        32,
-        {"linbp": ("features.23", 7), "conbp": ("features.46", 14)},
-    ),
-    "VGG-19": (vgg("E", batch_norm=False, layers=3), 32, {"linbp": ("features.16", 7)}),
+    "VGG-19-BN for CIFAR-10": {"linbp": ("features.23", 7), "bpa": ("features.46", 14)},
+    "VGG-19-BN": {"linbp": ("features.23", 7), "conbp": ("features.46", 14)},
+    "VGG-19": {"linbp": ("features.16", 7)},
     # Behind 1 + 3 x (3 + 4 + 1) = 25 sites; layer3 itself begins three sites earlier.
-    "ResNet-50": (
-        resnet50,
-        32,
-        {"linbp": ("layer3.1", 25), "bpa": ("layer3.1", 25), "conbp": ("layer3.0", 22)},
-    ),
-    "ResNet-50 inside another module": (inside(resnet50), 32, {"linbp": ("1.layer3.1", 25)}),
-    "ResNet-50 of timm": (small("resnet50"), 32, {"linbp": ("layer3.1", 25)}),
+    "ResNet-50": {"linbp": ("layer3.1", 25), "bpa": ("layer3.1", 25), "conbp": ("layer3.0", 22)},
+    "ResNet-50 inside another module": {"linbp": ("1.layer3.1", 25)},
+    "ResNet-50 of timm": {"linbp": ("layer3.1", 25)},
     # Behind 1 + 3 x (3 + 4 + 6) = 40 sites.
-    "ResNet-50 for CIFAR-10": (cifar_resnet50, 32, {"linbp": ("layer4.0", 40)}),
+    "ResNet-50 for CIFAR-10": {"linbp": ("layer4.0", 40)},
     # Behind the three convolutions in front of the first max-pool.
-    "Inception v3": (inception("torchvision"), 80, {"linbp": ("Conv2d_3b_1x1", 3), "conbp": ("Conv2d_3b_1x1", 3)}),
-    "Inception v3 of timm": (inception("timm"), 80, {"linbp": ("Conv2d_3b_1x1", 3)}),
+    "Inception v3": {"linbp": ("Conv2d_3b_1x1", 3), "conbp": ("Conv2d_3b_1x1", 3)},
+    "Inception v3 of timm": {"linbp": ("Conv2d_3b_1x1", 3)},
     # Behind the stem, 6 and 12 layers of two, and two transitions: 1 + 12 + 1 + 24 + 1 = 39.
-    "DenseNet-121": (
-        lambda: torchvision.models.densenet121(num_classes=10),
-        32,
-        {"linbp": ("features.denseblock3", 39)},
-    ),
-    "DenseNet-121 of timm": (small("densenet121"), 32, {"linbp": ("features.denseblock3", 39)}),
-    "ViT": (small("vit_tiny_patch16_224", img_size=32), 32, {"linbp": ("blocks.10", 10)}),
-    "ViT of torchvision": (
-        lambda: torchvision.models.VisionTransformer(32, 16, 12, 2, 32, 64, num_classes=10),
-        32,
-        {"linbp": ("encoder.layers.encoder_layer_10", 10)},
-    ),
-    "DeiT3": (small("deit3_small_patch16_224", img_size=32), 32, {"linbp": ("blocks.10", 10)}),
-    "Mixer": (small("mixer_b16_224", img_size=32), 32, {"linbp": ("blocks.3", 6)}),
-    "ConvNeXt-B": (small("convnext_base"), 32, {"linbp": ("stages.3", 33)}),
-    "Swin-B": (small("swin_base_patch4_window7_224", img_size=64, window_size=2), 64, {"linbp": ("layers.3", 22)}),
+    "DenseNet-121": {"linbp": ("features.denseblock3", 39)},
+    "DenseNet-121 of timm": {"linbp": ("features.denseblock3", 39)},
+    "ViT": {"linbp": ("blocks.10", 10)},
+    "ViT of torchvision": {"linbp": ("encoder.layers.encoder_layer_10", 10)},
+    "DeiT3": {"linbp": ("blocks.10", 10)},
+    "Mixer": {"linbp": ("blocks.3", 6)},
+    "ConvNeXt-B": {"linbp": ("stages.3", 33)},
+    "Swin-B": {"linbp": ("layers.3", 22)},
 }
 RULES = {"linbp": LinBP, "conbp": ConBP, "bpa": BPA}
-
-
-@functools.cache
-def captured(name: str) -> Surrogate:
-    build, size, _ = KNOWN[name]
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        module = build().eval()
-    model = Model(module, input_size=(3, size, size))
-    return Surrogate(model, fold_batch_norm=False, memory_format="contiguous", cache=False)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", KNOWN)
 def test_the_published_position_of_an_architecture(name: str) -> None:
     surrogate = captured(name)
-    for rule, (path, index) in KNOWN[name][2].items():
+    for rule, (path, index) in KNOWN[name].items():
         found = published_position(surrogate.structure, rule)
         assert found.start == path
         assert first_site(path, surrogate.structure) == first_site("default", surrogate.structure, rule) == index
@@ -136,22 +56,13 @@ def test_the_published_position_of_an_architecture(name: str) -> None:
         assert not any("default" in note for note in written.notes)
 
 
-OTHERS: dict[str, tuple[Build, int]] = {
-    "ResNet-34": (lambda: torchvision.models.resnet34(num_classes=10), 32),
-    "Wide ResNet-50": (lambda: torchvision.models.wide_resnet50_2(num_classes=10), 32),
-    "SE-ResNet-50": (small("seresnet50"), 32),
-    "VGG-16-BN": (vgg("D", batch_norm=True, layers=3), 32),
-    "ConvNeXt-S": (small("convnext_small"), 32),
-    "MobileNet v2": (lambda: torchvision.models.mobilenet_v2(num_classes=10), 32),
-}
+OTHERS = ["ResNet-34", "Wide ResNet-50", "SE-ResNet-50", "VGG-16-BN", "ConvNeXt-S", "MobileNet v2"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_neighbour_of_a_known_architecture_is_not_taken_for_it(name: str) -> None:
-    build, size = OTHERS[name]
-    model = Model(build().eval(), input_size=(3, size, size))
-    structure = Surrogate(model, fold_batch_norm=False, memory_format="contiguous", cache=False).structure
+    structure = captured(name).structure
     for rule in RULES:
         with pytest.raises(RuleError, match=f"No position of {rule} is known"):
             published_position(structure, rule)
@@ -184,7 +95,7 @@ def test_an_unknown_architecture_is_refused_with_positions_to_try(unknown: Surro
 
 
 def test_what_is_meant_where_no_position_and_no_feature_map_is_given() -> None:
-    surrogate = Surrogate(Model(resnet50().eval(), input_size=(3, 64, 64)), cache=False)
+    surrogate = captured("ResNet-50")
     for rule in (LinBP, ConBP, BPA):
         left_out, written = (surrogate.with_rule(made).plan for made in (rule(), rule(start="default")))
         assert left_out.sites.keys() == written.sites.keys()
@@ -193,7 +104,7 @@ def test_what_is_meant_where_no_position_and_no_feature_map_is_given() -> None:
         assert str(Recipe.parse(f"mi >> {text}")) == f"mi >> {text}"
         prepared = prepare(surrogate, Recipe.parse(f"linbp + mi >> {text}"))
         assert prepared.stages[-1].surrogates[0].reads == ("layer2.3",)
-    images = torch.randint(0, 256, (1, 3, 64, 64), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    images = torch.randint(0, 256, (1, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     adv = [craft(surrogate, images, [3], f"mi >> ila{at}", eps="8/255", steps=2) for at in ("", "(at=layer2.3)")]
     assert torch.equal(*adv)
     assert not torch.equal(adv[0], images.float() / 255)
