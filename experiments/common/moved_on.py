@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["moved_on"]
-
 
 def moved_on(adv: torch.Tensor, clean: torch.Tensor, levels: int) -> torch.Tensor:
-    """Adversarial images each of whose pixels that moved at all is moved on to the radius; pixels that did not move
-    stay.
+    """Adversarial images each of whose pixels that moved at all is moved on to the radius; other pixels stay.
 
     Args:
-        adversarial images: (N, 3, H, W), in [0, 1], on the 8-bit grid.
+        adv: (N, 3, H, W), in [0, 1], on the 8-bit grid.
         clean: their images, uint8 of the same shape.
         levels: the radius, in steps of 1/255.
     """

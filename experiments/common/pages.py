@@ -1,17 +1,27 @@
-"""What the scripts that write tables into pages have in common."""
+"""Tables in Markdown, and their places in the pages under `docs`."""
 
 from __future__ import annotations
 
-import numpy as np
-from scipy.stats import permutation_test
-from statsmodels.stats.multitest import multipletests
+from collections.abc import Sequence
+from pathlib import Path
 
-__all__ = ["between", "difference", "holm"]
+from linbp.data.images import write_atomically
+from linbp.evaluation.statistics import Interval, Rate
 
-REDRAWN = 2000
+DOCS = Path(__file__).parents[2] / "docs"
 
 
-def between(page: str, name: str, text: list[str]) -> str:
+def table(heads: Sequence[str], rows: Sequence[Sequence[object]], left: Sequence[int] = (0,)) -> list[str]:
+    """A table whose columns stand on the right, but for those numbered in `left`."""
+    rules = ["---" if column in left else "---:" for column in range(len(heads))]
+    return [_row(heads), "|" + "|".join(rules) + "|", *map(_row, rows)]
+
+
+def _row(cells: Sequence[object]) -> str:
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def between(page: str, name: str, text: Sequence[str]) -> str:
     """A page whose lines between `<!-- NAME: begin -->` and `<!-- NAME: end -->` are these."""
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     before, _, rest = page.partition(begin)
@@ -19,19 +29,26 @@ def between(page: str, name: str, text: list[str]) -> str:
     return before + begin + "\n\n" + "\n".join(text) + "\n" + end + after
 
 
-def difference(gaps: np.ndarray) -> tuple[str, float]:
-    """A difference that is a sum over photographs, with its 95% interval, and p of the paired permutation test.
-
-    The interval comes from photographs drawn again, p from changing the signs of the photographs' parts at random.
-    """
-    found = permutation_test(
-        (gaps,), np.sum, permutation_type="samples", n_resamples=99_999, vectorized=True, batch=5000, rng=0
-    )
-    times = np.random.default_rng(0).multinomial(len(gaps), np.full(len(gaps), 1 / len(gaps)), REDRAWN)
-    low, high = np.percentile(times @ gaps, [2.5, 97.5])
-    return f"{gaps.sum():+.0f} <small>{low:+.0f} to {high:+.0f}</small>", float(found.pvalue)
+def put(path: Path, parts: dict[str, Sequence[str]]) -> None:
+    """Write texts into a page, each between its two marks."""
+    page = path.read_text()
+    for name, text in parts.items():
+        page = between(page, name, text)
+    write_atomically(path, page.encode())
 
 
-def holm(chances: list[float]) -> list[float]:
-    """p values corrected for their number by Holm's method (1979)."""
-    return [float(one) for one in multipletests(chances, method="holm")[1]]
+def share(rate: Rate) -> str:
+    """A success rate in per cent with its 95% Wilson interval."""
+    return f"{100 * (rate.value or 0):.0f} <small>{100 * rate.low:.0f}-{100 * rate.high:.0f}</small>"
+
+
+def mean(found: Interval, digits: int = 0) -> str:
+    """A mean over victims in per cent with its interval."""
+    low, high = (f"{100 * value:.{digits}f}" for value in (found.low, found.high))
+    return f"**{100 * found.value:.{digits}f}** <small>{low}-{high}</small>"
+
+
+def difference(found: Interval, digits: int = 0, mark: str = "") -> str:
+    """A difference of two means in points with its interval."""
+    value, low, high = (f"{100 * each:+.{digits}f}" for each in (found.value, found.low, found.high))
+    return f"{mark}{value}{mark} <small>{low} to {high}</small>"

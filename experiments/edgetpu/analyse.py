@@ -1,7 +1,7 @@
 """Why LinBP hurts on MobileNet EdgeTPU and helps on SqueezeNet 1.1: gradients, single steps, attacks.
 
-    python experiments/edgetpu.py                # computes what is missing, then writes tables and a chart
-    python experiments/edgetpu.py --tables       # writes the tables from what there is
+    python experiments/edgetpu/analyse.py                # computes what is missing, then writes tables and a chart
+    python experiments/edgetpu/analyse.py --tables       # writes the tables from what there is
 
 Stages: `blocks` (norms and angles at the junctions), `agreement` (with other networks' gradients), `constancy` (of the
 gradient over images), `steps` (one sign step, on the surrogate and on the others), `attacks`. Gradients and steps are
@@ -14,13 +14,17 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
+from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
-from edgetpu_attacks import attacks, path
-from edgetpu_bench import RESULTS, Bench, gradients
-from edgetpu_gradients import agreement, blocks, constancy, steps
-from edgetpu_tables import PAGE, write
-from result_lines import read_lines
+
+from common.lines import read_lines
+from edgetpu.attacks import attacks, path
+from edgetpu.bench import RESULTS, Bench, gradients
+from edgetpu.gradients import agreement, blocks, constancy, steps
+from edgetpu.tables import PAGE, write
 
 
 def main() -> None:

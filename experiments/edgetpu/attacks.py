@@ -6,12 +6,12 @@ import time
 from functools import partial
 from typing import Any
 
-import edgetpu_measure as measure
 import torch
-from edgetpu_bench import LEVEL, OTHERS, PAIR, Bench, rounded, rules
-from edgetpu_gradients import straight
 
 import linbp
+from edgetpu import measure
+from edgetpu.bench import LEVEL, OTHERS, PAIR, Bench, rounded, rules
+from edgetpu.gradients import straight
 
 PATH = {
     "mobilenet_edgetpu": (
@@ -67,7 +67,7 @@ def path(bench: Bench, x: torch.Tensor, y: torch.Tensor, _: dict[str, torch.Tens
 
 
 LEAK = "leak {} from 0: {}"
-"""Not a recipe but a rule of one's own (`edgetpu_measure.Partly`) and the recipe that it is used with."""
+"""Not a recipe but a rule of one's own (`measure.Partly`) and the recipe that it is used with."""
 BOTH = " + di(scale=8/7) + mi"
 EDGE, CHAIN = PAIR
 ATTACKS = (
@@ -99,14 +99,14 @@ PASS = 25
 
 
 def attacks(bench: Bench, passes: int) -> None:
-    """Attacks on photographs from the beginning of the list: what all networks see, and the surrogate on copies."""
+    """Attacks on photographs from the beginning of the list: what all networks answer, and the surrogate on copies."""
     for number in range(passes):
         rows = slice(number * PASS, (number + 1) * PASS)
         images, labels = bench.images[rows], bench.labels[rows]
         if bench.missing("clean", "", str(number)):
             begin, clean = time.time(), images.float() / 255
             copied = {name: on_copies(bench, name, clean, labels) for name in PAIR}
-            figures = {"labels": labels.tolist(), "classes": seen(bench, clean), "copies": copied}
+            figures = {"labels": labels.tolist(), "classes": classes_of(bench, clean), "copies": copied}
             bench.keep("clean", "", str(number), begin, **figures)
         for surrogate, recipe, count in ATTACKS:
             name = f"{recipe} | {count} | {number}"
@@ -120,11 +120,11 @@ def attacks(bench: Bench, passes: int) -> None:
                 text = recipe.split(": ")[1]
             adv = linbp.craft(taken, images, labels, text, **settings)
             copied = on_copies(bench, surrogate, adv, labels)
-            bench.keep("attack", surrogate, name, begin, classes=seen(bench, adv), copies=copied)
+            bench.keep("attack", surrogate, name, begin, classes=classes_of(bench, adv), copies=copied)
 
 
 def on_copies(bench: Bench, surrogate: str, images: torch.Tensor, labels: torch.Tensor) -> dict[str, Any]:
-    """What the surrogate sees in mirrored, moved and smaller copies, and its mean loss on them."""
+    """What the surrogate predicts for mirrored, moved and smaller copies, and its mean loss on them."""
     model = bench.models[surrogate]
     copied = measure.copies(images)
     classes = [[int(c) for c in model.logits(part).argmax(1)] for part in copied]
@@ -134,6 +134,6 @@ def on_copies(bench: Bench, surrogate: str, images: torch.Tensor, labels: torch.
     }
 
 
-def seen(bench: Bench, images: torch.Tensor) -> dict[str, list[int]]:
-    """The classes that the networks see."""
+def classes_of(bench: Bench, images: torch.Tensor) -> dict[str, list[int]]:
+    """The networks' classes."""
     return {name: [int(c) for c in model.logits(images).argmax(1)] for name, model in bench.models.items()}

@@ -1,21 +1,21 @@
-"""The networks, photographs, variants and the results file of `edgetpu.py`."""
+"""The networks, photographs, variants and the results file of `analyse.py`."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
-import edgetpu_measure as measure
 import torch
-from imagenet_transfer import network, photographs
-from result_lines import add_line, read_lines
 
 import linbp
+from common import lines as files
+from common.lines import add_line, read_lines
+from common.photographs import network, photographs
+from edgetpu import measure
 from linbp import LinBP
 
-RESULTS = Path(__file__).parent / "results" / "edgetpu.jsonl"
+RESULTS = files.RESULTS / "edgetpu" / "measured.jsonl"
 OTHERS = ("mobilenetv2_tf1", "mobilenetv1_tf1", "efficientnet_lite0", "efficientnet_lite2")
 PAIR = ("mobilenet_edgetpu", "squeezenet1_1")
 N = 32

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import edgetpu_measure as measure
 import torch
-from edgetpu_bench import LEVEL, OTHERS, PAIR, Bench, rounded, rules
 
+from edgetpu import measure
+from edgetpu.bench import LEVEL, OTHERS, PAIR, Bench, rounded, rules
 from linbp import LinBP
 
 
@@ -31,7 +31,7 @@ def blocks(bench: Bench, x: torch.Tensor, y: torch.Tensor, _: dict[str, torch.Te
     for surrogate in PAIR:
         if bench.missing("sites", surrogate, "ordinary"):
             begin = time.time()
-            module = getattr(measure.networks(), surrogate)().requires_grad_(False)
+            module = getattr(measure.modules(), surrogate)().requires_grad_(False)
             gates = measure.with_gates(module, [site.module_path for site in bench.surrogates[surrogate].sites])
             figures: dict[str, Any] = {}
             for mode in ("ordinary", "linear"):
@@ -88,7 +88,7 @@ def agreement(bench: Bench, x: torch.Tensor, y: torch.Tensor, theirs: dict[str, 
 
 def straight_module(bench: Bench, k: int) -> torch.nn.Module:
     """SqueezeNet with its max-pools passed as average pools, and the sites from k on linear."""
-    module: torch.nn.Module = measure.networks().squeezenet1_1().requires_grad_(False)
+    module: torch.nn.Module = measure.modules().squeezenet1_1().requires_grad_(False)
     gates = measure.with_gates(module, [site.module_path for site in bench.surrogates["squeezenet1_1"].sites])
     for gate in gates[k:]:
         gate.mode = "linear"

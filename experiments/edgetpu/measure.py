@@ -1,18 +1,17 @@
-"""What `edgetpu.py` measures: networks taken apart block by block, and figures of one gradient."""
+"""What `analyse.py` measures: networks taken apart block by block, and figures of one gradient."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
-from imagenet_transfer import SHARED
 from torch import nn
 from torch.nn import functional
 
 import linbp
+from common.photographs import modules
 from linbp.graph import Operation, Plan, Structure, ratio
 
 Mode = Literal["ordinary", "linear", "site"]
@@ -90,14 +89,6 @@ class StraightPool(nn.Module):
         return average + (functional.max_pool2d(value, 3, 2, ceil_mode=True) - average).detach()
 
 
-def networks() -> Any:
-    """The loader of the shared networks."""
-    sys.path.insert(0, str(SHARED / "models"))
-    import load
-
-    return load
-
-
 def with_gates(module: nn.Module, paths: list[str]) -> list[Gate]:
     """Put a `Gate` in the place of the modules named, in their order."""
     gates = []
@@ -112,7 +103,7 @@ class Blocks:
     """MobileNet EdgeTPU as a list of blocks: an implementation of LinBP that is independent of the library's."""
 
     def __init__(self, paths: list[str]) -> None:
-        module = networks().mobilenet_edgetpu().requires_grad_(False)
+        module = modules().mobilenet_edgetpu().requires_grad_(False)
         self.gates = with_gates(module, paths)
         net = module.network
         self.parts: list[tuple[str, bool, Callable[[torch.Tensor], torch.Tensor]]] = [

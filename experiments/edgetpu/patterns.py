@@ -4,18 +4,22 @@ Every perturbation is also put on another photograph, and random patterns of the
 each pixel, and smooth ones, the signs of a 19 x 19 grid enlarged. What another image's perturbation does as well is no
 more than noise of that size and shape.
 
-    python experiments/edgetpu_patterns.py    # a few minutes; prints a table
+    python experiments/edgetpu/patterns.py    # a few minutes; prints a table
 """
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
-import imagenet_transfer as engine
+sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 from torch.nn import functional
 
 import linbp
+from common import photographs as photos
+from common.pages import table
 
 NAME = "mobilenet_edgetpu"
 RECIPES = ("fgsm", "ifgsm", "mdi2fgsm", "linbp(start=0)", "linbp(start=20)", "linbp(start=0, sites=outside)")
@@ -33,15 +37,15 @@ def random_patterns(images: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 def main() -> None:
-    ids, images, labels = engine.photographs()
-    ids, images, labels = ids[: engine.PASS], images[: engine.PASS], labels[: engine.PASS]
-    networks = engine.victims_on("cpu", False)
-    surrogate = linbp.Surrogate(engine.network(NAME))
+    _, images, labels = photos.photographs()
+    images, labels = images[: photos.PASS], labels[: photos.PASS]
+    networks = photos.victims_on("cpu", False)
+    surrogate = linbp.Surrogate(photos.network(NAME))
     clean = images.float() / 255
-    right = {name: torch.tensor(found) == labels for name, found in engine.predictions(networks, clean).items()}
+    right = {name: torch.tensor(found) == labels for name, found in photos.predictions(networks, clean).items()}
 
     def fooled(changed: torch.Tensor) -> dict[str, float]:
-        found = engine.predictions(networks, changed)
+        found = photos.predictions(networks, changed)
         return {name: 100 * float((torch.tensor(found[name]) != labels)[right[name]].float().mean()) for name in found}
 
     def cells(found: dict[str, Any]) -> list[str]:
@@ -54,29 +58,18 @@ def main() -> None:
             found = fooled((clean + pattern * levels / 255).clamp(0, 1))
             rows.append([f"{levels}/255", text, f"{levels:.1f}", *cells(found), "", ""])
         for recipe in RECIPES:
-            steps = None if linbp.Recipe.parse(recipe).single_step else engine.STEPS
-            adv = linbp.craft(
-                surrogate, images, labels, recipe, eps=f"{levels}/255", steps=steps, ids=ids, batch_size=24
-            )
+            steps = None if linbp.Recipe.parse(recipe).single_step else photos.STEPS
+            adv = photos.craft(surrogate, slice(photos.PASS), recipe, f"{levels}/255", steps=steps)
             change = adv - clean
             size = 255 * float(change.abs().mean())
             another = fooled((clean + change.roll(1, 0)).clamp(0, 1))
             rows.append([f"{levels}/255", f"`{recipe}`", f"{size:.1f}", *cells(fooled(adv)), *cells(another)])
             print(rows[-1], flush=True)
     pairs = sum(int(known.sum()) for name, known in right.items() if name != NAME)
-    heads = [
-        "eps",
-        "perturbation",
-        "mean size, levels",
-        "victims fooled, %",
-        "itself",
-        "on another image: victims",
-        "itself",
-    ]
-    text = [f"{len(images)} photographs, seven victims, {pairs} pairs that are right when clean:", ""]
-    text += ["| " + " | ".join(heads) + " |", "|---|---|" + "---:|" * (len(heads) - 2)]
-    text += ["| " + " | ".join(row) + " |" for row in rows]
-    print("\n".join(text))
+    heads = ["eps", "perturbation", "mean size, levels", "victims fooled, %", "itself"]
+    heads += ["on another image: victims", "itself"]
+    print(f"{len(images)} photographs, seven victims, {pairs} pairs that are right when clean:\n")
+    print("\n".join(table(heads, rows, left=(0, 1))))
 
 
 if __name__ == "__main__":

@@ -1,27 +1,29 @@
-"""Tables and the chart of `docs/edgetpu.md`, from the lines of `results/edgetpu.jsonl`."""
+"""Tables and the chart of `docs/edgetpu.md`, from the lines that `analyse.py` stored."""
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from pathlib import Path
 from textwrap import indent
 from typing import Any
 
 import numpy as np
-from edgetpu_predictor import predictor
-from statsmodels.stats.contingency_tables import mcnemar
-from statsmodels.stats.proportion import proportion_confint
+from scipy.stats import bootstrap
 
-PAGE = Path(__file__).parent.parent / "docs" / "edgetpu.md"
+from common import pages
+from common.pages import DOCS
+from common.photographs import VICTIMS as NAMES
+from edgetpu.predictor import predictor
+from linbp.evaluation.statistics import mcnemar, rate
+
+PAGE = DOCS / "edgetpu.md"
 CHART = PAGE.parent / "images" / "edgetpu.svg"
 VICTIMS = {
-    "mobilenetv2_tf1": "MobileNet v2",
-    "mobilenetv1_tf1": "MobileNet v1",
-    "efficientnet_lite0": "Lite0",
-    "efficientnet_lite2": "Lite2",
-    "squeezenet1_1": "SqueezeNet 1.1",
-    "mobilenet_edgetpu": "EdgeTPU",
+    name: NAMES[name]
+    for name in (
+        *("mobilenetv2_tf1", "mobilenetv1_tf1", "efficientnet_lite0", "efficientnet_lite2"),
+        *("squeezenet1_1", "mobilenet_edgetpu"),
+    )
 }
 EDGE, CHAIN, BOTH = "mobilenet_edgetpu", "squeezenet1_1", " + di(scale=8/7) + mi"
 Line = dict[str, Any]
@@ -41,7 +43,7 @@ def write(lines: list[Line]) -> None:
         "ranks": ranks(lines),
         "sites": sites(lines),
         "compounding": compounding(lines),
-        "predictor": predictor(lines),
+        "predictor": "\n".join(predictor(lines)),
     }
     text = PAGE.read_text()
     for name, content in tables.items():
@@ -54,8 +56,7 @@ def write(lines: list[Line]) -> None:
 
 def table(head: list[str], rows: list[list[str]]) -> str:
     """A Markdown table; the first column is text."""
-    lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+    return "\n".join(pages.table(head, rows))
 
 
 def of(lines: list[Line], stage: str, surrogate: str | None = None) -> list[Line]:
@@ -70,10 +71,8 @@ def mean(values: Any) -> float:
 
 def interval(values: list[float], digits: int) -> str:
     """Mean and 95 % bootstrap interval over photographs."""
-    data = np.array(values)
-    draws = np.random.default_rng(0).choice(data, (4000, len(data))).mean(1)
-    low, high = np.quantile(draws, (0.025, 0.975))
-    return f"{data.mean():.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    found = bootstrap((values,), np.mean, method="percentile", n_resamples=4000, rng=0).confidence_interval
+    return f"{mean(values):.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]"
 
 
 def outcomes(lines: list[Line]) -> dict[tuple[str, str, int], dict[str, dict[int, bool]]]:
@@ -100,9 +99,10 @@ def attacks(lines: list[Line]) -> str:
         cells, shares = [], []
         for victim in others[:5]:
             fooled = list(by_victim[victim].values())
-            low, high = proportion_confint(sum(fooled), len(fooled), method="wilson")
+            found_rate = rate(sum(fooled), len(fooled))
             shares.append(mean(fooled))
-            cells.append(f"{100 * shares[-1]:.0f} [{100 * low:.0f}, {100 * high:.0f}] of {len(fooled)}")
+            low, high = 100 * found_rate.low, 100 * found_rate.high
+            cells.append(f"{100 * shares[-1]:.0f} [{low:.0f}, {high:.0f}] of {len(fooled)}")
         white = 100 * mean(list(by_victim[surrogate].values()))
         rows.append(
             [VICTIMS[surrogate], f"`{recipe}`", str(steps), f"{100 * mean(shares[:4]):.0f}", *cells, f"{white:.0f}"]
@@ -140,9 +140,7 @@ def compared(lines: list[Line]) -> str:
         cells, changes = [], defaultdict(list)
         for victim in [v for v in VICTIMS if v != surrogate][:4]:
             common = a[victim].keys() & b[victim].keys()
-            first = sum(a[victim][i] and not b[victim][i] for i in common)
-            second = sum(b[victim][i] and not a[victim][i] for i in common)
-            p = mcnemar([[0, first], [second, 0]], exact=True).pvalue
+            first, second, p = mcnemar([a[victim][i] for i in common], [b[victim][i] for i in common])
             cells.append(f"{first} / {second}, p = {p:.2g}")
             for i in common:
                 changes[i].append(100.0 * (b[victim][i] - a[victim][i]))
@@ -282,7 +280,7 @@ def parts(lines: list[Line]) -> str:
 
 
 def ranks(lines: list[Line]) -> str:
-    """What the surrogate sees in changed copies of the adversarial images, beside what the victims see."""
+    """What the surrogate makes of changed copies of the adversarial images, beside what the victims make of these."""
     clean, grouped = {int(a["variant"]): a for a in of(lines, "clean")}, defaultdict(list)
     for line in of(lines, "attack"):
         recipe, steps, number = (part.strip() for part in line["variant"].rsplit("|", 2))

@@ -1,38 +1,47 @@
 """Why some attacks do on photographs what nobody would have expected: one controlled experiment for each surprise.
 
-The surrogates, photographs, victims and passes are those of `imagenet_transfer.py`. Eight questions: `radius` (why does
-a single FGSM step transfer better than twenty steps of I-FGSM?), `units` (why do BPA and ConBP do nothing on some
-networks?), `leak` (how much of the gradient should an inactive unit pass?), `objective` (why does lowering the label's
-logit transfer worse than raising the cross-entropy?), `features` (why is FDA weak on inverted residuals?), `second`
-(why does ILA behind LinBP help on one network and harm on the other?), `ahead` (why is Nesterov's momentum better than
-momentum in few steps and worse in many?) and `diverse` (why do diverse inputs harm LinBP in few steps?).
-Interrupted and started again, it goes on where it was; every line of the results file is one attack on one pass.
+`common/photographs.py` says which photographs and networks these are, and what a pass is. Eight questions: `radius`
+(why does a single FGSM step transfer better than twenty steps of I-FGSM?), `units` (why do BPA and ConBP do nothing on
+some networks?), `leak` (how much of the gradient should an inactive unit pass?), `objective` (why does lowering the
+label's logit transfer worse than raising the cross-entropy?), `features` (why is FDA weak on inverted residuals?),
+`second` (why does ILA behind LinBP help on one network and harm on the other?), `ahead` (why is Nesterov's momentum
+better than momentum in few steps and worse in many?) and `diverse` (why do diverse inputs harm LinBP in few steps?).
 
-    python experiments/imagenet_causes.py --passes 2     # computes what is missing, then writes the tables
-    python experiments/imagenet_causes.py --question radius --surrogate squeezenet1_1 --compile
-    python experiments/imagenet_causes.py --tables       # writes the tables from what there is
+    python experiments/imagenet/causes.py --passes 2     # computes what is missing, then writes the tables
+    python experiments/imagenet/causes.py --question radius --surrogate squeezenet1_1 --compile
+    python experiments/imagenet/causes.py --tables       # writes the tables from what there is
 """
 
 from __future__ import annotations
 
-import argparse
+import re
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import imagenet_transfer as engine
+sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 import torch
-from moved_on import moved_on
-from result_lines import add_line, read_lines
 from torch import nn
 
 import linbp
+from common import lines as files
+from common import photographs as photos
+from common.lines import Lines, read_lines
+from common.moved_on import moved_on
+from common.outcomes import Outcomes, compared, passes_of_all
+from common.pages import put, table
+from common.photographs import VICTIMS
+from imagenet import tables
 
-RESULTS = Path(__file__).parent / "results" / "imagenet_causes.jsonl"
+RESULTS = files.RESULTS / "imagenet" / "causes.jsonl"
+FIELDS = ("surrogate", "question", "recipe")
 EPS, LEVELS = "16/255", 16
+MEDIAN = "median input of a ReLU"
 STARTS = {"squeezenet1_1": 3, "mobilenet_edgetpu": 20}
 LEADERS = ("linbp(start={start})", "linbp(start=0, rebalance=none, leak=0.3)", "mi", "di(scale=8/7) + mi")
 """Whose adversarial images are also moved on to the radius."""
@@ -58,8 +67,22 @@ NODES = {
     "mobilenet_edgetpu": ("network.blocks.2", "network.blocks.3", "network.blocks.4", "network.blocks.5"),
 }
 """Feature maps that ILA reads; the second one is that of the table of recipes."""
-QUESTIONS = ("radius", "units", "leak", "objective", "features", "second", "ahead", "diverse")
-Logits = Callable[[torch.Tensor], torch.Tensor]
+TITLES = {
+    "radius": "The radius, or the direction?",
+    "units": "The slope of smooth derivatives",
+    "leak": "How much an inactive unit passes",
+    "objective": "What the objective does to the logits",
+    "features": "FDA on feature maps with and without a sign",
+    "second": "A second stage",
+    "ahead": "Where Nesterov's momentum looks",
+    "diverse": "Diverse inputs in few steps and in many",
+}
+ENDING = "moved on to the radius"
+PLAIN, FILLED, MIXED = "`ifgsm`", f"`ifgsm`, {ENDING}", "`di(scale=8/7) + mi`"
+MANY = "`ifgsm`, 100 steps"
+"""Rows that others are compared with."""
+WITHOUT = {"second": r"(`.* \+ mi) >> ila.*(?=`)", "ahead": r"(`)ni.*(?=`)", "diverse": r"(`.*) \+ di\(scale=8/7\)"}
+"""What distinguishes a row of these questions from the one that it is compared with, of the same steps and ending."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +97,13 @@ class Attack:
         steps: how many, of 1/255.
 
     Neither makes distances quite equal: a pixel that did not move stays, and at the same mean distance steps of one
-    length everywhere have the smaller L2.
+    size everywhere have the smaller L2.
     """
 
     question: str
     recipe: str
     then: Literal["filled", "shrunk"] | None = None
-    steps: int = engine.STEPS
+    steps: int = photos.STEPS
 
     @property
     def label(self) -> str:
@@ -90,7 +113,7 @@ class Attack:
             "filled": ", moved on to the radius",
             "shrunk": ", at the mean distance of I-FGSM",
         }
-        steps = "" if self.steps == engine.STEPS else f", {self.steps} steps"
+        steps = "" if self.steps == photos.STEPS else f", {self.steps} steps"
         return f"`{self.recipe}`{steps}{words[self.then]}"
 
 
@@ -121,39 +144,35 @@ def attacks(surrogate: str) -> Iterator[Attack]:
     yield from (Attack("second", f"{own} + mi >> ila(at={at})") for at in NODES[surrogate])
     yield Attack("second", f"{own} + mi >> ila(at={node}) + mi")
     yield from (Attack("second", f"{own} + mi{rest}", "filled") for rest in ("", f" >> ila(at={node})"))
-    for steps in (engine.STEPS, MANY):
+    for steps in (photos.STEPS, MANY):
         yield from (Attack("ahead", recipe, steps=steps) for recipe in ("mi", "ni", "ni(scale=l1)", "ni(decay=0.9)"))
         for then in (None, "filled"):
             yield from (Attack("diverse", f"{own}{rest}", then, steps) for rest in ("", " + di(scale=8/7)"))
 
 
-Made = dict[tuple[str, int], torch.Tensor]
-"""Adversarial images by recipe and number of steps."""
+def base_of(question: str, recipe: str) -> str:
+    """The row that a row is compared with; itself: with none."""
+    if question in WITHOUT:
+        return re.sub(WITHOUT[question], r"\1mi" if question == "ahead" else r"\1", recipe)
+    if recipe == FILLED:
+        return "`fgsm`" if question == "radius" else PLAIN
+    if recipe.endswith(ENDING):
+        return FILLED
+    if question == "objective":
+        return MANY
+    if recipe.startswith("`fdafgsm(at="):
+        return "`fdafgsm`"
+    return MIXED if question == "leak" and "di(" in recipe else PLAIN
 
 
-def craft(surrogate: linbp.Surrogate, attack: Attack, rows: slice, known: Made) -> torch.Tensor:
-    """The adversarial images of some photographs, in [0, 1]; those of whole recipes are kept in `known`."""
-    _, images, _ = engine.photographs()
-
-    def made(recipe: str) -> torch.Tensor:
-        key = recipe, attack.steps
-        if key not in known:
-            known[key] = fresh(recipe, EPS)
-        return known[key]
-
-    def fresh(recipe: str, eps: Any) -> torch.Tensor:
-        single = linbp.Recipe.parse(recipe).single_step
-        lengths = {"steps": None, "step_size": None} if single else {"steps": attack.steps, "step_size": "1/255"}
-        return engine.craft(surrogate, rows, recipe, eps, **lengths)
-
-    clean = images[rows].float() / 255
+def craft(surrogate: linbp.Surrogate, attack: Attack, number: int, fresh: Any) -> torch.Tensor:
+    """The adversarial images of a pass, in [0, 1]; `fresh(recipe, eps, steps)` runs a recipe, once."""
+    clean = photos.photographs()[1][photos.rows_of(number)]
     if attack.then == "shrunk":
-        levels = ((made("ifgsm") - clean).abs() * 255).flatten(1).mean(1).round()
-        return fresh(attack.recipe, (levels / 255).tolist())
-    adv = made(attack.recipe)
-    if attack.then == "filled":
-        return moved_on(adv, images[rows], LEVELS)
-    return adv
+        moved = (fresh("ifgsm", EPS, attack.steps) - clean.float() / 255).abs() * 255
+        return fresh(attack.recipe, tuple((moved.flatten(1).mean(1).round() / 255).tolist()), attack.steps)
+    adv = fresh(attack.recipe, EPS, attack.steps)
+    return moved_on(adv, clean, LEVELS) if attack.then == "filled" else adv
 
 
 @torch.no_grad()
@@ -166,10 +185,9 @@ def standing(logits: torch.Tensor, labels: torch.Tensor, known: torch.Tensor) ->
 
 @torch.no_grad()
 def standings(
-    victims: dict[str, Logits], clean: torch.Tensor, adv: torch.Tensor, labels: torch.Tensor
+    victims: dict[str, photos.Logits], clean: torch.Tensor, adv: torch.Tensor, labels: torch.Tensor
 ) -> dict[str, dict[str, Any]]:
-    """For each network, its `standing` on clean images and adversarial images, over how many, and its clean logits'
-    spread.
+    """For each network, its `standing` on clean and adversarial images, over how many, and its clean logits' spread.
 
     The spread is the mean over images of the standard deviation over classes, a unit in which networks are comparable.
     """
@@ -177,9 +195,9 @@ def standings(
     for name, logits in victims.items():
         before = logits(clean)
         known = before.argmax(1) == labels
-        shown = [standing(before, labels, known), standing(logits(adv), labels, known)]
+        means = [standing(before, labels, known), standing(logits(adv), labels, known)]
         spread = float(before[known].double().std(1).mean())
-        found[name] = {"clean": shown[0], "adv": shown[1], "n": int(known.sum()), "spread": spread}
+        found[name] = {"clean": means[0], "adv": means[1], "n": int(known.sum()), "spread": spread}
     return found
 
 
@@ -198,73 +216,102 @@ def middle_input(module: nn.Module, images: torch.Tensor, start: int) -> float:
     return float(np.median(torch.cat(found[start:]).numpy()))
 
 
-def compute(name: str, passes: range, questions: list[str], compiled: bool) -> None:
+def compute(name: str, passes: Sequence[int], questions: Sequence[str], compiled: bool) -> None:
     """Fill in the missing lines, pass by pass."""
-    done = {(line["surrogate"], line["question"], line["recipe"], line["pass"]) for line in read_lines(RESULTS)}
-    _, images, labels = engine.photographs()
-    victims = engine.victims_on("cpu", compiled)
-    model = engine.network(name)
-    surrogate = linbp.Surrogate(model)
-    if (name, None, "median input of a ReLU", 0) not in done:
-        spread = middle_input(model.module, images[: engine.PASS].float() / 255, STARTS[name])
-        add_line(
-            RESULTS,
-            {
-                "surrogate": name,
-                "question": None,
-                "recipe": "median input of a ReLU",
-                "pass": 0,
-                "start": STARTS[name],
-                "value": spread,
-            },
-        )
+    runner = photos.Runner(RESULTS, FIELDS, compiled=compiled)
+    _, images, labels = photos.photographs()
+    model = photos.network(name)
+    surrogate, start = linbp.Surrogate(model), STARTS[name]
+    median = {"surrogate": name, "question": None, "recipe": MEDIAN, "pass": 0, "start": start}
+    if median not in runner:
+        runner.add({**median, "value": middle_input(model.module, images[: photos.PASS].float() / 255, start)})
     for number in passes:
-        rows = slice(number * engine.PASS, (number + 1) * engine.PASS)
-        clean, known = images[rows].float() / 255, Made()
-        if (None, None, "clean", number) not in done:
-            line = {"surrogate": None, "question": None, "recipe": "clean", "pass": number}
-            found = engine.predictions(victims, clean)
-            add_line(RESULTS, {**line, "labels": labels[rows].tolist(), "predictions": found})
-            done.add((None, None, "clean", number))
+        runner.clean(number)
+
+        @cache
+        def fresh(recipe: str, eps: Any, steps: int, number: int = number) -> torch.Tensor:
+            single = linbp.Recipe.parse(recipe).single_step
+            given = {"steps": None, "step_size": None} if single else {"steps": steps, "step_size": "1/255"}
+            eps = list(eps) if isinstance(eps, tuple) else eps
+            return photos.craft(surrogate, photos.rows_of(number), recipe, eps, **given)
+
         for attack in attacks(name):
-            if attack.question not in questions or (name, attack.question, attack.label, number) in done:
+            line = {"surrogate": name, "question": attack.question, "recipe": attack.label, "pass": number}
+            if attack.question not in questions or line in runner:
                 continue
-            begin = time.time()
-            adv = craft(surrogate, attack, rows, known)
-            pixels = (adv * 255).round().to(torch.uint8)
-            moved = (pixels.int() - images[rows].int()).abs()
-            assert int(moved.max()) <= LEVELS
-            line = {"surrogate": name, "question": attack.question, "recipe": attack.label, "pass": number, "eps": EPS}
-            line["steps"] = attack.steps
+            start_time = time.time()
+            adv = craft(surrogate, attack, number, fresh)
+            line |= {"eps": EPS, "steps": attack.steps}
             if attack.question == "objective":
-                line["standing"] = standings(victims, clean, adv, labels[rows])
-            add_line(
-                RESULTS,
-                {
-                    **line,
-                    "mean_levels": round(float(moved.float().mean()), 3),
-                    **engine.answers(victims, adv),
-                    "seconds": round(time.time() - begin, 1),
-                    "torch": torch.__version__,
-                    "linbp": linbp.__version__,
-                },
-            )
-            print(f"pass {number}, {name}, {attack.question}, {attack.label}: {time.time() - begin:.0f} s", flush=True)
+                rows = photos.rows_of(number)
+                line["standing"] = standings(runner.victims, images[rows].float() / 255, adv, labels[rows])
+            runner.keep(line, adv, time.time() - start_time)
+
+
+def table_of(lines: Lines, surrogate: str, question: str) -> list[str]:
+    """One table: means over victims, and the difference from the row that is the comparison."""
+    mine = [line for line in lines if (line["surrogate"], line["question"]) == (surrogate, question)]
+    passes = passes_of_all(mine)
+    if not passes:
+        return []
+    outcomes = Outcomes([*mine, *(line for line in lines if line["recipe"] == "clean")], surrogate, passes)
+    mine = [line for line in mine if line["pass"] in passes]
+    bases = {name: base_of(question, name) for name in outcomes.success}
+    pairs = [(outcomes, name, base) for name, base in bases.items() if name != base]
+    found = {name: cells for (_, name, _), cells in zip(pairs, compared(pairs), strict=True)}
+    rows = []
+    for name in outcomes.success:
+        levels = np.mean([line["mean_levels"] for line in mine if line["recipe"] == name])
+        own = f"{100 * (outcomes.rate(name, surrogate).value or 0):.0f}"
+        gap, p, _, chance = found.get(name, [""] * 4)
+        against = bases[name] if name in found else ""
+        rows.append([name, *outcomes.cells(name), own, f"{levels:.1f}", against, gap, p, chance])
+    heads = ["recipe", "mean", "itself", "levels a pixel", "against", "difference", "p", "McNemar"]
+    title = f"#### {VICTIMS[surrogate]}, {outcomes.n} photographs"
+    return [title, "", *table(heads, rows, left=(0, 4)), "", *table_of_standings(mine, surrogate, outcomes.victims)]
+
+
+def table_of_standings(lines: Lines, surrogate: str, victims: list[str]) -> list[str]:
+    """How far attacks moved the label's logit and the largest other one, where lines say so.
+
+    Means over images, and then over victims, in standard deviations of a network's clean logits.
+    """
+    lines = [line for line in lines if "standing" in line]
+    rows = []
+    for recipe in dict.fromkeys(line["recipe"] for line in lines):
+        told = [line["standing"] for line in lines if line["recipe"] == recipe]
+        moved = {name: moves([each[name] for each in told]) for name in (surrogate, *victims)}
+        means = [moved[surrogate], np.mean([moved[victim] for victim in victims], axis=0)]
+        rows.append([recipe, *(f"{v:+.2f}" for label, other in means for v in (label, other, label - other))])
+    heads = ["recipe", "itself: label", "largest other", "gap", "victims: label", "largest other", "gap"]
+    head = "How far the attacks moved logits, in standard deviations of the network's logits on clean photographs:"
+    return [head, "", *table(heads, rows), ""] if lines else []
+
+
+def moves(told: Lines) -> np.ndarray:
+    """By how much the label's logit and the largest other one of one network moved; mean over the images it knew."""
+    gone = [(np.array(each["adv"]) - np.array(each["clean"])) / each["spread"] for each in told if each["n"]]
+    return np.average(gone, axis=0, weights=[each["n"] for each in told if each["n"]])
+
+
+def write(lines: Lines) -> None:
+    """Put the tables into the page."""
+    text: list[str] = []
+    for question, title in TITLES.items():
+        found = [row for surrogate in photos.SURROGATES for row in table_of(lines, surrogate, question)]
+        text += [f"### {title}", "", *found] if found else []
+    values = [line for line in lines if line["recipe"] == MEDIAN]
+    words = [f"{line['value']:.3g} from site {line['start']} of {VICTIMS[line['surrogate']]} on" for line in values]
+    text += [f"Median of |z| over the inputs of ReLUs: {', '.join(words)}.", ""] if words else []
+    put(tables.PAGE, {"causes": text})
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tables", action="store_true", help="write the tables only")
-    parser.add_argument("--surrogate", action="append", choices=list(STARTS), help="default: all")
-    parser.add_argument("--question", action="append", choices=QUESTIONS, help="default: all")
-    parser.add_argument("--passes", type=int, default=13, help="how many times 24 photographs")
-    parser.add_argument("--compile", action="store_true", help="compile the victims: half their time; needs a compiler")
+    parser = photos.arguments(__doc__, "surrogate")
+    parser.add_argument("--question", action="append", choices=list(TITLES), help="default: all")
     options = parser.parse_args()
-    if not options.tables:
-        for name in options.surrogate or STARTS:
-            compute(name, range(options.passes), options.question or list(QUESTIONS), options.compile)
-    from imagenet_causes_tables import write
-
+    for name in () if options.tables else options.surrogate or STARTS:
+        compute(name, range(options.passes), options.question or list(TITLES), options.compile)
     write(read_lines(RESULTS))
 
 

@@ -1,32 +1,33 @@
 """Do the best attacks with LinBP beat the best ones without it? On photographs that did not help to pick them.
 
-`imagenet_recipes.py` and `imagenet_causes.py` tried many recipes and parameters on their first 24 photographs, and
-`--pick` here some more; the best of many rows is partly luck. So the leaders are run again, at equal gradients and
-equal steps (20 steps of 1/255, one gradient each), at two radii, on the photographs after those. The surrogates,
-photographs, victims and passes are those of `imagenet_transfer.py`, which had looked at some of the ingredients (SGM's
-0.5, the sites 3 and 20) on all of the photographs before. Interrupted and started again, it goes on where it was;
-every line of the results file is one attack on one pass.
+`recipes.py` and `causes.py` tried many recipes and parameters on their first 24 photographs, and `--pick` here some
+more; the best of many rows is partly luck. So the leaders are run again, at equal gradients and equal steps (20 steps
+of 1/255, one gradient each), at two radii, on the photographs after those. What `transfer.py` has computed is taken
+from there; it had looked at some of the ingredients (SGM's 0.5, the sites 3 and 20) on all of the photographs before.
 
-    python experiments/imagenet_contenders.py --pick             # more candidates, first 24 photographs, 8/255
-    python experiments/imagenet_contenders.py                    # computes what is missing, then writes the tables
-    python experiments/imagenet_contenders.py --passes 4 --surrogate squeezenet1_1 --compile
-    python experiments/imagenet_contenders.py --tables           # writes the tables from what there is
+    python experiments/imagenet/contenders.py --pick             # more candidates, first 24 photographs, 8/255
+    python experiments/imagenet/contenders.py                    # computes what is missing, then writes the tables
+    python experiments/imagenet/contenders.py --passes 4 --surrogate squeezenet1_1 --compile
+    python experiments/imagenet/contenders.py --tables           # writes the tables from what there is
 """
 
 from __future__ import annotations
 
-import argparse
-import time
+import sys
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
-import imagenet_transfer as engine
-from result_lines import add_line, read_lines
-
+sys.path.insert(0, str(Path(__file__).parents[1]))
 import linbp
+from common import photographs as photos
+from common.lines import Lines, read_lines
+from common.pages import put
+from imagenet import tables
+from imagenet.measured import CONTENDERS, MIXED, TRANSFER
 
-RESULTS = Path(__file__).parent / "results" / "imagenet_contenders.jsonl"
-MIXED = "di(scale=8/7) + mi"
+RESULTS = CONTENDERS
+FIELDS = ("surrogate", "recipe", "eps")
 POOLS = "bpa(activations=false, temperature=0.01)"
 """BPA's half for max-pools, at the temperature that is good on SqueezeNet; EdgeTPU has none."""
 WITHOUT_LINBP = {
@@ -98,63 +99,47 @@ def compute(
     compiled: bool,
 ) -> None:
     """Fill in the missing lines, one group of passes after the other."""
-    done = {engine.key(line) for line in read_lines(RESULTS)}
-    before = {engine.key(line): line for line in read_lines(engine.RESULTS)}
-    _, images, labels = engine.photographs()
-    victims = engine.victims_on(device, compiled)
-    surrogate = linbp.Surrogate(engine.network(name)).to(device)
-    facts = engine.made_with(device)
+    runner = photos.Runner(RESULTS, FIELDS, device, compiled)
+    before = {runner.key(line): {**line, "from": TRANSFER.name} for line in read_lines(TRANSFER)}
+    surrogate = linbp.Surrogate(photos.network(name)).to(device)
     for group in groups:
         for number in group:
-            entry = {"surrogate": None, "recipe": "clean", "eps": None, "pass": number}
-            if engine.key(entry) not in done:
-                rows, known = slice(number * engine.PASS, (number + 1) * engine.PASS), before.get(engine.key(entry))
-                clean = known["predictions"] if known else engine.predictions(victims, images[rows].float() / 255)
-                add_line(RESULTS, {**entry, "labels": labels[rows].tolist(), "predictions": clean})
-        for eps in radii:
-            for recipe in recipes:
-                lines = {number: {"surrogate": name, "recipe": recipe, "eps": eps, "pass": number} for number in group}
-                lines = {number: line for number, line in lines.items() if engine.key(line) not in done}
-                for number in [number for number, line in lines.items() if engine.key(line) in before]:
-                    known = before[engine.key(lines[number])]
-                    found = {key: known[key] for key in ("predictions", "sha256", "seconds")}
-                    add_line(RESULTS, {**lines.pop(number), **found, "from": engine.RESULTS.name})
-                if not lines:
-                    continue
-                begin = time.time()
-                made = engine.craft_passes(surrogate, [*lines], recipe, eps, steps=engine.STEPS)
-                answers = {number: engine.answers(victims, made[number]) for number in lines}
-                seconds = round((time.time() - begin) / len(lines), 1)
-                for number, line in lines.items():
-                    clean = images[number * engine.PASS : (number + 1) * engine.PASS]
-                    moved = ((made[number] * 255).round().int() - clean.int()).abs()
-                    levels = {"mean_levels": round(float(moved.float().mean()), 3)}
-                    add_line(RESULTS, {**line, **levels, **answers[number], "seconds": seconds, **facts})
-                print(f"passes {[*lines]}, {name}, {eps}, {recipe}: {time.time() - begin:.0f} s", flush=True)
+            runner.clean(number, before.get(runner.key({"recipe": "clean", "pass": number})))
+        for eps, recipe in product(radii, recipes):
+            lines = [{"surrogate": name, "recipe": recipe, "eps": eps, "pass": number} for number in group]
+            known = {line["pass"]: before[runner.key(line)] for line in lines if runner.key(line) in before}
+            runner.attack(lines, surrogate, recipe, eps, known, steps=photos.STEPS)
+
+
+def write(lines: Lines) -> None:
+    """Put the tables into the page; what comes before the first pass only picked the contenders."""
+    recipes = {name: {*WITHOUT_LINBP[name], *WITH_LINBP[name]} for name in WITH_LINBP}
+    judged = [
+        line
+        for line in lines
+        if line["recipe"] == "clean" or (line["pass"] >= FIRST and line["recipe"] in recipes[line["surrogate"]])
+    ]
+    tried = [line for line in lines if line["pass"] < FIRST]
+    pairs = {name: [*product(WITH_LINBP[name], WITHOUT_LINBP[name])] for name in WITH_LINBP}
+    text = [row for name in recipes for eps in photos.RADII for row in tables.at_radius(judged, name, eps)]
+    text += tables.differences(judged, pairs, "### With LinBP against without")
+    picked = [row for name in recipes for row in tables.at_radius(tried, name, "8/255", "####")]
+    text += ["### What was tried on the first 24 photographs", "", *picked] if picked else []
+    put(tables.PAGE, {"contenders": text})
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tables", action="store_true", help="write the tables only")
+    parser = photos.arguments(__doc__, "surrogate", "together", "device", passes=12)
     parser.add_argument("--pick", action="store_true", help="try more candidates on the first 24 photographs")
-    parser.add_argument("--surrogate", action="append", choices=list(WITH_LINBP), help="default: all")
-    parser.add_argument("--eps", action="append", choices=engine.RADII, help="default: both")
-    parser.add_argument("--passes", type=int, default=12, help="how many times 24 photographs, after the first 24")
-    parser.add_argument("--together", type=int, default=1, help="how many passes to compute in one batch")
-    parser.add_argument("--device", default="cpu", help="where the networks run")
-    parser.add_argument("--compile", action="store_true", help="compile the victims: half their time; needs a compiler")
+    parser.add_argument("--eps", action="append", choices=photos.RADII, help="default: both")
     options = parser.parse_args()
-    if not options.tables:
-        for name in options.surrogate or WITH_LINBP:
-            recipes, radii = (*WITHOUT_LINBP[name], *WITH_LINBP[name]), options.eps or engine.RADII
-            passes = range(FIRST, FIRST + options.passes)
-            if options.pick:
-                recipes, radii, passes = dict.fromkeys((*recipes, *CANDIDATES[name])), ("8/255",), range(FIRST)
-            groups = engine.together(passes, options.together)
-            compute(name, recipes, radii, groups, options.device, options.compile)
-    from imagenet_contenders_tables import write
-
-    write(read_lines(RESULTS), WITH_LINBP, WITHOUT_LINBP, FIRST)
+    for name in () if options.tables else options.surrogate or WITH_LINBP:
+        recipes, radii = (*WITHOUT_LINBP[name], *WITH_LINBP[name]), options.eps or photos.RADII
+        passes = range(FIRST, FIRST + options.passes)
+        if options.pick:
+            recipes, radii, passes = (*dict.fromkeys((*recipes, *CANDIDATES[name])),), ("8/255",), range(FIRST)
+        compute(name, recipes, radii, photos.together(passes, options.together), options.device, options.compile)
+    write(read_lines(RESULTS))
 
 
 if __name__ == "__main__":
