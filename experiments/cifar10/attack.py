@@ -1,16 +1,15 @@
 """The paper's experiments on CIFAR-10, on networks of this project's zoo.
 
 Seven parts: `transfer` (every attack at three radii), `distance` (how far adversarial images go, and where),
-    `rebalancing` (what the
-ratio and gamma buy on residual nets), `skips` (what SGM's decay does beside identities and projections), `position`
-(success against LinBP's and LinS's position), `gradients` (success against the gradients spent) and `linear` (LinS
-against LinBP, and both). Interrupted and started again, it goes on where it was; every line of the results file is one
-attack on 250 images.
+`rebalancing` (what the ratio and gamma buy on residual nets), `skips` (what SGM's decay does beside identities and
+projections), `position` (success against LinBP's and LinS's position), `gradients` (success against the gradients
+spent) and `linear` (LinS against LinBP, and both). Interrupted and started again, it goes on where it was; every line
+of the results file is one attack on 250 images.
 
-    python experiments/cifar10.py --data cifar10                  # computes what is missing, then writes the tables
-    python experiments/cifar10.py --data cifar10 --share 1/2      # every second piece; another takes 2/2
-    python experiments/cifar10.py --data cifar10 --part transfer --surrogate vgg19_bn --pieces 1
-    python experiments/cifar10.py --tables                        # writes tables and pictures from what there is
+    python experiments/cifar10/attack.py --data cifar10              # computes what is missing, then writes the tables
+    python experiments/cifar10/attack.py --data cifar10 --share 1/2  # every second piece; another takes 2/2
+    python experiments/cifar10/attack.py --data cifar10 --part transfer --surrogate vgg19_bn --pieces 1
+    python experiments/cifar10/attack.py --tables                    # writes tables and pictures from what there is
 
 The networks are those that ship with linbp, or with `--zoo DIR` those that `linbp zoo train --all --out DIR` made; the
 first start binds the results file to them, so that networks which come later do not change its images. `--results FILE`
@@ -32,30 +31,20 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
-from cifar10_jobs import BASIC, BOTTLENECK, EARLY, PARTS, RADIUS, SHORT, SITES, SMOOTH, SOURCE, Job
-from cifar10_networks import (
-    COUNT,
-    asked,
-    is_victim,
-    linearised,
-    networks,
-    own_smoothing,
-    select,
-    sha256_of,
-)
-from cifar10_spread import spread
-from moved_on import moved_on
-from result_lines import add_line, read_lines
-from sharing import is_mine, share_of
+from cifar10.jobs import BASIC, BOTTLENECK, EARLY, PARTS, RADIUS, RESULTS, SHORT, SITES, SMOOTH, SOURCE, Job
+from cifar10.networks import COUNT, asked, is_victim, linearised, networks, own_smoothing, select, sha256_of
+from cifar10.spread import spread
+from common.lines import add_line, is_mine, read_lines, share_of
+from common.moved_on import moved_on
 
 import linbp
 from linbp.data.cifar10 import Cifar10, load_cifar10
 from linbp.errors import ModelError, StoreError
 from linbp.jobs.provenance import device_name
 
-RESULTS = Path(__file__).parent / "results" / "cifar10.jsonl"
-WORK = Path(__file__).parent.parent / "cifar10-work"
+WORK = Path("cifar10-work")
 SURROGATES = (SOURCE, EARLY, BASIC, BOTTLENECK, SMOOTH, SHORT)
 PIECE = 250
 """Images of one line."""
@@ -127,7 +116,7 @@ def run(jobs: list[Job], share: tuple[int, int], data: Cifar10, models: dict[str
         line = {**job.fields(), "piece": piece}
         if key(line) in done:
             continue
-        mine, begin, place = slice(piece * PIECE, (piece + 1) * PIECE), time.time(), place_of(job)
+        mine, started, place = slice(piece * PIECE, (piece + 1) * PIECE), time.time(), place_of(job)
         recipe = linbp.Recipe.parse(job.recipe)
         try:
             if place not in known:
@@ -169,8 +158,8 @@ def run(jobs: list[Job], share: tuple[int, int], data: Cifar10, models: dict[str
             "gradients": recipe.gradients(job.steps),
             "device": device_name(surrogate.device),
         }
-        add_line(results, {**line, **about, **facts, **found, "seconds": round(time.time() - begin, 1)})
-        print(f"{line}: {time.time() - begin:.0f} s", flush=True)
+        add_line(results, {**line, **about, **facts, **found, "seconds": round(time.time() - started, 1)})
+        print(f"{line}: {time.time() - started:.0f} s", flush=True)
     return not refused
 
 
@@ -186,8 +175,8 @@ def prepared(
     return linbp.Surrogate(spread(model) if job.spread else model).to(options.device), model, about
 
 
-def choose(results: Path, data: Cifar10, models: dict[str, linbp.Model]) -> None:
-    """Where start=auto would let LinBP begin, chosen on images that are not among the 1,000."""
+def choose_starts(results: Path, data: Cifar10, models: dict[str, linbp.Model]) -> None:
+    """The starts that start=auto chooses for LinBP, on images that are not among the 1,000."""
     selection = agreed(results, models, data)
     rows = torch.tensor(selection["others"])
     known = {line["surrogate"] for line in read_lines(results) if "choice" in line}
@@ -240,9 +229,9 @@ def main() -> int:
                 jobs = [job for job in jobs if job.removed is None]
             complete = run(list(dict.fromkeys(jobs)), options.share, data, models, options)
             if options.share[0] == 1 and "position" in (options.part or PARTS):
-                choose(options.results, data, models)
+                choose_starts(options.results, data, models)
         if options.share[0] == 1 and own:
-            from cifar10_tables import write
+            from cifar10.tables import write
 
             write(read_lines(RESULTS))
     except linbp.LinbpError as fault:

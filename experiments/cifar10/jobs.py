@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from fractions import Fraction
 from typing import Any
+
+from common import lines
+
+RESULTS = lines.RESULTS / "cifar10" / "attacks.jsonl"
 
 SOURCE, BASIC, BOTTLENECK = "vgg19_bn", "resnet18", "resnet50"
 SHORT = "resnet18-short"
@@ -95,28 +99,12 @@ class Job:
 
     def fields(self) -> dict[str, Any]:
         """What one line of the results is about."""
-        return {
-            "surrogate": self.surrogate,
-            "recipe": self.recipe,
-            "eps": self.eps,
-            "steps": self.steps,
-            "removed": self.removed,
-            "filled": self.filled,
-            "leaps": self.leaps,
-            "smoothing": self.smoothing,
-            "spread": self.spread,
-        }
+        return asdict(self)
 
     @classmethod
     def of(cls, line: dict[str, Any]) -> Job:
-        """The job that a line of the results is of."""
-        return cls(
-            **{name: line[name] for name in ("surrogate", "recipe", "eps", "steps", "removed")},
-            filled=line.get("filled", False),
-            leaps=line.get("leaps", False),
-            smoothing=line.get("smoothing"),
-            spread=line.get("spread", False),
-        )
+        """The job that a line of the results is of; old lines lack the fields that have defaults."""
+        return cls(**{one.name: line[one.name] for one in fields(cls) if one.name in line})
 
 
 Pair = tuple[Job, Job]

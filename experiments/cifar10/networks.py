@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cifar10_jobs import SOURCE
-from result_lines import wait_for
+from cifar10.jobs import SOURCE
+from common.lines import lock
 from torch.nn import functional
 
 import linbp
@@ -109,8 +109,8 @@ def select(models: dict[str, linbp.Model], data: Cifar10) -> dict[str, Any]:
 def training_files(data: Cifar10, folder: Path) -> tuple[ImageRecord, ...]:
     """The training images as PNGs with a list, as `linbp linearize` takes them; the first process makes them."""
     folder.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".lock").open("a") as lock:
-        wait_for(lock.fileno())
+    with folder.with_suffix(".lock").open("a") as file:
+        lock(file.fileno())
         if not (folder / "images.csv").is_file():
             text = io.StringIO()
             lines = csv.writer(text, lineterminator="\n")
@@ -132,7 +132,7 @@ def linearised(
 ) -> tuple[linbp.Model, dict[str, Any]]:
     """What LinS makes of a model: activations from a site on removed, the rest tuned; and how good that is.
 
-    Its accuracy is that on the test images, which neither training has seen.
+    Its accuracy is that on the test images, which neither training has used.
     """
     report = linearize_folder(
         model,
@@ -143,7 +143,7 @@ def linearised(
         device=device,
         trust_labels=True,
         checkpoint_every=200,
-        command="experiments/cifar10.py",
+        command="experiments/cifar10/attack.py",
     )
     made = linbp.load_model(str(report.model_path)).to(device)
     found = torch.tensor(asked(made, data.test_images.permute(0, 3, 1, 2), data.test_labels)[0])

@@ -1,4 +1,4 @@
-"""What the stored lines of `cifar10.py` say of each job on one surrogate, and how two jobs are compared."""
+"""What the stored lines of `attack.py` say of each job on one surrogate, and how two jobs are compared."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from cifar10_jobs import Job
-from scipy.stats import permutation_test
+from cifar10.jobs import Job
 
-REDRAWN = 2000
+from linbp.evaluation.statistics import Difference, Interval, bootstrap_mean, paired_test
+
 FLIPS = 9_999
 
 
@@ -63,6 +63,7 @@ class Outcomes:
                     parts.append(classes != labels[piece * size : piece * size + len(classes)])
                 self.wrong[job][name] = np.concatenate(parts)
         self.without = without
+        self.mean = cache(self._mean)
 
     def victims(self, surrogate: str) -> list[str]:
         """All networks but the surrogate; a variant of a network is not shown to the network either."""
@@ -79,22 +80,13 @@ class Outcomes:
         """For each image, the share of the victims that its adversarial image fools."""
         return np.mean([self.wrong[job][name] for name in self.victims(job.surrogate)], axis=0)
 
-    def mean(self, job: Job) -> float:
-        """Mean over victims of the share fooled, in per cent."""
-        return 100 * float(self.shares(job).mean())
+    def _mean(self, job: Job) -> Interval:
+        """Mean over victims of the share fooled, in per cent, with its 95% interval: images drawn again."""
+        return bootstrap_mean(self.shares(job), unit=100)
 
-    def interval(self, job: Job) -> tuple[float, float]:
-        """Its 95% interval: images drawn again."""
-        return _redrawn(self.shares(job).tobytes(), self.n)
-
-    def gap(self, one: Job, other: Job) -> tuple[float, float, float, float]:
-        """Difference of the means in per cent, its 95% interval, and p of the paired permutation test of the mean."""
-        gaps = self.shares(one) - self.shares(other)
-        low, high = _redrawn(gaps.tobytes(), self.n)
-        found = permutation_test(
-            (gaps,), np.mean, permutation_type="samples", n_resamples=FLIPS, vectorized=True, batch=2000, rng=0
-        )
-        return 100 * float(gaps.mean()), low, high, float(found.pvalue)
+    def gap(self, one: Job, other: Job) -> Difference:
+        """Difference of two means in points, its 95% interval, and p of the paired permutation test."""
+        return paired_test(self.shares(one) - self.shares(other), unit=100, flips=FLIPS)
 
 
 def by_surrogate(
@@ -107,11 +99,3 @@ def by_surrogate(
     names = dict.fromkeys(job.surrogate for job in jobs)
     found = {name: Outcomes(lines, [job for job in jobs if job.surrogate == name], without) for name in names}
     return {name: outcomes for name, outcomes in found.items() if len(outcomes.jobs) > len(outcomes.missing)}
-
-
-@cache
-def _redrawn(values: bytes, n: int) -> tuple[float, float]:
-    numbers = np.frombuffer(values)
-    times = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), REDRAWN)
-    low, high = np.percentile(100 * times @ numbers / n, [2.5, 97.5])
-    return float(low), float(high)

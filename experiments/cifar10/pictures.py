@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import matplotlib
 
 matplotlib.use("Agg")
 import numpy as np
-from cifar10_jobs import (
+from cifar10.jobs import (
     BASIC,
     BOTTLENECK,
     EARLY,
@@ -28,10 +27,11 @@ from cifar10_jobs import (
     Job,
     linbp,
 )
-from cifar10_outcomes import Outcomes, by_surrogate
+from cifar10.outcomes import Outcomes, by_surrogate
+from common.pages import DOCS
 from matplotlib import pyplot
 
-IMAGES = Path(__file__).parent.parent / "docs" / "images"
+IMAGES = DOCS / "images"
 GREY = "#8a8a8a"
 """Of axes and words: as far from white as from black."""
 COLOURS = ("#2f8fdd", "#d56e28", "#279d6e", "#c45ab3")
@@ -84,17 +84,18 @@ def curve(axis: Any, outcomes: Outcomes, points: list[tuple[float, Job]], label:
         return
     points = sorted(points, key=lambda point: point[0])
     places = [place for place, _ in points]
-    bands = [outcomes.interval(job) for _, job in points]
+    means = [outcomes.mean(job) for _, job in points]
     colour, marker = COLOURS[number], "os^D"[number]
-    axis.plot(places, [outcomes.mean(job) for _, job in points], color=colour, label=label, marker=marker, markersize=5)
-    axis.fill_between(places, [low for low, _ in bands], [high for _, high in bands], color=colour, alpha=0.15, lw=0)
+    axis.plot(places, [one.value for one in means], color=colour, label=label, marker=marker, markersize=5)
+    low, high = ([getattr(one, end) for one in means] for end in ("low", "high"))
+    axis.fill_between(places, low, high, color=colour, alpha=0.15, lw=0)
 
 
 def level(axis: Any, outcomes: Outcomes, jobs: list[Job], recipe: str, label: str, style: str) -> None:
     """A horizontal line for a recipe on the surrogate as it is."""
     for job in jobs:
         if job.recipe == recipe and job.removed is None:
-            axis.axhline(outcomes.mean(job), color=GREY, linestyle=style, label=label)
+            axis.axhline(outcomes.mean(job).value, color=GREY, linestyle=style, label=label)
 
 
 def site_of(job: Job) -> int | None:
@@ -110,8 +111,9 @@ def dots(axis: Any, outcomes: Outcomes, names: list[str], kinds: dict[str, list[
     shown = [(label, number, jobs) for number, (label, jobs) in enumerate(kinds.items()) if jobs]
     for place, (label, number, jobs) in enumerate(shown):
         rows = [names.index(job.recipe) + 0.22 * (place - (len(shown) - 1) / 2) for job in jobs]
-        means = [outcomes.mean(job) for job in jobs]
-        errors = np.abs(np.array([outcomes.interval(job) for job in jobs]).T - means)
+        found = [outcomes.mean(job) for job in jobs]
+        means = [one.value for one in found]
+        errors = np.abs(np.array([[one.low, one.high] for one in found]).T - means)
         style = {"color": COLOURS[number], "marker": "os^D"[number], "linestyle": "none", "capsize": 2}
         axis.errorbar(means, rows, xerr=errors, label=label, **style)
     axis.set_yticks(range(len(names)), [recipe.replace(linbp(outcomes.jobs[0].surrogate), "linbp") for recipe in names])

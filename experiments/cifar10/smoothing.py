@@ -1,34 +1,49 @@
 """Whether I-FGSM fails on a network itself, as where its slope around correct images is too small for the budget.
 
 Attacks each network on test images that it and the victims get right, and counts whom the adversarial images fool: the
-    network
-itself and the victims. A network that its own gradient does not fool is no fair surrogate for a comparison: whatever
-changes the gradient then seems to transfer better.
+network itself and the victims. A network that its own gradient does not fool is no fair surrogate for a comparison:
+whatever changes the gradient then seems to transfer better.
 
-    python experiments/cifar10_smoothing.py --data cifar10 --surrogate demo:cifar10/vgg19_bn \\
+    python experiments/cifar10/smoothing.py --data cifar10 --surrogate demo:cifar10/vgg19_bn \\
         --surrogate cifar10:zoo-smooth/vgg19_bn/vgg19_bn.safetensors
+
+With `--more WEIGHTS` it looks at what the end of a training does: the network, say a VGG-19-BN of 40 epochs, all of
+them shifted, goes on for some epochs that fit the training images closely, once with the labels as they are and once
+with label smoothing; everything else is the same, seed, order and rates included. What comes out is kept in `--work`
+and not trained again, and all three networks are attacked.
+
+    linbp zoo train vgg19_bn --epochs 40 --unshifted 0 --data cifar10 --out early
+    python experiments/cifar10/smoothing.py --data cifar10 --more early/vgg19_bn/vgg19_bn.safetensors
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import math
+import sys
 from fractions import Fraction
+from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
-from cifar10_networks import asked
+from cifar10.networks import asked
+from safetensors.torch import load_file, save_file
 
 import linbp
 from linbp.data.cifar10 import Cifar10, load_cifar10
+from linbp.models.cifar10 import read_card
+from linbp.training.cifar10.augment import Epoch
+from linbp.training.cifar10.trainer import Trainer, count_right
+from linbp.zoo import Training
 
 VICTIMS = ("demo:cifar10/resnet18", "demo:cifar10/wrn16_8", "demo:cifar10/plain")
-RECIPES = (
-    "ifgsm",
-    "logit",
-    "linbp(start=features.23)",
-    "di(scale=8/7) + mi",
-    "linbp(start=features.23) + di(scale=8/7) + mi",
-)
+OWN = "linbp(start=features.23)"
+BOTH = f"{OWN} + di(scale=8/7) + mi"
+RECIPES = ("ifgsm", "logit", OWN, "di(scale=8/7) + mi", BOTH)
+RECIPES_AFTER_MORE = ("ifgsm", "mifgsm", "tapfgsm", "ifgsm >> ila(at=features.23)", OWN, BOTH)
+SMOOTHINGS = (0.0, 0.1)
+"""Of the labels, in the epochs more."""
 
 
 def reach(model: linbp.Model, images: torch.Tensor, labels: torch.Tensor, eps: float) -> tuple[torch.Tensor, ...]:
@@ -83,23 +98,68 @@ def compare(surrogates: dict[str, linbp.Model], data: Cifar10, recipes: list[str
     print("\n" + "\n".join(notes))
 
 
-def arguments(about: str) -> argparse.ArgumentParser:
-    """What this script and `cifar10_finish.py` both take."""
-    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+def trained_further(source: Path, smoothing: float, data: Cifar10, epochs: int, work: Path) -> linbp.Model:
+    """A network of the zoo after some more epochs without shifts and without an average of weights."""
+    card, model = read_card(source), linbp.load_model(f"cifar10:{source}")
+    settings = Training(
+        architecture=card["architecture"],
+        width=card["width"],
+        epochs=epochs,
+        learning_rate=0.02,
+        warm_up=0.0,
+        label_smoothing=smoothing,
+        crop=0,
+        average=0.0,
+        precision="mixed",
+    )
+    path = work / f"{card['file_sha256'][:8]}-{epochs}-{smoothing:g}.safetensors"
+    made = copy.deepcopy(model)
+    made.name = path.stem
+    if not path.is_file():
+        per_epoch = len(data.train_images) // settings.batch_size
+        trainer = Trainer(settings, settings.epochs * per_epoch, per_epoch, torch.device("cpu"))
+        for network in (trainer.network, trainer.average):
+            network.load_state_dict(model.module.state_dict())
+        for number in range(settings.epochs):
+            epoch = Epoch(data.train_images, data.train_labels, settings, number)
+            for batch in range(per_epoch):
+                trainer.step(epoch, batch, number * per_epoch + batch)
+            loss, right = trainer.read_sums()
+            trainer.clear_sums()
+            tested = count_right(trainer.average, data.test_images, data.test_labels)
+            print(
+                f"{path.stem}, epoch {number + 1}: loss {loss / per_epoch:.4f}, accuracy "
+                f"{right / (per_epoch * settings.batch_size):.2%} while training, {tested} test images right",
+                flush=True,
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({name: tensor.contiguous() for name, tensor in trainer.average.state_dict().items()}, path)
+    made.module.load_state_dict(load_file(path))
+    return made
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="CIFAR-10's folder")
+    parser.add_argument("--surrogate", action="append", default=[], help="may be given several times")
+    parser.add_argument("--more", type=Path, help="weights of a network to train further")
+    parser.add_argument("--epochs", type=int, default=8, help="how many more")
+    parser.add_argument("--work", type=Path, default=Path("cifar10-work"), help="folder for what comes out")
     parser.add_argument("--recipe", action="append", help="may be given several times")
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--eps", default="0.03")
     parser.add_argument("--steps", type=int, default=50)
-    return parser
-
-
-def main() -> None:
-    parser = arguments(__doc__ or "")
-    parser.add_argument("--surrogate", action="append", required=True, help="may be given several times")
     options = parser.parse_args()
+    if not options.surrogate and not options.more:
+        parser.error("name a network with --surrogate or --more")
+    data, recipes = load_cifar10(options.data), RECIPES_AFTER_MORE if options.more else RECIPES
     surrogates = {name: linbp.load_model(name) for name in options.surrogate}
-    compare(surrogates, load_cifar10(options.data), options.recipe or [*RECIPES], options)
+    if options.more:
+        surrogates[str(options.more)] = linbp.load_model(f"cifar10:{options.more}")
+        for smoothing in SMOOTHINGS:
+            made = trained_further(options.more, smoothing, data, options.epochs, options.work)
+            surrogates[f"{options.epochs} epochs more, smoothing {smoothing:g}"] = made
+    compare(surrogates, data, options.recipe or [*recipes], options)
 
 
 if __name__ == "__main__":

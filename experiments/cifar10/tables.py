@@ -1,18 +1,18 @@
-"""The tables of `docs/cifar10.md`, made from the lines that `cifar10.py` stored."""
+"""The tables of `docs/cifar10.md`, made from the lines that `attack.py` stored."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from cifar10_jobs import COMPARED, PARTS, Job
-from cifar10_outcomes import Outcomes, by_surrogate
-from imagenet_tables import cell
-from pages import between, holm
+from cifar10.jobs import COMPARED, PARTS, Job
+from cifar10.outcomes import Outcomes, by_surrogate
+from common import pages
+from common.pages import DOCS, between
 
 from linbp.data.images import write_atomically
+from linbp.evaluation.statistics import holm, rate
 
-PAGE = Path(__file__).parent.parent / "docs" / "cifar10.md"
+PAGE = DOCS / "cifar10.md"
 HEADS = {
     "transfer": "Every attack at three radii",
     "distance": "How far adversarial images go, and where",
@@ -52,9 +52,8 @@ def table(outcomes: Outcomes, jobs: list[Job]) -> list[str]:
     heads = ["recipe", *(["activations", "accuracy, %"] if removed else []), "gradients"]
     heads += [*(["levels a pixel"] if levels else []), "mean"]
     heads += [*(f"`{name}`" for name in victims), "itself", "victims' loss"]
-    text = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
+    rows = []
     for job in jobs:
-        low, high = outcomes.interval(job)
         cells = [words(job) if levels or job.leaps or job.spread else f"`{job.recipe}`"]
         if removed:
             lins = outcomes.line[job].get("lins")
@@ -62,10 +61,11 @@ def table(outcomes: Outcomes, jobs: list[Job]) -> list[str]:
         cells.append(str(outcomes.line[job]["gradients"]))
         if levels:
             cells.append(f"{outcomes.levels[job]:.1f}")
-        cells.append(f"**{outcomes.mean(job):.1f}** <small>{low:.1f}-{high:.1f}</small>")
-        cells += [cell(outcomes.wrong[job][name]) for name in (*victims, "itself")]
-        text.append("| " + " | ".join([*cells, f"{outcomes.rise(job):+.2f}"]) + " |")
-    return [*text, ""]
+        cells.append(pages.mean(outcomes.mean(job), 1))
+        wrong = [outcomes.wrong[job][name] for name in (*victims, "itself")]
+        cells += [pages.share(rate(int(one.sum()), len(one))) for one in wrong]
+        rows.append([*cells, f"{outcomes.rise(job):+.2f}"])
+    return [*pages.table(heads, rows), ""]
 
 
 def compared(outcomes: Outcomes, surrogate: str, pairs: list[tuple[Job, Job]]) -> list[str]:
@@ -75,7 +75,7 @@ def compared(outcomes: Outcomes, surrogate: str, pairs: list[tuple[Job, Job]]) -
     if not there:
         return []
     found = [outcomes.gap(*pair) for pair in there]
-    corrected = holm([p for *_, p in found])
+    corrected = holm([gap.p for gap in found])
     text = [
         f"#### Differences on `{surrogate}`",
         "",
@@ -83,13 +83,12 @@ def compared(outcomes: Outcomes, surrogate: str, pairs: list[tuple[Job, Job]]) -
         f"permutation test over images, corrected by Holm's method for the {len(there)} comparisons of this table"
         + (f" (of {len(mine)} planned)." if len(there) < len(mine) else "."),
         "",
-        "| eps | recipe | against | difference | p |",
-        "|---|---|---|---:|---:|",
     ]
-    for (one, other), (gap, low, high, _), p in zip(there, found, corrected, strict=True):
-        difference = f"{gap:+.1f} <small>{low:+.1f} to {high:+.1f}</small>"
-        text.append(f"| {one.eps} | {words(one)} | {words(other)} | {difference} | {p:.2g} |")
-    return [*text, ""]
+    rows = [
+        [one.eps, words(one), words(other), pages.difference(gap, 1), f"{p:.2g}"]
+        for (one, other), gap, p in zip(there, found, corrected, strict=True)
+    ]
+    return [*text, *pages.table(["eps", "recipe", "against", "difference", "p"], rows, left=(0, 1, 2)), ""]
 
 
 def listed(lines: list[dict[str, Any]], part: str) -> list[str]:
@@ -118,14 +117,13 @@ def listed(lines: list[dict[str, Any]], part: str) -> list[str]:
 def about(lines: list[dict[str, Any]]) -> list[str]:
     """The networks and the images."""
     selection = next(line["selection"] for line in lines if "selection" in line)
-    text = ["| network | accuracy, % | loss on these images |", "|---|---:|---:|"]
-    text += [
-        f"| `{name}` | {100 * share:.2f} | {selection['loss'][name]:.3f} |"
+    rows = [
+        [f"`{name}`", f"{100 * share:.2f}", f"{selection['loss'][name]:.3f}"]
         for name, share in selection["accuracy"].items()
     ]
     count, right = len(selection["images"]), selection["right_on_all"]
     return [
-        *text,
+        *pages.table(["network", "accuracy, %", "loss on these images"], rows),
         "",
         f"{count} images: the first of the {right} test images that all of these networks have right.",
         "",
@@ -142,7 +140,7 @@ def put(page: str, name: str, text: list[str], head: str, picture: bool) -> str:
 
 def write(lines: list[dict[str, Any]]) -> None:
     """Put the tables into the page, each between its two marks, and draw the pictures."""
-    from cifar10_pictures import draw
+    from cifar10.pictures import draw
 
     if not any("selection" in line for line in lines):
         return

@@ -1,9 +1,9 @@
 """The paper's experiment on CIFAR-10 with sources of full width: the tables of `docs/cifar10-wide.md`.
 
 The networks are those of `linbp zoo train --preset gpu`, whose weights (up to 40 MB each) are not kept here: their
-cards and logs are, and what `cifar10.py --results` found on them, a file a source.
+cards and logs are, and what `attack.py --results` found on them, a file a source.
 
-    python experiments/cifar10_wide.py    # writes the tables from what there is; a source without a file is left out
+    python experiments/cifar10/wide.py    # writes the tables from what there is; a source without a file is left out
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from cifar10_jobs import BASIC, RADII, SOURCE, Job, better_than_rivals, linbp, transfer
-from cifar10_outcomes import Outcomes, by_surrogate
-from cifar10_tables import compared, table
-from pages import between, holm
-from result_lines import read_lines
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from cifar10.jobs import BASIC, RADII, RESULTS, SOURCE, Job, better_than_rivals, linbp, transfer
+from cifar10.outcomes import Outcomes, by_surrogate
+from cifar10.tables import compared, table
+from common import pages
+from common.lines import Lines, read_lines
 
-from linbp.data.images import write_atomically
-from linbp.evaluation.statistics import rate
+from linbp.evaluation.statistics import holm, rate
 
-FOLDER = Path(__file__).parent / "results" / "cifar10_wide"
-NARROW = Path(__file__).parent / "results" / "cifar10.jsonl"
-PAGE = Path(__file__).parent.parent / "docs" / "cifar10-wide.md"
+NARROW = RESULTS
+FOLDER = RESULTS.parent / "wide"
+PAGE = pages.DOCS / "cifar10-wide.md"
 SOURCES = {"seed0": "seed 0", "seed1": "seed 1", "seed2": "seed 2", "shifted": "seed 0, shifted to the end"}
 """The VGG-19-BNs: the file of each, and what the tables call it."""
 SIGNIFICANT = 0.05
@@ -36,32 +36,31 @@ WIDENED = {SOURCE: ("plain", BASIC), BASIC: ("plain", SOURCE)}
 def networks(cards: dict[str, dict[str, Any]]) -> list[str]:
     """What was trained, and how well it does."""
     heads = ["network", "seed", "epochs", "of these without shifts", "label smoothing", "rate up to", "accuracy, %"]
-    text = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
+    rows = []
     for name, card in cards.items():
         settings, found = card["settings"], rate(card["accuracy"]["right"], card["accuracy"]["n"])
         highest = settings["learning_rate"] * settings["batch_size"] / 128
         unshifted = round(settings["unshifted"] * settings["epochs"])
         share = f"{100 * card['accuracy']['share']:.2f} [{100 * found.low:.1f}, {100 * found.high:.1f}]"
         cells = [card["seed"], settings["epochs"], unshifted, settings["label_smoothing"], f"{highest:g}", share]
-        text.append(f"| `{name}` | " + " | ".join(map(str, cells)) + " |")
-    return [*text, ""]
+        rows.append([f"`{name}`", *cells])
+    return [*pages.table(heads, rows), ""]
 
 
-def collapse(logs: dict[str, list[dict[str, Any]]]) -> list[str]:
+def collapse(logs: dict[str, Lines]) -> list[str]:
     """Accuracy on test images epoch by epoch, where the rate rises too far."""
-    text = ["| epoch | rate | " + " | ".join(logs) + " |", "|---:|---:|" + "---:|" * len(logs)]
+    rows = []
     for epochs in zip_longest(*logs.values()):
         known = next(epoch for epoch in epochs if epoch)
         cells = [f"{100 * epoch['test']['share']:.1f}" if epoch else "" for epoch in epochs]
-        text.append(f"| {known['epoch']} | {known['learning_rate']:.3g} | " + " | ".join(cells) + " |")
-    return [*text, ""]
+        rows.append([known["epoch"], f"{known['learning_rate']:.3g}", *cells])
+    return [*pages.table(["epoch", "rate", *logs], rows, left=()), ""]
 
 
 def means(found: dict[str, Outcomes], eps: str) -> list[str]:
     """The means over victims at one radius, of every source."""
     heads = [f"{SOURCES[name]}<br><small>n = {outcomes.n}</small>" for name, outcomes in found.items()]
-    text = [f"#### `{SOURCE}`, eps {eps}", "", "| recipe | gradients | " + " | ".join(heads) + " |"]
-    text.append("|---|---:|" + "---:|" * len(heads))
+    rows = []
     jobs = dict.fromkeys(job for outcomes in found.values() for job in outcomes.jobs if job.eps == eps)
     for job in jobs:
         cells, gradients = [], 0
@@ -69,11 +68,10 @@ def means(found: dict[str, Outcomes], eps: str) -> list[str]:
             if job not in outcomes.wrong:
                 cells.append("")
                 continue
-            low, high = outcomes.interval(job)
-            cells.append(f"**{outcomes.mean(job):.1f}** <small>{low:.1f}-{high:.1f}</small>")
+            cells.append(pages.mean(outcomes.mean(job), 1))
             gradients = outcomes.line[job]["gradients"]
-        text.append(f"| `{job.recipe}` | {gradients} | " + " | ".join(cells) + " |")
-    return [*text, ""]
+        rows.append([f"`{job.recipe}`", gradients, *cells])
+    return [f"#### `{SOURCE}`, eps {eps}", "", *pages.table(["recipe", "gradients", *heads], rows), ""]
 
 
 def differences(found: dict[str, Outcomes]) -> list[str]:
@@ -84,31 +82,27 @@ def differences(found: dict[str, Outcomes]) -> list[str]:
         if all(job in outcomes.wrong for job in pair for outcomes in found.values()) and pair[0].surrogate == SOURCE
     ]
     gaps = {(name, pair): outcomes.gap(*pair) for name, outcomes in found.items() for pair in pairs}
-    corrected = dict(zip(gaps, holm([p for *_, p in gaps.values()]), strict=True))
+    corrected = dict(zip(gaps, holm([gap.p for gap in gaps.values()]), strict=True))
     text = [
         "Differences of the means over victims with their 95% intervals (images drawn again); bold where p of the "
         "paired permutation test over images is below 0.05, corrected by Holm's method for the "
         f"{len(gaps)} comparisons of this table.",
         "",
-        "| eps | recipe | against | " + " | ".join(SOURCES[name] for name in found) + " |",
-        "|---|---|---|" + "---:|" * len(found),
     ]
-    for pair in pairs:
-        cells = []
-        for name in found:
-            gap, low, high, _ = gaps[name, pair]
-            mark = "**" if corrected[name, pair] < SIGNIFICANT else ""
-            cells.append(f"{mark}{gap:+.1f}{mark} <small>{low:+.1f} to {high:+.1f}</small>")
-        one, other = pair
-        text.append(f"| {one.eps} | `{one.recipe}` | `{other.recipe}` | " + " | ".join(cells) + " |")
-    return [*text, ""]
+    rows = []
+    for one, other in pairs:
+        marks = {name: "**" if corrected[name, (one, other)] < SIGNIFICANT else "" for name in found}
+        cells = [pages.difference(gaps[name, (one, other)], 1, mark) for name, mark in marks.items()]
+        rows.append([one.eps, f"`{one.recipe}`", f"`{other.recipe}`", *cells])
+    heads = ["eps", "recipe", "against", *(SOURCES[name] for name in found)]
+    return [*text, *pages.table(heads, rows, left=(0, 1, 2)), ""]
 
 
-def beside(narrow: list[dict[str, Any]], wide: list[dict[str, Any]]) -> list[str]:
+def beside(narrow: Lines, wide: Lines) -> list[str]:
     """I-FGSM and LinBP from narrow sources and wide ones, on the victims that are the same networks in both."""
     heads = ["source", "eps", "n"]
     heads += [f"`{name}`, {width}" for name in ("ifgsm", "linbp") for width in ("narrow", "wide")]
-    text = ["| " + " | ".join(heads) + " |", "|---|---:|---:|" + "---:|" * 4]
+    rows = []
     for source, others in WIDENED.items():
         for eps in RADII:
             jobs = [Job(source, recipe, eps, 100) for recipe in ("ifgsm", linbp(source))]
@@ -117,11 +111,9 @@ def beside(narrow: list[dict[str, Any]], wide: list[dict[str, Any]]) -> list[str
                 continue
             cells = [f"`{source}`", eps, " and ".join(str(side.n) for side in sides)]
             for job in jobs:
-                for side in sides:
-                    low, high = side.interval(job)
-                    cells.append(f"{side.mean(job):.1f} <small>{low:.1f}-{high:.1f}</small>")
-            text.append("| " + " | ".join(cells) + " |")
-    return [*text, ""]
+                cells += [pages.mean(side.mean(job), 1).replace("*", "") for side in sides]
+            rows.append(cells)
+    return [*pages.table(heads, rows), ""]
 
 
 def write() -> None:
@@ -141,17 +133,15 @@ def write() -> None:
         residual += [f"#### `{BASIC}`, eps {eps}, n = {basic.n}", "", *table(basic, mine)]
     if basic:
         residual += compared(basic, BASIC, better_than_rivals())
-    page = PAGE.read_text()
-    for name, text in {
+    parts = {
         "networks": networks(cards),
         "beside": beside(read_lines(NARROW), next(iter(lines.values()))),
         "sources": [text for eps in RADII for text in means(found, eps)],
         "differences": differences(found),
         "residual": residual,
         "collapse": collapse(logs),
-    }.items():
-        page = between(page, name, text)
-    write_atomically(PAGE, page.encode())
+    }
+    pages.put(PAGE, parts)
 
 
 if __name__ == "__main__":

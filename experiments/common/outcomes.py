@@ -8,10 +8,10 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-
 from common.lines import Lines
 from common.pages import difference, mean, share
 from common.photographs import VICTIMS
+
 from linbp.evaluation.statistics import (
     Difference,
     difference_by_image,
@@ -89,10 +89,10 @@ class Outcomes:
         return np.stack([self.right[victim] for victim in self.victims])
 
     def _interval(self, name: str) -> Any:
-        return mean_over_victims(self._stacked(name), self._known())
+        return mean_over_victims(self._stacked(name), self._known(), unit=100)
 
     def mean(self, name: str) -> float:
-        """Mean over victims of the success rate."""
+        """Mean over victims of the success rate, in per cent."""
         return float(self.interval(name).value)
 
     def cells(self, name: str, networks: Sequence[str] = ()) -> list[str]:
@@ -107,10 +107,10 @@ class Outcomes:
 
     def difference(self, one: str, other: str) -> Difference:
         """The difference of two means over victims, paired by photograph."""
-        return paired_test(self.parts(one, other), flips=FLIPS)
+        return paired_test(self.parts(one, other), unit=100, flips=FLIPS)
 
     def parts(self, one: str, other: str) -> np.ndarray:
-        """What each photograph adds to that difference."""
+        """For each photograph its part of that difference, which is the parts' mean."""
         return difference_by_image(self._stacked(one), self._stacked(other), self._known())
 
     def mcnemar(self, one: str, other: str) -> tuple[int, int, float]:

@@ -44,11 +44,10 @@ def share(rate: Rate) -> str:
 
 def mean(found: Interval, digits: int = 0) -> str:
     """A mean over victims in per cent with its interval."""
-    low, high = (f"{100 * value:.{digits}f}" for value in (found.low, found.high))
-    return f"**{100 * found.value:.{digits}f}** <small>{low}-{high}</small>"
+    return f"**{found.value:.{digits}f}** <small>{found.low:.{digits}f}-{found.high:.{digits}f}</small>"
 
 
 def difference(found: Interval, digits: int = 0, mark: str = "") -> str:
     """A difference of two means in points with its interval."""
-    value, low, high = (f"{100 * each:+.{digits}f}" for each in (found.value, found.low, found.high))
+    value, low, high = (f"{each:+.{digits}f}" for each in (found.value, found.low, found.high))
     return f"{mark}{value}{mark} <small>{low} to {high}</small>"

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from common.lines import add_line, read_lines, share_of
 
 import linbp
-from common.lines import add_line, read_lines, share_of
 from linbp.data.image_list import list_images
 from linbp.data.images import read_image
 from linbp.jobs.provenance import device_name

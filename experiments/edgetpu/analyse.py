@@ -19,7 +19,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
-
 from common.lines import read_lines
 from edgetpu.attacks import attacks, path
 from edgetpu.bench import RESULTS, Bench, gradients

@@ -7,11 +7,11 @@ from functools import partial
 from typing import Any
 
 import torch
-
-import linbp
 from edgetpu import measure
 from edgetpu.bench import LEVEL, OTHERS, PAIR, Bench, rounded, rules
 from edgetpu.gradients import straight
+
+import linbp
 
 PATH = {
     "mobilenet_edgetpu": (

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-
-import linbp
 from common import lines as files
 from common.lines import add_line, read_lines
 from common.photographs import network, photographs
 from edgetpu import measure
+
+import linbp
 from linbp import LinBP
 
 RESULTS = files.RESULTS / "edgetpu" / "measured.jsonl"

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-
 from edgetpu import measure
 from edgetpu.bench import LEVEL, OTHERS, PAIR, Bench, rounded, rules
+
 from linbp import LinBP
 
 

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
+from common.photographs import modules
 from torch import nn
 from torch.nn import functional
 
 import linbp
-from common.photographs import modules
 from linbp.graph import Operation, Plan, Structure, ratio
 
 Mode = Literal["ordinary", "linear", "site"]

@@ -15,11 +15,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
+from common import photographs as photos
+from common.pages import table
 from torch.nn import functional
 
 import linbp
-from common import photographs as photos
-from common.pages import table
 
 NAME = "mobilenet_edgetpu"
 RECIPES = ("fgsm", "ifgsm", "mdi2fgsm", "linbp(start=0)", "linbp(start=20)", "linbp(start=0, sites=outside)")

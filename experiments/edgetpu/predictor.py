@@ -6,13 +6,13 @@ radius (`results/imagenet/transfer.jsonl`): all 300 photographs, those 16 among 
 
 from __future__ import annotations
 
-from scipy.stats import spearmanr
-
 from common import lines as files
 from common.lines import Lines, read_lines
 from common.outcomes import Outcomes, passes_of_all
 from common.pages import table
-from linbp.evaluation.statistics import bootstrap_sum
+from scipy.stats import spearmanr
+
+from linbp.evaluation.statistics import bootstrap_mean
 
 TRANSFER = files.RESULTS / "imagenet" / "transfer.jsonl"
 SURROGATES = {"mobilenet_edgetpu": "EdgeTPU", "squeezenet1_1": "SqueezeNet 1.1"}
@@ -48,7 +48,7 @@ def predictor(lines: Lines) -> list[str]:
         for recipe, rise in sorted(rises(lines, surrogate).items(), key=lambda pair: pair[1]):
             if recipe not in outcomes.success:
                 continue
-            gain = bootstrap_sum(100 * outcomes.parts(recipe, "ifgsm"))
+            gain = bootstrap_mean(outcomes.parts(recipe, "ifgsm"), unit=100)
             itself = 100 * (outcomes.rate(recipe, surrogate).value or 0)
             cells = [f"{rise:.1f}", f"{itself:.0f}", f"{gain.value:+.0f} [{gain.low:+.0f}, {gain.high:+.0f}]"]
             rows.append([name, f"`{recipe}`", *cells])

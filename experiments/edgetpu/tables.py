@@ -8,12 +8,12 @@ from textwrap import indent
 from typing import Any
 
 import numpy as np
-from scipy.stats import bootstrap
-
 from common import pages
 from common.pages import DOCS
 from common.photographs import VICTIMS as NAMES
 from edgetpu.predictor import predictor
+from scipy.stats import bootstrap
+
 from linbp.evaluation.statistics import mcnemar, rate
 
 PAGE = DOCS / "edgetpu.md"

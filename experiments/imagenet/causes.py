@@ -26,9 +26,6 @@ from typing import Any, Literal
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 import torch
-from torch import nn
-
-import linbp
 from common import lines as files
 from common import photographs as photos
 from common.lines import Lines, read_lines
@@ -36,6 +33,9 @@ from common.moved_on import moved_on
 from common.outcomes import Outcomes, compared, passes_of_all
 from common.pages import put, table
 from common.photographs import VICTIMS
+from torch import nn
+
+import linbp
 from imagenet import tables
 
 RESULTS = files.RESULTS / "imagenet" / "causes.jsonl"
@@ -79,7 +79,7 @@ TITLES = {
 }
 ENDING = "moved on to the radius"
 PLAIN, FILLED, MIXED = "`ifgsm`", f"`ifgsm`, {ENDING}", "`di(scale=8/7) + mi`"
-MANY = "`ifgsm`, 100 steps"
+OF_MANY_STEPS = "`ifgsm`, 100 steps"
 """Rows that others are compared with."""
 WITHOUT = {"second": r"(`.* \+ mi) >> ila.*(?=`)", "ahead": r"(`)ni.*(?=`)", "diverse": r"(`.*) \+ di\(scale=8/7\)"}
 """What distinguishes a row of these questions from the one that it is compared with, of the same steps and ending."""
@@ -159,7 +159,7 @@ def base_of(question: str, recipe: str) -> str:
     if recipe.endswith(ENDING):
         return FILLED
     if question == "objective":
-        return MANY
+        return OF_MANY_STEPS
     if recipe.startswith("`fdafgsm(at="):
         return "`fdafgsm`"
     return MIXED if question == "leak" and "di(" in recipe else PLAIN

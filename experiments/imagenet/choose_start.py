@@ -21,16 +21,16 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 import torch
-from torch.nn import functional
-from torchvision.transforms import functional as change
-
-import linbp
 from common import lines as files
 from common import photographs as photos
 from common.lines import Lines, add_line, read_lines
 from common.pages import DOCS, put, table
 from common.photographs import VICTIMS
 from imagenet import measured
+from torch.nn import functional
+from torchvision.transforms import functional as change
+
+import linbp
 
 RESULTS = files.RESULTS / "imagenet" / "choose_start.jsonl"
 COUNT = photos.PASS

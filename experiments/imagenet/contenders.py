@@ -19,14 +19,15 @@ from itertools import product
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-import linbp
 from common import photographs as photos
 from common.lines import Lines, read_lines
 from common.pages import put
-from imagenet import tables
-from imagenet.measured import CONTENDERS, MIXED, TRANSFER
 
-RESULTS = CONTENDERS
+import linbp
+from imagenet import measured, tables
+from imagenet.measured import MIXED
+
+RESULTS = measured.CONTENDERS
 FIELDS = ("surrogate", "recipe", "eps")
 POOLS = "bpa(activations=false, temperature=0.01)"
 """BPA's half for max-pools, at the temperature that is good on SqueezeNet; EdgeTPU has none."""
@@ -100,7 +101,7 @@ def compute(
 ) -> None:
     """Fill in the missing lines, one group of passes after the other."""
     runner = photos.Runner(RESULTS, FIELDS, device, compiled)
-    before = {runner.key(line): {**line, "from": TRANSFER.name} for line in read_lines(TRANSFER)}
+    before = {runner.key(line): {**line, "from": measured.TRANSFER.name} for line in read_lines(measured.TRANSFER)}
     surrogate = linbp.Surrogate(photos.network(name)).to(device)
     for group in groups:
         for number in group:

@@ -6,6 +6,7 @@ from typing import Any
 
 from common.lines import RESULTS
 from common.photographs import STEPS
+
 from linbp.attack import Recipe, parse_radius
 
 TRANSFER, RECIPES, CONTENDERS = (

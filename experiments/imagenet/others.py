@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-import linbp
 from common import lines as files
 from common import photographs as photos
 from common.lines import Lines, read_lines
@@ -29,6 +28,8 @@ from common.pages import put, table
 from common.photographs import VICTIMS
 from imagenet import measured, tables
 from imagenet.measured import BUDGETS, MIXED
+
+import linbp
 from linbp.attack import Recipe, parse_radius
 
 RESULTS = files.RESULTS / "imagenet" / "others.jsonl"

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-import linbp
 from common import photographs as photos
 from common.lines import Lines, is_mine, read_lines
 from common.outcomes import Outcomes, compared, passes_of_all
@@ -26,6 +25,8 @@ from common.pages import put, table
 from common.photographs import VICTIMS
 from imagenet import measured, tables
 from imagenet.measured import BUDGETS, EPS, MIXED, PLACES
+
+import linbp
 from linbp.attack import Recipe, parse_radius
 
 RESULTS = measured.RECIPES

@@ -31,11 +31,10 @@ def of_networks(
     (surrogate,) = outcomes.members
     heads = [f"{VICTIMS[name]}<br><small>n = {outcomes.right[name].sum()}</small>" for name in outcomes.victims]
     heads = ["recipe", *facts, "mean", *heads, f"itself<br><small>n = {outcomes.right[surrogate].sum()}</small>"]
-    rows = [
-        [f"`{name}`", *(outcomes.line[name][fact] for fact in facts)]
-        + outcomes.cells(name, (*outcomes.victims, surrogate))
-        for name in order or outcomes.success
-    ]
+    rows = []
+    for name in order or outcomes.success:
+        told = [outcomes.line[name][fact] for fact in facts]
+        rows.append([f"`{name}`", *told, *outcomes.cells(name, (*outcomes.victims, surrogate))])
     return [f"{level} {title}, {outcomes.n} photographs", "", *table(heads, rows), ""]
 
 

@@ -14,11 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-import linbp
 from common import photographs as photos
 from common.lines import Lines, is_mine, read_lines
 from common.pages import put
 from imagenet import measured, tables
+
+import linbp
 
 RESULTS = measured.TRANSFER
 FIELDS = ("surrogate", "recipe", "eps")

@@ -13,7 +13,7 @@ from torchvision.models.resnet import BasicBlock
 import linbp
 from linbp.errors import ModelError
 
-pytestmark = pytest.mark.usefixtures("scripts")
+pytestmark = [pytest.mark.study, pytest.mark.usefixtures("scripts")]
 SIZE = 8
 
 
@@ -32,7 +32,7 @@ def network() -> linbp.Model:
 
 def test_the_gradient_is_spread_and_the_value_is_not() -> None:
     value = torch.rand(2, 3, 5, 6, dtype=torch.float64, requires_grad=True)
-    result = script("cifar10_spread").Spread()(value)
+    result = script("cifar10.spread").Spread()(value)
     assert torch.equal(result, value)
     arriving = torch.rand_like(value)
     (found,) = torch.autograd.grad(result, value, arriving)
@@ -49,7 +49,7 @@ def test_the_gradient_is_spread_and_the_value_is_not() -> None:
 
 def test_a_surrogate_has_the_logits_the_junctions_and_another_gradient() -> None:
     model = network()
-    changed = script("cifar10_spread").spread(model)
+    changed = script("cifar10.spread").spread(model)
     kinds = [type(one).__name__ for one in changed.modules()]
     assert kinds.count("Spread") == 1
     images = torch.rand(2, 3, SIZE, SIZE, dtype=torch.float64)
@@ -68,4 +68,4 @@ def test_a_surrogate_has_the_logits_the_junctions_and_another_gradient() -> None
 def test_a_network_without_such_a_projection_is_refused() -> None:
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 5))
     with pytest.raises(ModelError, match="no downsample with a stride"):
-        script("cifar10_spread").spread(linbp.Model(module, input_size=(3, SIZE, SIZE)))
+        script("cifar10.spread").spread(linbp.Model(module, input_size=(3, SIZE, SIZE)))

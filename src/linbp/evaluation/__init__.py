@@ -1,7 +1,7 @@
-"""Victims' predictions become records, and records become rates with intervals."""
+"""From victims' predictions to records, and from records to success rates with intervals."""
 
 from linbp.evaluation.evaluate import Evaluation, evaluate
-from linbp.evaluation.folder import FolderEvaluation, evaluate_folder, write_csv
+from linbp.evaluation.folder import FolderEvaluation, ProgressCallback, evaluate_folder, write_csv
 from linbp.evaluation.records import Record
 from linbp.evaluation.selection import Select, Selection, select_every_victim
 from linbp.evaluation.statistics import Rate, Statistics, rate, summarise
@@ -10,6 +10,7 @@ from linbp.evaluation.victim_input import VictimInput
 __all__ = [
     "Evaluation",
     "FolderEvaluation",
+    "ProgressCallback",
     "Rate",
     "Record",
     "Select",

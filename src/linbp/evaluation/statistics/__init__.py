@@ -1,6 +1,6 @@
-"""Rates, means over victims and comparisons of attacks. Images are the sampling unit, never pairs of image and victim."""
+"""Rates, means over victims, comparisons of attacks. Images are the sampling unit, not pairs of image and victim."""
 
-from linbp.evaluation.statistics.bootstrap import Interval, bootstrap_sum, mean_over_victims, resample_counts
+from linbp.evaluation.statistics.bootstrap import Interval, bootstrap_mean, mean_over_victims, resample_counts
 from linbp.evaluation.statistics.paired import Difference, difference_by_image, holm, mcnemar, paired_test
 from linbp.evaluation.statistics.rates import SATURATED, Rate, rate
 from linbp.evaluation.statistics.summary import Statistics, summarise
@@ -12,7 +12,7 @@ __all__ = [
     "Interval",
     "Rate",
     "Statistics",
-    "bootstrap_sum",
+    "bootstrap_mean",
     "difference_by_image",
     "holm",
     "mcnemar",

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["RESAMPLES", "Interval", "bootstrap_sum", "mean_over_victims", "resample_counts"]
+__all__ = ["Interval", "bootstrap_mean", "mean_over_victims", "resample_counts"]
 
 RESAMPLES = 2000
 """How many times the images are drawn again."""
@@ -36,22 +36,27 @@ def resample_counts(n: int, resamples: int = RESAMPLES, seed: int = 0) -> Floats
     return counts
 
 
-def bootstrap_sum(
-    parts: npt.ArrayLike, confidence: float = 0.95, *, resamples: int = RESAMPLES, seed: int = 0
+def bootstrap_mean(
+    values: npt.ArrayLike,
+    confidence: float = 0.95,
+    *,
+    unit: float = 1.0,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> Interval:
-    """A figure that is a sum over images, with the percentile interval of the bootstrap (Efron 1979).
-
-    A mean is such a sum: give every image's value divided by n.
+    """A mean over images with the percentile interval of the bootstrap (Efron 1979).
 
     Args:
-        parts: (n,) what each image adds.
+        values: (images,) one number an image, such as the share of the victims that it fools.
         confidence: of the interval.
+        unit: what all three figures are multiplied by: 100 for per cent.
         resamples: how many times the images are drawn again.
         seed: of the draws.
     """
-    values = np.asarray(parts, dtype=np.float64)
-    low, high = _percentiles(resample_counts(len(values), resamples, seed) @ values, confidence)
-    return Interval(value=float(values.sum()), low=low, high=high)
+    numbers = np.asarray(values, dtype=np.float64)
+    counts = resample_counts(len(numbers), resamples, seed)
+    low, high = _percentiles(unit * counts @ numbers / len(numbers), confidence)
+    return Interval(value=unit * float(numbers.mean()), low=low, high=high)
 
 
 def mean_over_victims(
@@ -59,6 +64,7 @@ def mean_over_victims(
     counted: npt.ArrayLike | None = None,
     confidence: float = 0.95,
     *,
+    unit: float = 1.0,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Interval:
@@ -73,19 +79,17 @@ def mean_over_victims(
         success: (victims, images) whether the victim was fooled.
         counted: of the same shape: whether the victim had the clean image right; default: all are counted.
         confidence: of the interval.
-        resamples: how many times the images are drawn again.
+        unit: what all three figures are multiplied by: 100 for per cent.
+        resamples: how many times the images are drawn again; a victim without a counted image then adds 0.
         seed: of the draws.
-
-    Returns:
-        Shares in [0, 1]. A victim without any counted image in a resample adds 0 to it.
     """
     wins = np.asarray(success, dtype=np.float64)
     known = np.ones_like(wins) if counted is None else np.asarray(counted, dtype=np.float64)
     wins = wins * known
     counts = resample_counts(wins.shape[1], resamples, seed).T
-    means = ((wins @ counts) / np.maximum(1, known @ counts)).mean(0)
+    means = unit * ((wins @ counts) / np.maximum(1, known @ counts)).mean(0)
     low, high = _percentiles(means, confidence)
-    return Interval(value=float((wins.sum(1) / np.maximum(1, known.sum(1))).mean()), low=low, high=high)
+    return Interval(value=unit * float((wins.sum(1) / np.maximum(1, known.sum(1))).mean()), low=low, high=high)
 
 
 def _percentiles(values: Floats, confidence: float) -> tuple[float, float]:

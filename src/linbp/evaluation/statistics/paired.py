@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from linbp.evaluation.statistics.bootstrap import Floats, Interval, bootstrap_sum
+from linbp.evaluation.statistics.bootstrap import Floats, Interval, bootstrap_mean
 
-__all__ = ["FLIPS", "Difference", "difference_by_image", "holm", "mcnemar", "paired_test"]
+__all__ = ["Difference", "difference_by_image", "holm", "mcnemar", "paired_test"]
 
 FLIPS = 9_999
 """How many random changes of signs a permutation test takes; its smallest p is 2 / (FLIPS + 1)."""
@@ -24,9 +24,9 @@ class Difference(Interval):
 
 
 def difference_by_image(one: npt.ArrayLike, other: npt.ArrayLike, counted: npt.ArrayLike | None = None) -> Floats:
-    """What each image adds to the difference between two attacks' means over victims: (images,).
+    """For each image its part of the difference between two attacks' means over victims, which is the parts' mean.
 
-        d_i = mean over v of c_vi (a_vi - b_vi) / sum_j c_vj
+        d_i = mean over v of (a_vi - b_vi) c_vi / (mean over j of c_vj)
 
     Args:
         one, other: (victims, images) whether the victim was fooled.
@@ -34,28 +34,31 @@ def difference_by_image(one: npt.ArrayLike, other: npt.ArrayLike, counted: npt.A
     """
     gaps = np.asarray(one, dtype=np.float64) - np.asarray(other, dtype=np.float64)
     known = np.ones_like(gaps) if counted is None else np.asarray(counted, dtype=np.float64)
-    found: Floats = (gaps * known / np.maximum(1, known.sum(1, keepdims=True)) / len(gaps)).sum(0)
+    share = known.mean(1, keepdims=True)
+    found: Floats = (gaps * known / np.where(share > 0, share, 1)).mean(0)
     return found
 
 
-def paired_test(parts: npt.ArrayLike, *, flips: int = FLIPS, seed: int = 0) -> Difference:
-    """A difference that is a sum over images, its 95% bootstrap interval, and p of the paired permutation test.
+def paired_test(values: npt.ArrayLike, *, unit: float = 1.0, flips: int = FLIPS, seed: int = 0) -> Difference:
+    """A difference that is a mean over images, its 95% bootstrap interval, and p of the paired permutation test.
 
-    If the two attacks were alike, an image's part could as well have the other sign (Fisher 1935). p is two-sided:
-    twice the share of random signs whose sum is as extreme on the side of the difference, the given signs included.
+    If the two attacks were alike, an image's difference could as well have the other sign (Fisher 1935). p is
+    two-sided: twice the share of random signs whose mean is as extreme on the side of the difference, the given signs
+    included.
 
     Args:
-        parts: (images,) from `difference_by_image`.
+        values: (images,) such as those of `difference_by_image`.
+        unit: what the difference and its interval are multiplied by: 100 for points.
         flips: how many draws of signs; all of them are tried where there are fewer.
         seed: of the draws.
     """
     from scipy.stats import permutation_test  # type: ignore[import-untyped]  # a second that nothing else needs
 
-    values = np.asarray(parts, dtype=np.float64)
+    numbers = np.asarray(values, dtype=np.float64)
     found = permutation_test(
-        (values,), np.sum, permutation_type="samples", n_resamples=flips, vectorized=True, batch=2000, rng=seed
+        (numbers,), np.mean, permutation_type="samples", n_resamples=flips, vectorized=True, batch=2000, rng=seed
     )
-    return Difference(**dataclasses.asdict(bootstrap_sum(values, seed=seed)), p=float(found.pvalue))
+    return Difference(**dataclasses.asdict(bootstrap_mean(numbers, unit=unit, seed=seed)), p=float(found.pvalue))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -71,7 +74,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def mcnemar(one: npt.ArrayLike, other: npt.ArrayLike) -> tuple[int, int, float]:
-    """How many images only the first attack succeeds on, how many only the second, and p of McNemar's exact test (1947).
+    """How many images only one attack succeeds on, how many only the other, and p of McNemar's exact test (1947).
 
     For one victim: over several it takes one image's victims for independent, and p comes out too small.
 

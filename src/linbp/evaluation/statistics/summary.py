@@ -18,9 +18,9 @@ class Statistics:
 
     Attributes:
         images: how many images.
-        right_on_clean: how many of them the victim knew.
-        fooled: of those it knew, how many it no longer knows (untargeted success).
-        hit: of those it knew and whose target is another class, how many it takes for the target; None if the attack
+        right_on_clean: how many of them the victim had right when they were clean.
+        fooled: of those, how many adversarial images it has wrong (untargeted success).
+        hit: of those whose target is another class than the label, how many it takes for the target; None if the attack
             was untargeted.
         wrong: of all images, on how many adversarial images it is wrong: 1 - accuracy, which the paper prints.
         wrong_on_clean: of all images, on how many clean ones it is wrong.

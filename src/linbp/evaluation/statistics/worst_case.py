@@ -21,4 +21,4 @@ def worst_case(success: npt.ArrayLike, counted: npt.ArrayLike | None = None) -> 
     """
     wins = np.asarray(success, dtype=bool)
     known = np.ones(wins.shape[1], dtype=bool) if counted is None else np.asarray(counted, dtype=bool)
-    return rate(int(wins.any(0)[known].sum()), int(known.sum()))
+    return rate(int((wins.any(axis=0) & known).sum()), int(known.sum()))

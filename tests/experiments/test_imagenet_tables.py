@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 PHOTOGRAPHS = 30
-pytestmark = pytest.mark.usefixtures("scripts")
+SHARES = {"often": 0.7, "seldom": 0.5}
+pytestmark = [pytest.mark.study, pytest.mark.usefixtures("scripts")]
 
 
 def line(draw: np.random.Generator, names: list[str], wrong: float, **fields: Any) -> dict[str, Any]:
@@ -42,25 +43,34 @@ def exact(only_one: int, only_other: int) -> float:
     return min(1.0, 2 * sum(math.comb(n, k) for k in range(least + 1)) / 2**n)
 
 
-def test_mcnemar_counts_pairs_of_photograph_and_victim() -> None:
-    tables, draw = script("imagenet_tables"), np.random.default_rng(0)
-    one = {name: draw.random(20) < 0.7 for name in tables.SHORT}
-    other = {name: draw.random(20) < 0.5 for name in tables.SHORT}
-    only_one, only_other, chance = tables.mcnemar(one, other, "squeezenet1_1")
-    names = [name for name in tables.SHORT if name != "squeezenet1_1"]
-    pairs = [(a, b) for name in names for a, b in zip(one[name], other[name], strict=True)]
-    assert only_one == sum(a and not b for a, b in pairs)
-    assert only_other == sum(b and not a for a, b in pairs)
-    assert chance == pytest.approx(exact(only_one, only_other))
-    assert tables.mcnemar(one, one, "squeezenet1_1") == (0, 0, 1.0)
+def test_pairs_of_photograph_and_victim_are_counted_where_the_victim_is_right() -> None:
+    names, draw = list(script("common.photographs").VICTIMS), np.random.default_rng(0)
+    lines = [clean(draw, names, number) for number in range(2)]
+    fields = {"surrogate": "squeezenet1_1"}
+    for number in range(2):
+        lines += [line(draw, names, share, recipe=name, **fields, **{"pass": number}) for name, share in SHARES.items()]
+    outcomes = script("common.outcomes").Outcomes(lines, "squeezenet1_1", {0, 1})
+    victims = [name for name in names if name != "squeezenet1_1"]
+    assert outcomes.victims == victims
+    one, other = ({name: shares(lines, recipe, name) for name in victims} for recipe in SHARES)
+    pairs = [(a, b) for name in victims for a, b in zip(one[name], other[name], strict=True)]
+    first, second, chance = outcomes.mcnemar(*SHARES)
+    assert first == sum(a and not b for a, b in pairs)
+    assert second == sum(b and not a for a, b in pairs)
+    assert chance == pytest.approx(exact(first, second))
+    assert outcomes.mcnemar("often", "often") == (0, 0, 1.0)
+    gap = 100 * np.mean([one[name].mean() - other[name].mean() for name in victims])
+    found = outcomes.difference(*SHARES)
+    assert found.value == pytest.approx(gap)
+    assert found.low < gap < found.high
 
 
 def test_recipes_are_sorted_by_their_mean_and_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tables, draw = script("imagenet_recipes_tables"), np.random.default_rng(1)
+    tables, draw = script("imagenet.recipes"), np.random.default_rng(1)
     page = tmp_path / "results.md"
     page.write_text("before\n<!-- recipes: begin --><!-- recipes: end -->\nafter\n")
-    monkeypatch.setattr(tables, "PAGE", page)
-    names, surrogate = list(tables.SHORT), "squeezenet1_1"
+    monkeypatch.setattr(script("imagenet.tables"), "PAGE", page)
+    names, surrogate = list(script("common.photographs").VICTIMS), "squeezenet1_1"
     recipes = ["fgsm", "ifgsm", "mdi2fgsm", "linbp(start=3)", *(f"linbp(start={k}) + mi" for k in range(7))]
     fields = {"surrogate": surrogate, "budget": "steps"}
     lines = [clean(draw, names, number) for number in range(3)]
@@ -93,10 +103,10 @@ def test_recipes_are_sorted_by_their_mean_and_complete(tmp_path: Path, monkeypat
 def test_the_dearest_recipes_have_a_table_of_the_photographs_that_they_were_run_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tables, draw = script("imagenet_recipes_tables"), np.random.default_rng(4)
+    tables, draw = script("imagenet.recipes"), np.random.default_rng(4)
     page = tmp_path / "results.md"
-    monkeypatch.setattr(tables, "PAGE", page)
-    names, surrogate = list(tables.SHORT), "squeezenet1_1"
+    monkeypatch.setattr(script("imagenet.tables"), "PAGE", page)
+    names, surrogate = list(script("common.photographs").VICTIMS), "squeezenet1_1"
     cheap = ["fgsm", "ifgsm", "mdi2fgsm", "tapfgsm", "linbp(start=3)", *(f"linbp(start={k}) + mi" for k in range(7))]
     shares_wrong = {recipe: (index + 1) / 14 for index, recipe in enumerate(cheap)} | {"pgn-mifgsm": 0.5}
     lines = [clean(draw, names, number) for number in range(3)]
@@ -136,21 +146,22 @@ def test_the_dearest_recipes_have_a_table_of_the_photographs_that_they_were_run_
 
 
 def test_an_attack_that_two_processes_ran_counts_once() -> None:
-    tables, draw = script("imagenet_tables"), np.random.default_rng(3)
-    names = list(tables.SHORT)
+    draw, names = np.random.default_rng(3), list(script("common.photographs").VICTIMS)
     lines = [clean(draw, names, number) for number in range(2)]
     fields = {"surrogate": "squeezenet1_1", "eps": "16/255"}
     lines += [line(draw, names, 0.5, recipe="ifgsm", **fields, **{"pass": number}) for number in range(2)]
     lines += [line(draw, names, 0.5, recipe="half", **fields, **{"pass": 0})] * 2
     doubled = [*lines, lines[2], lines[0]]
-    found = tables.fooled(doubled, "squeezenet1_1", "16/255", {0, 1})
-    assert list(found) == ["ifgsm"]
+    found = script("common.outcomes").Outcomes(doubled, "squeezenet1_1", {0, 1})
+    assert list(found.success) == ["ifgsm"]
+    assert found.n == 2 * PHOTOGRAPHS
     for name in names:
-        assert np.array_equal(found["ifgsm"][name], shares(lines, "ifgsm", name))
+        expected = shares(lines, "ifgsm", name)
+        assert (found.rate("ifgsm", name).successes, found.rate("ifgsm", name).n) == (expected.sum(), len(expected))
 
 
 def test_moves_of_logits_are_means_over_images() -> None:
-    moves = script("imagenet_causes_tables").moves
+    moves = script("imagenet.causes").moves
     few = {"clean": [5.0, 1.0], "adv": [1.0, 3.0], "spread": 2.0, "n": 1}
     many = {"clean": [4.0, 0.0], "adv": [4.0, 8.0], "spread": 4.0, "n": 3}
     none = {"clean": [0.0, 0.0], "adv": [float("nan")] * 2, "spread": float("nan"), "n": 0}
@@ -160,11 +171,11 @@ def test_moves_of_logits_are_means_over_images() -> None:
 def test_contenders_are_compared_on_photographs_that_did_not_help_to_pick_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    contenders, tables = script("imagenet_contenders"), script("imagenet_contenders_tables")
+    contenders = script("imagenet.contenders")
     page = tmp_path / "results.md"
     page.write_text("<!-- contenders: begin --><!-- contenders: end -->")
-    monkeypatch.setattr(tables, "PAGE", page)
-    draw, names = np.random.default_rng(2), list(script("imagenet_tables").SHORT)
+    monkeypatch.setattr(script("imagenet.tables"), "PAGE", page)
+    draw, names = np.random.default_rng(2), list(script("common.photographs").VICTIMS)
     passes = range(contenders.FIRST, contenders.FIRST + 2)
     assert 0 not in passes
     lines = [clean(draw, names, number) for number in passes]
@@ -179,7 +190,7 @@ def test_contenders_are_compared_on_photographs_that_did_not_help_to_pick_them(
     picking = (*contenders.WITHOUT_LINBP[surrogate], *contenders.WITH_LINBP[surrogate])
     for radius in ("16/255", "8/255"):
         lines += [line(draw, names, 0.0, surrogate=surrogate, recipe=r, eps=radius, **{"pass": 0}) for r in picking]
-    tables.write(lines, contenders.WITH_LINBP, contenders.WITHOUT_LINBP, contenders.FIRST)
+    contenders.write(lines)
     text = page.read_text()
     ours, others = contenders.WITH_LINBP[surrogate], contenders.WITHOUT_LINBP[surrogate]
     assert f"corrected for the {len(ours) * len(others)} comparisons" in text
@@ -218,23 +229,23 @@ def test_contenders_are_compared_on_photographs_that_did_not_help_to_pick_them(
 def test_rows_about_causes_are_compared_with_rows_of_the_same_steps_and_ending(
     question: str, recipe: str, base: str
 ) -> None:
-    assert script("imagenet_causes_tables").base_of(question, recipe) == base
+    assert script("imagenet.causes").base_of(question, recipe) == base
 
 
 def test_every_attack_about_causes_has_its_base_among_the_others() -> None:
-    causes, tables = script("imagenet_causes"), script("imagenet_causes_tables")
+    causes = script("imagenet.causes")
     for surrogate in causes.STARTS:
         there = {(attack.question, attack.label) for attack in causes.attacks(surrogate)}
         for question, label in there:
-            assert (question, tables.base_of(question, label)) in there
+            assert (question, causes.base_of(question, label)) in there
 
 
 def test_recipes_for_several_surrogates_and_with_targets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    others, tables, draw = script("imagenet_others"), script("imagenet_others_tables"), np.random.default_rng(6)
+    others, draw = script("imagenet.others"), np.random.default_rng(6)
     page = tmp_path / "results.md"
     page.write_text("before\n<!-- others: begin --><!-- others: end -->\nafter\n")
-    monkeypatch.setattr(tables, "PAGE", page)
-    names = list(tables.SHORT)
+    monkeypatch.setattr(script("imagenet.tables"), "PAGE", page)
+    names = list(script("common.photographs").VICTIMS)
     measured = [clean(draw, names, number) for number in range(2)]
     made = list(dict.fromkeys(others.attacks()))
     lines = []
@@ -246,11 +257,11 @@ def test_recipes_for_several_surrogates_and_with_targets(tmp_path: Path, monkeyp
                     told["predictions"][name] = [507 if c == 8 and draw.random() < 0.5 else c for c in said]
             lines.append(told)
         for surrogate in others.OWN_RULES:
-            mean = f"mi >> ila-plus-plus(at={script('imagenet_recipes').PLACES[surrogate]['middle']})"
+            mean = f"mi >> ila-plus-plus(at={script('imagenet.measured').PLACES[surrogate]['middle']})"
             fields = {"surrogate": surrogate, "budget": "gradients", "pass": number}
             measured += [line(draw, names, 0.5, recipe=recipe, **fields) for recipe in ("mifgsm", mean, "ifgsm")]
     lines = [one for one in lines if (one["recipe"], one["budget"], one["pass"]) != ("mi-cwa", "steps", 1)]
-    tables.write(lines, measured)
+    others.write(lines, measured)
     text = page.read_text()
     assert text.startswith("before")
     assert text.endswith("after\n")
@@ -282,7 +293,7 @@ def test_recipes_for_several_surrogates_and_with_targets(tmp_path: Path, monkeyp
     assert len(both) == 7
     for attack in (one for one in made if one.question == "ensemble" and one.budget == "gradients"):
         told = [one for one in lines if all(one[name] == value for name, value in vars(attack).items())]
-        assert both[tables.name_of(told[0])][3].startswith(f"**{wanted(told, six):.0f}**")
+        assert both[others.name_of(told[0])][3].startswith(f"**{wanted(told, six):.0f}**")
     fewer = text.partition("#### SqueezeNet and EdgeTPU together, 20 steps")[2].splitlines()[2]
     assert fewer == f"{PHOTOGRAPHS} photographs, 6 victims."
     mixed = "`di(scale=8/7) + mi`, logits averaged"
@@ -305,7 +316,7 @@ def test_recipes_for_several_surrogates_and_with_targets(tmp_path: Path, monkeyp
 
 
 def test_others_cost_what_they_may() -> None:
-    others = script("imagenet_others")
+    others = script("imagenet.others")
     for attack in others.attacks():
         settings = attack.settings()
         assert attack.budget == "steps" or 88 < settings["gradients"] <= 100  # svre takes 12 a step

@@ -29,7 +29,7 @@ from linbp.zoo import PRESETS
 from linbp.zoo.architectures import build
 
 COUNT = 40
-pytestmark = pytest.mark.usefixtures("scripts")
+pytestmark = [pytest.mark.study, pytest.mark.usefixtures("scripts")]
 
 
 def answer(draw: np.random.Generator, labels: list[int], wrong: float) -> str:
@@ -40,7 +40,7 @@ def answer(draw: np.random.Generator, labels: list[int], wrong: float) -> str:
 @pytest.fixture
 def lines() -> list[dict[str, Any]]:
     """Results of all jobs in two pieces, but for one job that has the first piece only and one that has none."""
-    jobs = script("cifar10_jobs")
+    jobs = script("cifar10.jobs")
     names = [*PRESETS["cpu"]]
     draw = np.random.default_rng(0)
     labels = draw.integers(0, 10, COUNT).tolist()
@@ -82,14 +82,14 @@ def lines() -> list[dict[str, Any]]:
 def test_tables_and_pictures_of_made_up_results(
     lines: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tables, pictures = script("cifar10_tables"), script("cifar10_pictures")
+    tables, pictures = script("cifar10.tables"), script("cifar10.pictures")
     monkeypatch.setattr(tables, "PAGE", tmp_path / "cifar10.md")
     monkeypatch.setattr(pictures, "IMAGES", tmp_path)
-    monkeypatch.setattr(script("cifar10_outcomes"), "FLIPS", 499)
+    monkeypatch.setattr(script("cifar10.outcomes"), "FLIPS", 499)
     tables.write(lines)
     page = (tmp_path / "cifar10.md").read_text()
     assert {path.suffix for path in tmp_path.glob("cifar10-*")} == {".svg", ".png"}
-    drawn = {f"cifar10-{part}" for part in script("cifar10_jobs").PARTS} - {"cifar10-skips"}
+    drawn = {f"cifar10-{part}" for part in script("cifar10.jobs").PARTS} - {"cifar10-skips"}
     assert {path.stem for path in tmp_path.glob("cifar10-*.svg")} == drawn
     assert "cifar10-skips" not in page
     assert "| `sgm(gamma=0.2)`, projections spread |" in page
@@ -122,10 +122,10 @@ def test_tables_and_pictures_of_made_up_results(
 def test_the_page_of_wide_networks_has_every_source(
     lines: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wide = script("cifar10_wide")
+    wide = script("cifar10.wide")
     monkeypatch.setattr(wide, "FOLDER", tmp_path)
     monkeypatch.setattr(wide, "PAGE", tmp_path / "page.md")
-    monkeypatch.setattr(script("cifar10_outcomes"), "FLIPS", 499)
+    monkeypatch.setattr(script("cifar10.outcomes"), "FLIPS", 499)
     monkeypatch.setattr(wide, "NARROW", tmp_path / "seed0.jsonl")
     (tmp_path / "networks").mkdir()
     (tmp_path / "collapsed").mkdir()
@@ -201,26 +201,26 @@ def test_the_page_of_wide_networks_has_every_source(
 
 
 def test_differences_are_those_of_the_means(lines: list[dict[str, Any]]) -> None:
-    jobs, outcomes = script("cifar10_jobs"), script("cifar10_outcomes")
-    found = outcomes.by_surrogate(lines, jobs.PARTS["linear"]())
-    for surrogate, seen in found.items():
+    jobs = script("cifar10.jobs")
+    found = script("cifar10.outcomes").by_surrogate(lines, jobs.PARTS["linear"]())
+    for surrogate, outcomes in found.items():
         pairs = [pair for pair in jobs.COMPARED["linear"]() if pair[0].surrogate == surrogate]
         assert pairs
         for one, other in pairs[:3]:
-            gap, low, high, p = seen.gap(one, other)
-            assert gap == pytest.approx(seen.mean(one) - seen.mean(other))
-            assert low <= gap <= high
-            assert 0 < p <= 1
+            gap = outcomes.gap(one, other)
+            assert gap.value == pytest.approx(outcomes.mean(one).value - outcomes.mean(other).value)
+            assert gap.low <= gap.value <= gap.high
+            assert 0 < gap.p <= 1
 
 
 def test_every_planned_comparison_is_of_jobs_of_its_part() -> None:
-    jobs = script("cifar10_jobs")
+    jobs = script("cifar10.jobs")
     for part, pairs in jobs.COMPARED.items():
         assert {job for pair in pairs() for job in pair} <= set(jobs.PARTS[part]())
 
 
 def test_leaps_are_two_radii_long_and_another_job_than_steps() -> None:
-    jobs, tables = script("cifar10_jobs"), script("cifar10_tables")
+    jobs, tables = script("cifar10.jobs"), script("cifar10.tables")
     leaps = jobs.Job("resnet18", "ifgsm", "0.03", 10, leaps=True)
     assert float(leaps.step_size) == 2 * 0.03
     assert float(jobs.Job("resnet18", "ifgsm", "0.03", 10).step_size) == pytest.approx(1 / 255)
@@ -250,7 +250,7 @@ def zoo(tmp_path: Path) -> Path:
 def test_every_recipe_runs_and_the_results_belong_to_their_networks(
     zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    main, networks, jobs = script("cifar10"), script("cifar10_networks"), script("cifar10_jobs")
+    main, networks, jobs = script("cifar10.attack"), script("cifar10.networks"), script("cifar10.jobs")
     monkeypatch.setattr(main, "RESULTS", tmp_path / "results" / "cifar10.jsonl")
     monkeypatch.setattr(networks, "COUNT", 2)
     models = networks.networks(zoo, (), "cpu")
@@ -264,14 +264,14 @@ def test_every_recipe_runs_and_the_results_belong_to_their_networks(
     options = argparse.Namespace(device="cpu", batch=32, work=tmp_path / "work", pieces=4, results=main.RESULTS)
     assert main.run(chosen, (1, 2), data, models, options)
     assert main.run(chosen, (2, 2), data, models, options)
-    lines = [line for line in script("result_lines").read_lines(main.RESULTS) if "piece" in line]
+    lines = [line for line in script("common.lines").read_lines(main.RESULTS) if "piece" in line]
     assert {main.key(line) for line in lines} == {(job, 0) for job in chosen}
     assert len(lines) == len(chosen)
     before = main.RESULTS.read_bytes()
     assert main.run(chosen, (1, 1), data, models, options)
     assert main.RESULTS.read_bytes() == before
 
-    script("result_lines").add_line(
+    script("common.lines").add_line(
         main.RESULTS, {**lines[0], "surrogate": jobs.EARLY, "surrogate_sha256": "of a variant that is not there"}
     )
     assert main.run(chosen, (1, 1), data, models, options)
@@ -284,18 +284,18 @@ def test_every_recipe_runs_and_the_results_belong_to_their_networks(
 def test_what_is_found_on_other_networks_is_kept_apart(
     zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    main, jobs, tables = script("cifar10"), script("cifar10_jobs"), script("cifar10_tables")
+    main, jobs, tables = script("cifar10.attack"), script("cifar10.jobs"), script("cifar10.tables")
     models, data = few_images(zoo, tmp_path, monkeypatch)
     written: list[Any] = []
     monkeypatch.setattr(tables, "write", written.append)
     other = tmp_path / "in" / "folders" / "other.jsonl"
     options = argparse.Namespace(device="cpu", batch=32, work=tmp_path / "work", pieces=4, results=other)
     assert main.run([jobs.Job("plain", "ifgsm", "0.05", 1)], (1, 1), data, models, options)
-    assert len(script("result_lines").read_lines(other)) == 2  # the images, and one attack
+    assert len(script("common.lines").read_lines(other)) == 2  # the images, and one attack
     assert not main.RESULTS.exists()
 
     monkeypatch.setattr(main, "load_cifar10", lambda folder: data)
-    arguments = ["cifar10.py", "--zoo", str(zoo), "--part", "skips", "--surrogate", "vgg19_bn"]  # no attack
+    arguments = ["attack.py", "--zoo", str(zoo), "--part", "skips", "--surrogate", "vgg19_bn"]  # no attack
     monkeypatch.setattr(sys, "argv", [*arguments, "--results", str(other)])
     assert main.main() == 0
     assert not written
@@ -303,7 +303,7 @@ def test_what_is_found_on_other_networks_is_kept_apart(
     monkeypatch.setattr(sys, "argv", [*arguments, "--results", main.RESULTS.name])
     assert main.main() == 0
     assert len(written) == 1
-    monkeypatch.setattr(sys, "argv", ["cifar10.py", "--tables", "--results", str(other)])
+    monkeypatch.setattr(sys, "argv", ["attack.py", "--tables", "--results", str(other)])
     with pytest.raises(SystemExit):
         main.main()
     assert len(written) == 1
@@ -312,7 +312,7 @@ def test_what_is_found_on_other_networks_is_kept_apart(
 def test_each_network_of_lins_is_tuned_by_one_process_with_the_labels_of_its_job(
     zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    main, jobs = script("cifar10"), script("cifar10_jobs")
+    main, jobs = script("cifar10.attack"), script("cifar10.jobs")
     models, data = few_images(zoo, tmp_path, monkeypatch)
     tuned: list[tuple[str, int, float]] = []
 
@@ -341,7 +341,7 @@ def test_each_network_of_lins_is_tuned_by_one_process_with_the_labels_of_its_job
     assert len(tuned) == len(set(tuned))
     assert set(tuned) == expected
     assert 0 < by_process[0] < by_process[1] < by_process[2]
-    lines = [line for line in script("result_lines").read_lines(main.RESULTS) if "piece" in line]
+    lines = [line for line in script("common.lines").read_lines(main.RESULTS) if "piece" in line]
     assert {main.key(line) for line in lines} == {(job, 0) for job in chosen}
     for line in lines:
         _, site, smoothing = line["lins"]["file_sha256"].split()
@@ -352,15 +352,15 @@ def test_each_network_of_lins_is_tuned_by_one_process_with_the_labels_of_its_job
 def test_projections_are_spread_for_the_jobs_that_say_so(
     zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    main, jobs = script("cifar10"), script("cifar10_jobs")
+    main, jobs = script("cifar10.attack"), script("cifar10.jobs")
     models, data = few_images(zoo, tmp_path, monkeypatch)
     chosen = [jobs.Job("resnet18", "ifgsm", "0.05", 3, spread=spread) for spread in (False, True)]
     options = argparse.Namespace(device="cpu", batch=32, work=tmp_path / "work", pieces=4, results=main.RESULTS)
     assert main.run(chosen, (1, 1), data, models, options)
-    lines = [line for line in script("result_lines").read_lines(main.RESULTS) if "piece" in line]
+    lines = [line for line in script("common.lines").read_lines(main.RESULTS) if "piece" in line]
     model = models["resnet18"]
     rows = torch.tensor([0, 3])
-    for line, network in zip(lines, (model, script("cifar10_spread").spread(model)), strict=True):
+    for line, network in zip(lines, (model, script("cifar10.spread").spread(model)), strict=True):
         adv = linbp.craft(
             linbp.Surrogate(network),
             data.test_images[rows].permute(0, 3, 1, 2).contiguous(),
@@ -379,7 +379,7 @@ def test_projections_are_spread_for_the_jobs_that_say_so(
 
 def few_images(zoo: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, linbp.Model], Cifar10]:
     """Networks and data for jobs on two images, whose results go into a folder of their own."""
-    main, networks = script("cifar10"), script("cifar10_networks")
+    main, networks = script("cifar10.attack"), script("cifar10.networks")
     monkeypatch.setattr(main, "RESULTS", folder / "cifar10.jsonl")
     images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8))
     monkeypatch.setattr(main, "select", lambda found, data: made_up(found, data, networks))
@@ -401,7 +401,7 @@ def test_adversarial_images_are_moved_on_to_the_radius() -> None:
     draw = np.random.default_rng(0)
     clean = draw.integers(0, 256, (5, 3, 4, 4))
     adv = np.clip(clean + draw.integers(-7, 8, clean.shape), 0, 255)
-    moved = script("moved_on").moved_on(torch.from_numpy(adv) / 255, torch.from_numpy(clean.astype(np.uint8)), 7)
+    moved = script("common.moved_on").moved_on(torch.from_numpy(adv) / 255, torch.from_numpy(clean.astype(np.uint8)), 7)
     assert not torch.equal(moved, torch.from_numpy(adv) / 255)
     for before, after, now in zip(clean.flat, adv.flat, (moved * 255).round().int().flatten().tolist(), strict=True):
         if after > before:
@@ -413,7 +413,7 @@ def test_adversarial_images_are_moved_on_to_the_radius() -> None:
 
 
 def test_an_incomplete_zoo_is_refused_and_nothing_written(zoo: Path) -> None:
-    networks = script("cifar10_networks")
+    networks = script("cifar10.networks")
     recorded = tuple(networks.networks(zoo, (), "cpu"))
     assert set(recorded) == set(PRESETS["cpu"])
     (zoo / "mixer" / "mixer.safetensors").unlink()
@@ -433,7 +433,7 @@ def test_an_incomplete_zoo_is_refused_and_nothing_written(zoo: Path) -> None:
 
 
 def test_bad_arguments_give_two_lines(tmp_path: Path, scripts: Path) -> None:
-    command = [sys.executable, str(scripts / "cifar10.py"), "--data", str(tmp_path / "nothing")]
+    command = [sys.executable, str(scripts / "cifar10" / "attack.py"), "--data", str(tmp_path / "nothing")]
     ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 2
     assert [line.partition(":")[0] for line in ended.stderr.splitlines()] == ["Error", "Hint"]
@@ -444,18 +444,18 @@ def test_several_processes_add_whole_lines(tmp_path: Path, scripts: Path) -> Non
     path.write_text('{"torn": ')
     program = (
         f"import sys; sys.path.insert(0, {str(scripts)!r})\n"
-        "from pathlib import Path\nfrom result_lines import add_line\n"
+        "from pathlib import Path\nfrom common.lines import add_line\n"
         f"for number in range(50): add_line(Path({str(path)!r}), {{'of': sys.argv[1], 'n': number, 'x': 'y' * 9000}})"
     )
     running = [subprocess.Popen([sys.executable, "-c", program, name]) for name in "ab"]
     assert [process.wait(timeout=120) for process in running] == [0, 0]
-    found = script("result_lines").read_lines(path)
+    found = script("common.lines").read_lines(path)
     assert sorted((line["of"], line["n"]) for line in found) == [(name, n) for name in "ab" for n in range(50)]
 
 
 def test_training_files_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two that ask at once, each with a lock of its own as two processes have."""
-    networks = script("cifar10_networks")
+    networks = script("cifar10.networks")
     images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (30, 32, 32, 3), dtype=np.uint8))
     data = Cifar10(images, torch.arange(30) % 10, images[:0], torch.zeros(0, dtype=torch.int64))
     written: list[Path] = []
