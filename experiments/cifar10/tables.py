@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from cifar10.jobs import COMPARED, PARTS, Job
-from cifar10.outcomes import Outcomes, by_surrogate
 from common import pages
 from common.pages import DOCS, between
 
+from cifar10.comparisons import COMPARED
+from cifar10.jobs import PARTS, Job
+from cifar10.outcomes import Outcomes, by_surrogate
 from linbp.data.images import write_atomically
 from linbp.evaluation.statistics import holm, rate
 

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from cifar10.jobs import BASIC, RADII, RESULTS, SOURCE, Job, better_than_rivals, linbp, transfer
-from cifar10.outcomes import Outcomes, by_surrogate
-from cifar10.tables import compared, table
 from common import pages
 from common.lines import Lines, read_lines
 
+from cifar10.comparisons import better_than_rivals
+from cifar10.jobs import BASIC, RADII, RESULTS, SOURCE, Job, linbp, transfer
+from cifar10.outcomes import Outcomes, by_surrogate
+from cifar10.tables import compared, table
 from linbp.evaluation.statistics import holm, rate
 
 NARROW = RESULTS

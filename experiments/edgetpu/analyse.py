@@ -20,8 +20,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 from common.lines import read_lines
+
 from edgetpu.attacks import attacks, path
 from edgetpu.bench import RESULTS, Bench, gradients
+from edgetpu.chart import draw
 from edgetpu.gradients import agreement, blocks, constancy, steps
 from edgetpu.tables import PAGE, write
 
@@ -45,7 +47,9 @@ def main() -> None:
         if "attacks" in options.stages:
             attacks(bench, options.passes)
     if PAGE.is_file():
-        write(read_lines(RESULTS))
+        lines = read_lines(RESULTS)
+        write(lines)
+        draw(lines)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Does the rise of the surrogate's own loss tell beforehand what LinBP gains? Held against the 300 photographs.
+"""Does the rise of the surrogate's own loss tell beforehand what LinBP gains? Compared on the 300 photographs.
 
 The rises are those of `analyse.py` (stage `path`, 16 photographs), the gains those of the study on ImageNet at the same
 radius (`results/imagenet/transfer.jsonl`): all 300 photographs, those 16 among them, 20 steps, seven victims.

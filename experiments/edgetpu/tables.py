@@ -1,4 +1,4 @@
-"""Tables and the chart of `docs/edgetpu.md`, from the lines that `analyse.py` stored."""
+"""Tables of `docs/edgetpu.md`, from the lines that `analyse.py` stored."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ import numpy as np
 from common import pages
 from common.pages import DOCS
 from common.photographs import VICTIMS as NAMES
-from edgetpu.predictor import predictor
 from scipy.stats import bootstrap
 
+from edgetpu.predictor import predictor
 from linbp.evaluation.statistics import mcnemar, rate
 
 PAGE = DOCS / "edgetpu.md"
-CHART = PAGE.parent / "images" / "edgetpu.svg"
 VICTIMS = {
     name: NAMES[name]
     for name in (
@@ -30,7 +29,7 @@ Line = dict[str, Any]
 
 
 def write(lines: list[Line]) -> None:
-    """Put every table into its place in the page, and draw the chart."""
+    """Put every table into its place in the page."""
     tables = {
         "attacks": attacks(lines),
         "tests": compared(lines),
@@ -51,7 +50,6 @@ def write(lines: list[Line]) -> None:
         place = re.compile(f"^( *)<!-- {name}: begin -->.*?<!-- {name}: end -->", re.S | re.M)
         text = place.sub(lambda found, block=block: indent(block, found[1]), text)
     PAGE.write_text(text)
-    chart(lines)
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -307,32 +305,3 @@ def ranks(lines: list[Line]) -> str:
     return table(
         ["surrogate", "recipe", "steps", "own loss on copies", "wrong on copies, %", "victims fooled, %"], rows
     )
-
-
-def chart(lines: list[Line]) -> None:
-    """Agreement by position on both surrogates."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    matplotlib.rcParams["svg.hashsalt"] = "linbp"
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.4), sharey=True)
-    for axis, surrogate in zip(axes, ("mobilenet_edgetpu", "squeezenet1_1"), strict=True):
-        found = of(lines, "agreement", surrogate)
-        for kind in ("branch", "site", "none", "outside", "inside"):
-            points = sorted(
-                (int(a["variant"].split()[-1]), mean(a["cos"]))
-                for a in found
-                if re.match(f"{kind} from \\d+$", a["variant"])
-            )
-            if points:
-                axis.plot(*zip(*points, strict=True), marker=".", label=kind)
-        ordinary = [mean(a["cos"]) for a in found if a["variant"] == "ordinary"]
-        if ordinary:
-            axis.axhline(ordinary[0], color="grey", linestyle="--", label="ordinary")
-        axis.set(title=VICTIMS[surrogate], xlabel="linear from site")
-    axes[0].set_ylabel("cosine with other networks' gradients")
-    axes[0].legend(fontsize=8)
-    figure.tight_layout()
-    figure.savefig(CHART, metadata={"Date": None})

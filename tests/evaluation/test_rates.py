@@ -66,10 +66,10 @@ def some_records(targeted: bool) -> list[Record]:
 def test_statistics_are_those_of_a_plain_loop(targeted: bool) -> None:
     records = some_records(targeted)
     known = fooled = can_hit = hit = wrong = most = 0
-    changes = lengths = 0.0
+    changes = norms = 0.0
     for record in records:
         changes += record.linf
-        lengths += record.l2
+        norms += record.l2
         most = max(most, record.linf)
         if record.adv_prediction != record.label:
             wrong += 1
@@ -86,7 +86,7 @@ def test_statistics_are_those_of_a_plain_loop(targeted: bool) -> None:
     assert (found.fooled.successes, found.fooled.n) == (fooled, known)
     assert (found.wrong.successes, found.wrong.n) == (wrong, 200)
     assert (found.wrong_on_clean.successes, found.wrong_on_clean.n) == (200 - known, 200)
-    assert (found.linf_mean, found.linf_max, found.l2_mean) == pytest.approx((changes / 200, most, lengths / 200))
+    assert (found.linf_mean, found.linf_max, found.l2_mean) == pytest.approx((changes / 200, most, norms / 200))
     if targeted:
         assert found.hit is not None
         assert (found.hit.successes, found.hit.n) == (hit, can_hit)

@@ -204,7 +204,7 @@ def test_differences_are_those_of_the_means(lines: list[dict[str, Any]]) -> None
     jobs = script("cifar10.jobs")
     found = script("cifar10.outcomes").by_surrogate(lines, jobs.PARTS["linear"]())
     for surrogate, outcomes in found.items():
-        pairs = [pair for pair in jobs.COMPARED["linear"]() if pair[0].surrogate == surrogate]
+        pairs = [pair for pair in script("cifar10.comparisons").COMPARED["linear"]() if pair[0].surrogate == surrogate]
         assert pairs
         for one, other in pairs[:3]:
             gap = outcomes.gap(one, other)
@@ -215,7 +215,7 @@ def test_differences_are_those_of_the_means(lines: list[dict[str, Any]]) -> None
 
 def test_every_planned_comparison_is_of_jobs_of_its_part() -> None:
     jobs = script("cifar10.jobs")
-    for part, pairs in jobs.COMPARED.items():
+    for part, pairs in script("cifar10.comparisons").COMPARED.items():
         assert {job for pair in pairs() for job in pair} <= set(jobs.PARTS[part]())
 
 

@@ -195,10 +195,10 @@ def _print_protocol(result: FolderEvaluation) -> None:
     console, name = stdout(), result.manifest["settings"]["protocol"]
     if result.victim_input == "own":
         console.print(
-            f"Protocol {name}; victims get the images with their own resizing only (--victim-input own).", markup=False
+            f"Protocol {name}; victims see the images with their own resizing only (--victim-input own).", markup=False
         )
         return
-    console.print(f"Protocol {name}; victims get the images as in its test (else: --victim-input own):", markup=False)
+    console.print(f"Protocol {name}; victims see the images as in its test (else: --victim-input own):", markup=False)
     for evaluation in result.evaluations:
         console.print(f"  {evaluation.name}: {evaluation.preprocessing}", markup=False)
 
