@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 
 import matplotlib
-
-matplotlib.use("Agg")
-matplotlib.rcParams["svg.hashsalt"] = "linbp"
 from common.pages import DOCS
 from matplotlib import pyplot
 
 from edgetpu.tables import VICTIMS, Line, mean, of
+
+matplotlib.use("Agg")
+matplotlib.rcParams["svg.hashsalt"] = "linbp"
 
 
 def draw(lines: list[Line]) -> None:
