@@ -27,7 +27,7 @@ ANSWER = Answer(
     clean="beaker",
     clean_probability=0.9,
     clean_right=True,
-    adv_image="a name of a class that is far too long for the room that there is for it",
+    adv="a name of a class that is far too long for the room that there is for it",
     adv_probability=0.5,
     adv_right=False,
 )
@@ -37,23 +37,23 @@ ORANGE = (0xC2, 0x41, 0x0C)
 def row(size: int = 224) -> PictureRow:
     draws = np.random.default_rng(0)
     clean = draws.integers(16, 240, (size, size, 3)).astype(np.uint8)
-    adv_image = (clean + draws.integers(-16, 17, clean.shape)).astype(np.uint8)
-    return PictureRow(label="beaker", clean=clean, adv_image=adv_image, answers=(ANSWER, ANSWER))
+    adv = (clean + draws.integers(-16, 17, clean.shape)).astype(np.uint8)
+    return PictureRow(label="beaker", clean=clean, adv=adv, answers=(ANSWER, ANSWER))
 
 
 def test_the_difference_is_magnified_around_grey() -> None:
     clean = np.array([[[0, 10, 255]]], dtype=np.uint8)
-    adv_image = np.array([[[16, 8, 200]]], dtype=np.uint8)
-    assert magnified_difference(clean, adv_image, 7).tolist() == [[[240, 114, 0]]]
+    adv = np.array([[[16, 8, 200]]], dtype=np.uint8)
+    assert magnified_difference(clean, adv, 7).tolist() == [[[240, 114, 0]]]
 
 
 def test_images_are_shown_pixel_by_pixel(tmp_path: Path) -> None:
-    shown = row()
-    draw_picture(tmp_path / "picture.png", [shown, shown], title="title", remark="remark", levels=16)
+    pictured = row()
+    draw_picture(tmp_path / "picture.png", [pictured, pictured], title="title", remark="remark", levels=16)
     picture = read_image(tmp_path / "picture.png")
     top = TOP + GAP // 2
     for column, pixels in enumerate(
-        (shown.clean, shown.adv_image, magnified_difference(shown.clean, shown.adv_image, 7))
+        (pictured.clean, pictured.adv, magnified_difference(pictured.clean, pictured.adv, 7))
     ):
         left = MARGIN + column * (ENLARGED + GAP)
         np.testing.assert_array_equal(picture[top : top + 224, left : left + 224], pixels)

@@ -126,7 +126,7 @@ def test_missing_packages_stop_it_at_once(tmp_path: Path, monkeypatch: pytest.Mo
     assert not (tmp_path / "demo").exists()
 
 
-def test_a_remembered_network_is_asked_once_about_each_image() -> None:
+def test_a_network_with_cached_answers_runs_once_about_each_image() -> None:
     asked: list[int] = []
 
     class Counting(nn.Module):

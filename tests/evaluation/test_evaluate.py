@@ -108,8 +108,8 @@ def test_a_victim_with_shifted_classes_is_refused(shift: int) -> None:
         name = "shifted"
 
         def logits(self, images: torch.Tensor) -> torch.Tensor:
-            seen = (255 * images[:, 0, 0, 0]).round().long() + shift
-            return torch.nn.functional.one_hot(seen, 30).float()
+            classes = (255 * images[:, 0, 0, 0]).round().long() + shift
+            return torch.nn.functional.one_hot(classes, 30).float()
 
         def identity(self) -> dict[str, str]:
             return {"name": self.name}

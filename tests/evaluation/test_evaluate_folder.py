@@ -65,11 +65,11 @@ def test_a_folder_gives_the_records_that_memory_gives(folder: Path) -> None:
     for victim, evaluation in zip((network(0), varied()), found.evaluations, strict=True):
         expected: list[Record] = []
         for image in images:
-            clean, adv_image = read_image(image.path), read_image(folder / "out" / f"{image.image_id}.png")
+            clean, adv = read_image(image.path), read_image(folder / "out" / f"{image.image_id}.png")
             one = evaluate(
                 victim,
                 clean.transpose(2, 0, 1)[None],
-                adv_image.transpose(2, 0, 1)[None],
+                adv.transpose(2, 0, 1)[None],
                 [image.label],
                 targets=[image.target],
                 ids=[image.image_id],

@@ -12,8 +12,9 @@ from torchvision.models.resnet import BasicBlock
 
 import linbp
 from linbp.errors import ModelError
+from linbp.graph import Scale
 
-pytestmark = pytest.mark.usefixtures("scripts")
+pytestmark = [pytest.mark.study, pytest.mark.usefixtures("scripts")]
 SIZE = 8
 
 
@@ -32,7 +33,7 @@ def network() -> linbp.Model:
 
 def test_the_gradient_is_spread_and_the_value_is_not() -> None:
     value = torch.rand(2, 3, 5, 6, dtype=torch.float64, requires_grad=True)
-    result = script("cifar10_spread").Spread()(value)
+    result = script("cifar10.spread").Spread()(value)
     assert torch.equal(result, value)
     arriving = torch.rand_like(value)
     (found,) = torch.autograd.grad(result, value, arriving)
@@ -49,7 +50,7 @@ def test_the_gradient_is_spread_and_the_value_is_not() -> None:
 
 def test_a_surrogate_has_the_logits_the_junctions_and_another_gradient() -> None:
     model = network()
-    changed = script("cifar10_spread").spread(model)
+    changed = script("cifar10.spread").spread(model)
     kinds = [type(one).__name__ for one in changed.modules()]
     assert kinds.count("Spread") == 1
     images = torch.rand(2, 3, SIZE, SIZE, dtype=torch.float64)
@@ -62,10 +63,10 @@ def test_a_surrogate_has_the_logits_the_junctions_and_another_gradient() -> None
     assert torch.allclose(after.gradient(images, labels), expected, rtol=1e-9, atol=1e-12)
     assert not torch.allclose(before.gradient(images, labels), expected, rtol=1e-2)
     halved: list[Any] = [one.with_rule(linbp.SGM(gamma=0.5, skips="projection")) for one in (before, after)]
-    assert halved[0].plan.factors == halved[1].plan.factors == {0: 0.5, 2: 0.5}
+    assert halved[0].plan.edges == halved[1].plan.edges == {0: Scale(0.5), 2: Scale(0.5)}
 
 
 def test_a_network_without_such_a_projection_is_refused() -> None:
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 5))
     with pytest.raises(ModelError, match="no downsample with a stride"):
-        script("cifar10_spread").spread(linbp.Model(module, input_size=(3, SIZE, SIZE)))
+        script("cifar10.spread").spread(linbp.Model(module, input_size=(3, SIZE, SIZE)))

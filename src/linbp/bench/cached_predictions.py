@@ -1,4 +1,4 @@
-"""A network that is asked only once about each image."""
+"""A network whose answers are kept: it runs only once on each image."""
 
 from __future__ import annotations
 

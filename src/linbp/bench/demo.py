@@ -1,4 +1,4 @@
-"""The main job on twenty images, offline: five attacks on one network, asked of three others."""
+"""The main job on twenty images, offline: five attacks on one network, evaluated on three others."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class RecipeResult:
     Attributes:
         recipe: as text.
         folder: where its adversarial images lie.
-        white_box: how the surrogate itself fared.
-        victims: how each victim fared.
+        white_box: how it fared on the surrogate itself.
+        victims: how it fared on each victim.
     """
 
     recipe: str
@@ -112,7 +112,7 @@ def run_demo(
     batch_size: int = 10,
     progress: ProgressCallback | None = None,
 ) -> DemoResult:
-    """Craft adversarial images of twenty images on one network with five recipes, and ask three others about them.
+    """Craft adversarial images of twenty images on one network with five recipes, and evaluate three others on them.
 
     `out` gets `clean/` (the images and `images.csv`), one folder of adversarial images for each recipe, as `linbp
     craft` writes it, `demo.png` and `results.json`. Run again, it keeps the adversarial images that are finished.
@@ -124,13 +124,13 @@ def run_demo(
         images: how many of the 20 images.
         steps: of each attack, 1/255 each; default: the demonstration's.
         batch_size: images at a time.
-        progress: told about every stage.
+        progress: called as every stage goes on.
 
     Raises:
         ModelError: the packages of the extra `demo` are not installed.
         StoreError: the folder cannot be written, or holds something else.
     """
-    begun, folder, tell = time.monotonic(), Path(out), progress or (lambda stage, done, total: None)
+    started, folder, tell = time.monotonic(), Path(out), progress or (lambda stage, done, total: None)
     facts = run_facts("cpu", "linbp demo")  # now: it says when the run began
     chosen = demonstration.recipes if recipes is None else recipes
     steps = demonstration.steps if steps is None else steps
@@ -170,7 +170,7 @@ def run_demo(
         images=len(clean),
         recipes=tuple(lines),
         picture=picture,
-        seconds=time.monotonic() - begun,
+        seconds=time.monotonic() - started,
         words=demonstration.words,
         run=facts,
         remark=demonstration.remark,
@@ -215,11 +215,11 @@ def _write_clean(folder: Path, samples: DemoImages, count: int) -> tuple[ImageRe
 def _share(
     tell: ProgressCallback, stage: str, watched: tuple[str, ...], number: int, count: int, *, of_each: int = 1
 ) -> ProgressCallback:
-    """A listener that puts one part of `count` into one bar for all of them.
+    """A callback for one of several parts, which reports on one stage for all of them.
 
     Args:
-        tell: the listener of the whole.
-        stage: its name for the whole.
+        tell: the callback of the whole.
+        stage: name of the whole.
         watched: the stages of the part that count, one after the other.
         number: which part this is.
         count: how many parts there are.
@@ -254,8 +254,8 @@ def _picture(
     store, rows = AdversarialFolder(line.folder), []
     for row in sorted(order[:PICTURED]):
         record = clean[row]
-        pixels, adv_image = read_image(record.path), read_image(store.adv_path(record.image_id))
-        rows.append(_row(record, pixels, adv_image, networks, demonstration))
+        pixels, adv = read_image(record.path), read_image(store.adv_path(record.image_id))
+        rows.append(_row(record, pixels, adv, networks, demonstration))
     path, name = folder / "demo.png", demonstration.words[demonstration.surrogate]
     draw_picture(
         path,
@@ -275,7 +275,7 @@ def _by_image(evaluations: Sequence[Evaluation]) -> list[tuple[Any, ...]]:
 def _row(
     record: ImageRecord,
     clean: Pixels,
-    adv_image: Pixels,
+    adv: Pixels,
     networks: Sequence[CachedPredictions],
     demonstration: Demonstration,
 ) -> PictureRow:
@@ -283,7 +283,7 @@ def _row(
     if record.label is None or classes is None:
         raise StoreError(f"{record.path} has no label in words.", "Choose a new folder for the demonstration.")
     for network in networks:
-        images = torch.cat([to_unit(pixels[None], network.dtype) for pixels in (clean, adv_image)])
+        images = torch.cat([to_unit(pixels[None], network.dtype) for pixels in (clean, adv)])
         best = network.logits(images).softmax(1).max(1)
         (before, after), (sure, still_sure) = best.indices.tolist(), best.values.tolist()
         role = " (surrogate)" if network.name == demonstration.surrogate else ""
@@ -293,9 +293,9 @@ def _row(
                 clean=classes[before],
                 clean_probability=sure,
                 clean_right=before == record.label,
-                adv_image=classes[after],
+                adv=classes[after],
                 adv_probability=still_sure,
                 adv_right=after == record.label,
             )
         )
-    return PictureRow(label=classes[record.label], clean=clean, adv_image=adv_image, answers=tuple(answers))
+    return PictureRow(label=classes[record.label], clean=clean, adv=adv, answers=tuple(answers))

@@ -1,4 +1,4 @@
-"""What the demonstrations attack, with what, and whom they ask."""
+"""What the demonstrations attack, with what, and on which victims."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Demonstration:
 
     Attributes:
         surrogate: network that the adversarial images are made on.
-        victims: networks that are asked about them.
+        victims: networks that classify them.
         words: what people call each of these networks.
         recipes: folder of each recipe's adversarial images, and the recipe.
         levels: the radius of all attacks, of 255 levels.

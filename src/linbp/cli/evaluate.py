@@ -21,7 +21,8 @@ __all__ = ["evaluate"]
 def evaluate(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The --out folder of linbp craft.")],
     victims: Annotated[
-        list[str], typer.Option("--victim", metavar="MODEL", help="A network to ask; may be given several times.")
+        list[str],
+        typer.Option("--victim", metavar="MODEL", help="A network to evaluate on; may be given several times."),
     ],
     data: Annotated[
         Path | None,
@@ -46,7 +47,7 @@ def evaluate(
     select: Annotated[
         Literal["every-victim", "none"] | None,
         typer.Option(
-            "--select", help="Count also over the images that every --victim knows. Default: as the protocol does."
+            "--select", help="Count also over the images that every --victim has right. Default: as the protocol does."
         ),
     ] = None,
     csv: Annotated[
@@ -167,7 +168,7 @@ def _print(result: FolderEvaluation) -> None:
     both = [evaluation.name for evaluation in result.evaluations if evaluation.name in asked]
     if both:
         console.print(
-            f"Note: {', '.join(both)} chose where the rule starts, so it is no network that nobody could look into.",
+            f"Note: {', '.join(both)} chose where the rule starts, so it is not a black-box model.",
             markup=False,
         )
     for evaluation in result.evaluations:
@@ -190,7 +191,7 @@ def _print(result: FolderEvaluation) -> None:
 
 
 def _print_protocol(result: FolderEvaluation) -> None:
-    """Which protocol made the folder, and what the victims see."""
+    """Which protocol made the folder, and how images are preprocessed for the victims."""
     console, name = stdout(), result.manifest["settings"]["protocol"]
     if result.victim_input == "own":
         console.print(
@@ -199,11 +200,11 @@ def _print_protocol(result: FolderEvaluation) -> None:
         return
     console.print(f"Protocol {name}; victims see the images as in its test (else: --victim-input own):", markup=False)
     for evaluation in result.evaluations:
-        console.print(f"  {evaluation.name}: {evaluation.shown}", markup=False)
+        console.print(f"  {evaluation.name}: {evaluation.preprocessing}", markup=False)
 
 
 def _print_selection(result: FolderEvaluation, targeted: bool) -> None:
-    """Success over the images that every victim knows."""
+    """Success over the images that every victim has right."""
     console, selection = stdout(), result.selection
     assert selection is not None
     heads = ["hit the target" if targeted else "fooled", "95% interval"]

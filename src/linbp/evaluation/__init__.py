@@ -1,4 +1,4 @@
-"""Victims' predictions become records, and records become rates with intervals."""
+"""From victims' predictions to records, and from records to success rates with intervals."""
 
 from linbp.evaluation.evaluate import Evaluation, evaluate
 from linbp.evaluation.folder import FolderEvaluation, evaluate_folder, write_csv

@@ -26,19 +26,19 @@ __all__ = ["Evaluation", "evaluate"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """How one victim fared.
+    """One victim's answers to images and their adversarial images.
 
     Attributes:
         victim: the victim's identity: name, SHA-256 of the weights, preprocessing.
         records: one an image.
         statistics: the records in numbers.
-        shown: what the victim got to see of each image, in words.
+        preprocessing: what was done to each image before the victim classified it, in words.
     """
 
     victim: dict[str, Any]
     records: tuple[Record, ...]
     statistics: Statistics
-    shown: str = "its own resizing"
+    preprocessing: str = "its own resizing"
 
     @property
     def name(self) -> str:
@@ -47,7 +47,7 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Victim and statistics as plain values, for JSON."""
-        return {"victim": self.victim, "shown": self.shown, **self.statistics.to_dict()}
+        return {"victim": self.victim, "preprocessing": self.preprocessing, **self.statistics.to_dict()}
 
 
 def evaluate(
@@ -70,7 +70,7 @@ def evaluate(
     Args:
         model_or_name: a model, or its name for `load_model`.
         images: clean images (N, 3, H, W), tensor or array: uint8, or floats k/255 in [0, 1].
-        adversarial images: the same shape.
+        adv: adversarial images of the same shape.
         labels: integers (N,), counted from 0.
         targets: integers (N,), for targeted attacks.
         ids: the images' names; default: `0`, `1`, ...

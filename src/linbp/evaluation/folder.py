@@ -31,7 +31,12 @@ from linbp.evaluation.predict import (
 from linbp.evaluation.records import Record, make_records
 from linbp.evaluation.selection import Select, Selection, select_every_victim
 from linbp.evaluation.statistics import summarise
-from linbp.evaluation.victim_input import Shown, VictimInput, choose_input, show_to
+from linbp.evaluation.victim_input import (
+    VictimInput,
+    VictimPreprocessing,
+    preprocessing_for,
+    resolve_victim_input,
+)
 from linbp.jobs.progress import ProgressCallback
 from linbp.jobs.provenance import run_facts
 from linbp.models import Classifier
@@ -41,16 +46,16 @@ __all__ = ["FolderEvaluation", "evaluate_folder", "write_csv"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FolderEvaluation:
-    """What the victims say of one folder.
+    """What the victims answer on one folder.
 
     Attributes:
         folder: where the adversarial images lie.
         manifest: what made them.
         expected: how many adversarial images the manifest promises.
-        evaluations: one a victim, in the order asked.
-        missing: names of victims that were not asked, because an earlier one could not be.
+        evaluations: one a victim, in their order.
+        missing: names of victims that were not evaluated, because an earlier one failed.
         victim_input: whose preprocessing the victims got.
-        selection: success over the images that every victim knows, if it was asked for.
+        selection: success over the images that every victim has right when they are clean, if that was wanted.
         run: versions, device, command and time of this evaluation.
     """
 
@@ -91,7 +96,7 @@ class _Pair:
 
     record: dict[str, Any]
     clean: Path
-    adv_image: Path
+    adv: Path
 
     @property
     def image_id(self) -> str:
@@ -129,13 +134,13 @@ def evaluate_folder(
             than the surrogate, and predict clean images as the labels' neighbours.
         victim_input: `protocol`: clean images and adversarial images go through the preprocessing of the protocol's
             released test; `own`: each victim's own resizing alone. Default: the protocol's, if one made the folder.
-        select: `every-victim`: count success also over the images that every victim given here knows; `none`: only
-            over those that each knows. Default: what the protocol does.
+        select: `every-victim`: count success also over the images that every victim given here has right; `none`:
+            only over those that each has right. Default: what the protocol does.
         batch_size: images at a time.
         device: where victims given by name run.
         threads: that decode images.
         command: what the user typed, for the records.
-        progress: told about every stage.
+        progress: called as every stage goes on.
         on_victim: given the evaluation so far whenever a victim is finished, so that it is not lost if a later one
             fails.
 
@@ -152,8 +157,8 @@ def evaluate_folder(
         raise ImageError("There is no victim.", "Name at least one network with --victim.")
     if twice := [name for name, times in Counter(one for one in victims if isinstance(one, str)).items() if times > 1]:
         raise ModelError(f"The victim {twice[0]} is given twice.", "Name each network once.")
-    chosen = choose_input(manifest, victim_input)
-    chosen_select = _choose_select(manifest, select)
+    chosen = resolve_victim_input(manifest, victim_input)
+    chosen_select = _resolve_select(manifest, select)
     tell = progress or (lambda stage, done, total: None)
     records = list(store.read_records().values())
     expected = int(manifest["images"])
@@ -192,14 +197,14 @@ def evaluate_folder(
 
     for victim in victims:
         network = load_victim(victim, device)
-        shown = show_to(network, manifest, chosen)
-        evaluations.append(_ask(network, shown, pairs, batches, distance, reader, tell, classes, trust_labels))
+        preprocessing = preprocessing_for(network, manifest, chosen)
+        evaluations.append(_ask(network, preprocessing, pairs, batches, distance, reader, tell, classes, trust_labels))
         if on_victim is not None:
             on_victim(so_far())
     return so_far()
 
 
-def _choose_select(manifest: Mapping[str, Any], select: Select | None) -> Select:
+def _resolve_select(manifest: Mapping[str, Any], select: Select | None) -> Select:
     if select is None:
         protocol = manifest.get("protocol") or {}
         return "every-victim" if protocol.get("selection") == "every-victim" else "none"
@@ -213,13 +218,11 @@ def _check_pairs(
 ) -> tuple[list[tuple[int, int]], list[tuple[int, float]]]:
     """Size and distance of every pair; refuses files that are not those of the records."""
     sizes, found = [], []
-    both = zip(
-        reader.clean([pair.clean for pair in pairs]), reader.adv([pair.adv_image for pair in pairs]), strict=True
-    )
-    for done, (pair, (clean, adv_image)) in enumerate(zip(pairs, both, strict=True), 1):
+    both = zip(reader.clean([pair.clean for pair in pairs]), reader.adv([pair.adv for pair in pairs]), strict=True)
+    for done, (pair, (clean, adv)) in enumerate(zip(pairs, both, strict=True), 1):
         for pixels, wanted, path in (
             (clean, pair.record["clean_sha256"], pair.clean),
-            (adv_image, pair.record["sha256"], pair.adv_image),
+            (adv, pair.record["sha256"], pair.adv),
         ):
             if pixel_sha256(pixels) != wanted:
                 raise StoreError(
@@ -228,14 +231,14 @@ def _check_pairs(
                     + ("" if reader.preparation is None else " (Another Pillow may also resize otherwise.)"),
                 )
         sizes.append((clean.shape[0], clean.shape[1]))
-        found.append(distances(clean, adv_image, pair.image_id))
+        found.append(distances(clean, adv, pair.image_id))
         tell("reading images", done, len(pairs))
     return sizes, found
 
 
 def _ask(
     victim: Classifier,
-    shown: Shown,
+    preprocessing: VictimPreprocessing,
     pairs: Sequence[_Pair],
     batches: Sequence[Sequence[int]],
     distance: Sequence[tuple[int, float]],
@@ -252,16 +255,16 @@ def _ask(
     order = np.array(rows)
     done = 0
 
-    def tick(count: int) -> None:
+    def on_batch(count: int) -> None:
         nonlocal done
         done += count
         tell(victim.name, done, 2 * len(pairs))
 
     tell(victim.name, 0, 2 * len(pairs))
     answers: list[npt.NDArray[np.int64]] = []
-    clean, adv = reader.clean([pairs[row].clean for row in rows]), reader.adv([pairs[row].adv_image for row in rows])
-    for coming in (clean, adv):
-        predictions, classes = predict(victim, _batches(coming, batches), tick, shown.apply)
+    clean, adv = reader.clean([pairs[row].clean for row in rows]), reader.adv([pairs[row].adv for row in rows])
+    for images in (clean, adv):
+        predictions, classes = predict(victim, _batches(images, batches), on_batch, preprocessing.apply)
         check_classes(victim.name, classes, ids, labels)
         if expected not in (None, classes):
             raise ModelError(
@@ -278,12 +281,17 @@ def _ask(
             check_victim_not_shifted(victim.name, labels, in_order.tolist(), classes)
         answers.append(in_order)
     records = make_records(ids, labels, targets or None, answers[0], answers[1], distance)
-    return Evaluation(victim=victim.identity(), records=records, statistics=summarise(records), shown=shown.words)
+    return Evaluation(
+        victim=victim.identity(),
+        records=records,
+        statistics=summarise(records),
+        preprocessing=preprocessing.description,
+    )
 
 
-def _batches(coming: Iterator[Pixels], batches: Sequence[Sequence[int]]) -> Iterator[Pixels]:
+def _batches(images: Iterator[Pixels], batches: Sequence[Sequence[int]]) -> Iterator[Pixels]:
     for batch in batches:
-        yield np.stack([next(coming) for _ in batch])
+        yield np.stack([next(images) for _ in batch])
 
 
 def write_csv(path: str | os.PathLike[str], evaluations: Sequence[Evaluation]) -> None:

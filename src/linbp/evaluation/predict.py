@@ -29,21 +29,21 @@ def load_victim(victim: Classifier | str, device: str | torch.device | None = No
 
 
 def predict_batch(
-    model: Classifier, pixels: Pixels, show: Callable[[torch.Tensor], torch.Tensor] | None = None
+    model: Classifier, pixels: Pixels, preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None
 ) -> tuple[npt.NDArray[np.int64], int]:
     """Predicted classes (N,) of levels (N, H, W, 3), and how many classes the network has.
 
     Args:
         model: the network.
         pixels: images of one size.
-        show: what is done to the images (N, 3, H, W) in [0, 1] before the network gets them.
+        preprocess: what is done to the images (N, 3, H, W) in [0, 1] before the network gets them.
 
     Raises:
         ModelError: the network answers with something other than finite logits.
     """
     images = to_unit(pixels, getattr(model, "dtype", torch.float32))
-    if show is not None:
-        images = show(images)
+    if preprocess is not None:
+        images = preprocess(images)
     try:
         logits = model.logits(images)
     except (LinbpError, MemoryError, torch.OutOfMemoryError):
@@ -62,16 +62,16 @@ def predict_batch(
 def predict(
     model: Classifier,
     batches: Iterable[Pixels],
-    tick: Callable[[int], None] | None = None,
-    show: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    on_batch: Callable[[int], None] | None = None,
+    preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None,
 ) -> tuple[npt.NDArray[np.int64], int]:
     """Predicted classes of all images of `batches`, each of levels (N, H, W, 3), and the number of classes.
 
     Args:
         model: the network.
         batches: images of one size each.
-        tick: told after each batch how many images it held.
-        show: what is done to the images before the network gets them.
+        on_batch: called after each batch with the number of its images.
+        preprocess: what is done to the images before the network gets them.
 
     Raises:
         ModelError: logits are not finite, or not of one shape.
@@ -79,16 +79,16 @@ def predict(
     """
     found, classes = [], 0
     for pixels in batches:
-        predictions, seen = predict_batch(model, pixels, show)
-        if classes and seen != classes:
+        predictions, count = predict_batch(model, pixels, preprocess)
+        if classes and count != classes:
             raise ModelError(
-                f"{model.name} answers with {classes} classes for one batch and {seen} for another.",
+                f"{model.name} answers with {classes} classes for one batch and {count} for another.",
                 "Its output must not depend on the number or size of the images.",
             )
-        classes = seen
+        classes = count
         found.append(predictions)
-        if tick is not None:
-            tick(len(pixels))
+        if on_batch is not None:
+            on_batch(len(pixels))
     if not found:
         raise ImageError("There are no images to predict.", "Give at least one.")
     return np.concatenate(found), classes

@@ -36,7 +36,7 @@ class Record:
 
     @property
     def right_on_clean(self) -> bool:
-        """Whether the victim knows the clean image: others say nothing about the attack."""
+        """Whether the victim has the clean image right: others say nothing about the attack."""
         return self.clean_prediction == self.label
 
     @property

@@ -1,4 +1,4 @@
-"""The images that every victim knows: one denominator for all of them."""
+"""The images that every victim has right: one denominator for all of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from linbp.evaluation.statistics import Rate, rate
 __all__ = ["Select", "Selection", "select_every_victim"]
 
 Select = Literal["none", "every-victim"]
-"""Which success is counted besides each victim's own: none, or that over the images which every victim knows."""
+"""Which success is counted besides each victim's own: none, or that over the images which every victim has right."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What a victim is shown: the image as it resizes it itself, or as a protocol's released test does."""
+"""How images are preprocessed for a victim: by its own resizing alone, or as in a protocol's released test."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from linbp.data.preprocessing import Crop, Network, View, look, read_view
 from linbp.errors import ImageError, ModelError
 from linbp.models import Classifier
 
-__all__ = ["Shown", "VictimInput", "choose_input", "show_to"]
+__all__ = ["VictimInput", "VictimPreprocessing", "preprocessing_for", "resolve_victim_input"]
 
 VictimInput = Literal["protocol", "own"]
 """Whose preprocessing victims get: that of the protocol that made the folder, or their own resizing alone."""
@@ -22,29 +22,29 @@ CROP_FRACTION = 0.875
 
 
 UNKNOWN = Network(size=(0, 0))
-"""Stands in where no step of a view looks at the network."""
+"""Stands in where no step depends on the network."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Shown:
-    """What one victim gets to see.
+class VictimPreprocessing:
+    """What is done to images before a victim's own resizing.
 
     Attributes:
-        view: what is done to an image before the victim's own resizing.
-        network: the victim's size and interpolation, where a step of the view needs them.
-        words: the same for people.
+        steps: resizing and cropping, in order.
+        network: the victim's input size and interpolation, where a step needs them.
+        description: the same in words.
     """
 
-    view: View = ()
+    steps: View = ()
     network: Network = UNKNOWN
-    words: str = "its own resizing"
+    description: str = "its own resizing"
 
     def apply(self, images: torch.Tensor) -> torch.Tensor:
         """Images (N, C, H, W) in [0, 1] as the victim gets them."""
-        return look(images, self.view, self.network)
+        return look(images, self.steps, self.network)
 
 
-def choose_input(manifest: Mapping[str, Any], wanted: VictimInput | None) -> VictimInput:
+def resolve_victim_input(manifest: Mapping[str, Any], wanted: VictimInput | None) -> VictimInput:
     """Whose preprocessing the victims of a folder get; by default the protocol's, where a protocol made it.
 
     Raises:
@@ -60,23 +60,23 @@ def choose_input(manifest: Mapping[str, Any], wanted: VictimInput | None) -> Vic
     return wanted
 
 
-def show_to(victim: Classifier, manifest: Mapping[str, Any], chosen: VictimInput) -> Shown:
-    """What a victim of a folder gets to see.
+def preprocessing_for(victim: Classifier, manifest: Mapping[str, Any], chosen: VictimInput) -> VictimPreprocessing:
+    """How images of a folder are preprocessed for one of its victims.
 
-    A victim with the surrogate's weights is the white box, which some protocols show another view. A victim that does
-    not tell its input size resizes inside, so that a last resizing to that size is left to it.
+    A victim with the surrogate's weights is the white box, for which some protocols have another preprocessing. A
+    victim that does not tell its input size resizes inside, so that a last resizing to that size is left to it.
 
     Raises:
-        ModelError: the protocol's view crops to the victim's input size, and the victim does not tell it.
+        ModelError: the protocol's preprocessing crops to the victim's input size, and the victim does not tell it.
     """
     if chosen == "own":
-        return Shown()
+        return VictimPreprocessing()
     facts = victim.identity()
     white = facts.get("weights_sha256") in _hashes(manifest["settings"]["surrogate"])
     view = read_view(manifest["protocol"]["white_box" if white else "victims"])
     role = "white box: " if white else ""
     if not view:
-        return Shown(words=f"{role}as it is")
+        return VictimPreprocessing(description=f"{role}as it is")
     size = getattr(victim, "input_size", None)
     if size is None:
         return _without_size(victim, view, role)
@@ -86,10 +86,10 @@ def show_to(victim: Classifier, manifest: Mapping[str, Any], chosen: VictimInput
         crop_fraction=_crop_fraction(victim),
     )
     own = "" if all(step.side is not None for step in view) else f" [{network}]"
-    return Shown(view=view, network=network, words=role + ", ".join(map(str, view)) + own)
+    return VictimPreprocessing(steps=view, network=network, description=role + ", ".join(map(str, view)) + own)
 
 
-def _without_size(victim: Classifier, view: View, role: str) -> Shown:
+def _without_size(victim: Classifier, view: View, role: str) -> VictimPreprocessing:
     known = tuple(step for step in view if step.side is not None)
     left = view[len(known) :]
     if known != view[: len(known)] or any(isinstance(step, Crop) or step.enlarged for step in left):
@@ -98,7 +98,8 @@ def _without_size(victim: Classifier, view: View, role: str) -> Shown:
             "Evaluate with --victim-input own; or write input_size into the JSON file beside an exported network, or "
             "give an object of yours that attribute.",
         )
-    return Shown(view=known, words=role + ", ".join([*map(str, known), "its own resizing to a size unknown"]))
+    description = role + ", ".join([*map(str, known), "its own resizing to a size unknown"])
+    return VictimPreprocessing(steps=known, description=description)
 
 
 def _hashes(surrogate: Mapping[str, Any]) -> set[str]:

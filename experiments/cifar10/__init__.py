@@ -1,0 +1,1 @@
+"""The paper's experiments on CIFAR-10."""

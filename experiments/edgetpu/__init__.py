@@ -1,0 +1,1 @@
+"""Why LinBP does on MobileNet EdgeTPU what it does."""

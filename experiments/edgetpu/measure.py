@@ -1,0 +1,237 @@
+"""What `analyse.py` measures: networks taken apart block by block, and figures of one gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from common.photographs import modules
+from torch import nn
+from torch.nn import functional
+
+import linbp
+from linbp.graph import Operation, Plan, Structure, norm_ratio
+
+Mode = Literal["ordinary", "linear", "site"]
+
+
+class Partly:
+    """LinBP with a leak: inactive units pass `leak` times the gradient (0: ordinary, 1: linear, no rescaling)."""
+
+    def __init__(self, start: int, leak: float) -> None:
+        self.start, self.leak = start, leak
+
+    def plan(self, structure: Structure) -> Plan:
+        """The same leak at every site from the start on."""
+        chosen = [site.index for site in structure.sites[self.start :] if site.kind in ("plain", "in a branch")]
+        return Plan(sites=dict.fromkeys(chosen, _Leak(self.leak)))
+
+
+class _Leak:
+    needs: Literal["derivative"] = "derivative"
+
+    def __init__(self, leak: float) -> None:
+        self.leak = leak
+
+    def __call__(self, gradient: torch.Tensor, ordinary: Operation) -> torch.Tensor:
+        return self.leak * gradient + (1 - self.leak) * ordinary(gradient)
+
+
+class _ToOrdinaryNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(value)
+        return value.relu()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
+        (value,), gradient = ctx.saved_tensors, gradients[0]
+        return gradient * norm_ratio(gradient * (value > 0), gradient)
+
+
+class Gate(nn.Module):
+    """A ReLU whose backward pass can be switched, and that notes how much of the gradient meets active units."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mode: Mode = "ordinary"
+        self.watched: list[torch.Tensor] | None = None
+        self.active = 0.0
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        """ReLU."""
+        if self.mode == "site":
+            result: torch.Tensor = _ToOrdinaryNorm.apply(value)
+        else:
+            result = value.relu()
+            if self.mode == "linear":
+                result = value + (result - value).detach()
+        if self.watched is not None and result.requires_grad:
+            mask, watched = value.detach() > 0, self.watched
+            self.active = float(mask.float().mean())
+
+            def note(gradient: torch.Tensor) -> None:
+                energy = gradient.square()
+                watched.append((energy * mask).flatten(1).sum(1) / energy.flatten(1).sum(1).clamp_min(1e-40))
+
+            result.register_hook(note)
+        return result
+
+
+class StraightPool(nn.Module):
+    """A max-pool whose backward pass is the average pool's: it no longer chooses places."""
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        """Max-pool 3 x 3 by 2, as SqueezeNet's."""
+        average = functional.avg_pool2d(value, 3, 2, ceil_mode=True)
+        return average + (functional.max_pool2d(value, 3, 2, ceil_mode=True) - average).detach()
+
+
+def with_gates(module: nn.Module, paths: list[str]) -> list[Gate]:
+    """Put a `Gate` in the place of the modules named, in their order."""
+    gates = []
+    for path in paths:
+        parent, _, name = path.rpartition(".")
+        gates.append(Gate())
+        setattr(module.get_submodule(parent), name, gates[-1])
+    return gates
+
+
+class Blocks:
+    """MobileNet EdgeTPU as a list of blocks: an implementation of LinBP that is independent of the library's."""
+
+    def __init__(self, paths: list[str]) -> None:
+        module = modules().mobilenet_edgetpu().requires_grad_(False)
+        self.gates = with_gates(module, paths)
+        net = module.network
+        self.parts: list[tuple[str, bool, Callable[[torch.Tensor], torch.Tensor]]] = [
+            ("stem", False, lambda x: net.bn1(net.conv_stem(2 * module_input(x) - 1)))
+        ]
+        for stage, blocks in enumerate(net.blocks):
+            for number, block in enumerate(blocks):
+                skip = bool(block.has_skip)
+                block.has_skip = False
+                self.parts.append((f"blocks.{stage}.{number}", skip, block))
+        self.parts.append(("head", False, lambda x: net.classifier(net.global_pool(net.bn2(net.conv_head(x))))))
+
+    @contextmanager
+    def mode(self, mode: Mode) -> Iterator[None]:
+        """All gates in one mode."""
+        for gate in self.gates:
+            gate.mode = mode
+        try:
+            yield
+        finally:
+            for gate in self.gates:
+                gate.mode = "ordinary"
+
+    def inputs(self, images: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """What each block is given, and the logits."""
+        values, value = [], images
+        with torch.no_grad():
+            for _, skip, part in self.parts:
+                values.append(value)
+                value = part(value) + value if skip else part(value)
+        return values, value
+
+    def passed(self, part: Callable[..., torch.Tensor], at: torch.Tensor, g: torch.Tensor, mode: Mode) -> torch.Tensor:
+        """The gradient at a block's input, from the one at its output."""
+        with self.mode(mode), torch.enable_grad():
+            start = at.detach().requires_grad_()
+            (result,) = torch.autograd.grad(part(start), start, g)
+        return result
+
+    def backward(
+        self, images: torch.Tensor, labels: torch.Tensor, how: str, rows: list[dict[str, Any]] | None = None
+    ) -> torch.Tensor:
+        """The input gradient, all sites linear unless `how` is `ordinary`.
+
+        `branch`, `site`, `none`: as the rule. `every block`: the ratio in blocks without a skip too. `true ratio`: the
+        branch gets the share of the fork's gradient that it has in ordinary backpropagation. `half`: the mean of the
+        linear branch (rescaled) and the ordinary one. With `rows`, figures of each block are added to it.
+        """
+        values, logits = self.inputs(images)
+        g = logits.softmax(1)
+        g[range(len(labels)), labels] -= 1
+        true = g
+        for (name, skip, part), at in reversed(list(zip(self.parts, values, strict=True))):
+            v = self.passed(part, at, g, "ordinary")
+            u = self.passed(part, at, g, "site" if how == "site" else "linear") if how != "ordinary" else v
+            shown = self.passed(part, at, g, "linear") if rows is not None else u
+            w = self.passed(part, at, true, "ordinary") if how == "true ratio" else v
+            if rows is not None:
+                row = {"block": name, "skip": skip, "in": norm(g + u if skip else u), "out": norm(g)}
+                rows.append({**row, "u": norm(shown), "v": norm(v), "cos": cosine(shown, v)})
+            if how == "every block" or (how in ("branch", "half") and skip):
+                u = u * norm_ratio(v, u)
+            elif how == "true ratio" and skip:
+                u = u * norm_ratio(w, u) * norm_ratio(g, true)
+            if how == "half":
+                u = (u + v) / 2
+            if rows is not None:
+                rows[-1]["in"] = norm(g + u if skip else u)
+                rows[-1]["cos_skip"] = cosine(u, g) if skip else None
+            g = g + u if skip else u
+            true = true + w if skip else w
+        return g
+
+
+def module_input(images: torch.Tensor) -> torch.Tensor:
+    """The images at the surrogate's size, as `load.Scaled` resizes them."""
+    return functional.interpolate(images, size=(224, 224), mode="bilinear", antialias=True)
+
+
+def norm(value: torch.Tensor) -> list[float]:
+    """L2 norm, image by image."""
+    return [float(f"{x:.4g}") for x in value.flatten(1).norm(dim=1)]
+
+
+def cosine(one: torch.Tensor, other: torch.Tensor) -> list[float]:
+    """Cosine, image by image."""
+    return [round(float(c), 4) for c in functional.cosine_similarity(one.flatten(1), other.flatten(1), dim=1)]
+
+
+def same_sign(one: torch.Tensor, other: torch.Tensor) -> list[float]:
+    """Share of values with the same sign, image by image."""
+    return [round(float(c), 4) for c in (one.sign() == other.sign()).flatten(1).float().mean(1)]
+
+
+def periodic(gradient: torch.Tensor, period: int) -> list[float]:
+    """Share of the energy in what repeats itself every `period` pixels: the mean of all whole tiles.
+
+    White noise of T tiles has 1 / T.
+    """
+    whole = gradient.shape[-1] // period
+    side = whole * period
+    tiles = gradient[..., :side, :side].reshape(len(gradient), 3, whole, period, whole, period)
+    mean = tiles.mean(dim=(2, 4))
+    share = mean.square().flatten(1).sum(1) * whole**2 / tiles.square().flatten(1).sum(1).clamp_min(1e-40)
+    return [round(float(s), 4) for s in share]
+
+
+def alike(gradients: torch.Tensor) -> float:
+    """Mean cosine between the gradients of different images."""
+    unit = functional.normalize(gradients.flatten(1), dim=1)
+    table = unit @ unit.T
+    n = len(table)
+    return round(float((table.sum() - table.trace()) / (n * (n - 1))), 4)
+
+
+def losses(model: linbp.Model | Any, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy, image by image."""
+    logits = torch.cat([model.logits(part) for part in images.split(16)])
+    return functional.cross_entropy(logits, labels, reduction="none")
+
+
+def copies(images: torch.Tensor) -> list[torch.Tensor]:
+    """Three changed copies of each image: mirrored, moved by (9, 5) pixels, at 0.85 of its size on grey."""
+    side = images.shape[-1]
+    small = functional.interpolate(images, size=(int(side * 0.85),) * 2, mode="bilinear", antialias=True)
+    rest = side - small.shape[-1]
+    return [
+        images.flip(-1),
+        images.roll((9, 5), (-2, -1)),
+        functional.pad(small, (rest // 2, rest - rest // 2, rest // 2, rest - rest // 2), value=0.5),
+    ]

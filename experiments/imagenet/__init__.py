@@ -1,0 +1,1 @@
+"""Attacks on photographs of ImageNet."""

@@ -1,0 +1,90 @@
+"""Two attacks on the same images: is the difference real, and is it still real among many such comparisons?"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from linbp.evaluation.statistics.bootstrap import Floats, Interval, bootstrap_mean
+
+__all__ = ["Difference", "difference_by_image", "holm", "mcnemar", "paired_test"]
+
+FLIPS = 9_999
+"""How many random changes of signs a permutation test takes; its smallest p is 2 / (FLIPS + 1)."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Difference(Interval):
+    """A difference of two attacks, its interval, and p of the paired permutation test, not corrected."""
+
+    p: float
+
+
+def difference_by_image(one: npt.ArrayLike, other: npt.ArrayLike, counted: npt.ArrayLike | None = None) -> Floats:
+    """For each image its part of the difference between two attacks' means over victims, which is the parts' mean.
+
+        d_i = mean over v of (a_vi - b_vi) c_vi / (mean over j of c_vj)
+
+    Args:
+        one, other: (victims, images) whether the victim was fooled.
+        counted: of the same shape: whether the victim had the clean image right; default: all are counted.
+    """
+    gaps = np.asarray(one, dtype=np.float64) - np.asarray(other, dtype=np.float64)
+    known = np.ones_like(gaps) if counted is None else np.asarray(counted, dtype=np.float64)
+    share = known.mean(1, keepdims=True)
+    found: Floats = (gaps * known / np.where(share > 0, share, 1)).mean(0)
+    return found
+
+
+def paired_test(values: npt.ArrayLike, *, unit: float = 1.0, flips: int = FLIPS, seed: int = 0) -> Difference:
+    """A difference that is a mean over images, its 95% bootstrap interval, and p of the paired permutation test.
+
+    If the two attacks were alike, an image's difference could as well have the other sign (Fisher 1935). p is
+    two-sided: twice the share of random signs whose mean is as extreme on the side of the difference, the given signs
+    included.
+
+    Args:
+        values: (images,) such as those of `difference_by_image`.
+        unit: what the difference and its interval are multiplied by: 100 for points.
+        flips: how many draws of signs; all of them are tried where there are fewer.
+        seed: of the draws.
+    """
+    from scipy.stats import permutation_test  # type: ignore[import-untyped]  # a second that nothing else needs
+
+    numbers = np.asarray(values, dtype=np.float64)
+    found = permutation_test(
+        (numbers,), np.mean, permutation_type="samples", n_resamples=flips, vectorized=True, batch=2000, rng=seed
+    )
+    return Difference(**dataclasses.asdict(bootstrap_mean(numbers, unit=unit, seed=seed)), p=float(found.pvalue))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p values corrected for their number by Holm's method (1979), which bounds the chance of any false discovery.
+
+    The k-th smallest of m is multiplied by m - k + 1, cut off at 1, and never smaller than the one before.
+    """
+    values = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(values)
+    corrected = np.empty_like(values)
+    corrected[order] = np.minimum(1, np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1)))
+    return [float(one) for one in corrected]
+
+
+def mcnemar(one: npt.ArrayLike, other: npt.ArrayLike) -> tuple[int, int, float]:
+    """How many images only one attack succeeds on, how many only the other, and p of McNemar's exact test (1947).
+
+    For one victim: over several it takes one image's victims for independent, and p comes out too small.
+
+    Args:
+        one, other: of one shape, success or not.
+    """
+    first, second = np.asarray(one, dtype=bool), np.asarray(other, dtype=bool)
+    only_one, only_other = int((first & ~second).sum()), int((second & ~first).sum())
+    if only_one + only_other == 0:
+        return 0, 0, 1.0
+    from scipy.stats import binomtest
+
+    return only_one, only_other, float(binomtest(only_one, only_one + only_other).pvalue)
