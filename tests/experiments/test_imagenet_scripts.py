@@ -48,8 +48,8 @@ def photographs() -> tuple[list[str], torch.Tensor, torch.Tensor]:
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """What all scripts take networks, photographs and passes from, with small ones; results go into a new folder."""
-    for name in ("common.outcomes", "imagenet.recipes", "imagenet.contenders"):
-        script(name)  # before anything is changed that they copy when they are imported
+    for name in ("recipes", "contenders", "causes", "others"):
+        script(f"imagenet.{name}")  # before anything is changed that they copy when they are imported
     found, measured = script("common.photographs"), script("imagenet.measured")
     changes = {"network": network, "photographs": photographs, "VICTIMS": dict(zip(NAMES, NAMES, strict=True))}
     for name, value in {**changes, "PASS": PASS, "STEPS": 2}.items():
@@ -245,3 +245,56 @@ def test_contenders_in_groups_are_those_of_single_passes(
         assert all(0 < levels <= 2 for levels in steps)
     assert found[0] == found[1]
     assert len(found[0]) == 4 + 4 * 2 * 2
+
+
+@pytest.mark.filterwarnings("ignore:std")  # a small network has none of these photographs right
+def test_attacks_about_causes_run_once_each(
+    photos: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    causes = script("imagenet.causes")
+    kinds = (("fgsm",), ("ifgsm",), ("ifgsm", "filled"), ("fgsm", "shrunk"))
+    made = [*(causes.Attack("radius", *kind, steps=4) for kind in kinds), causes.Attack("objective", "ifgsm", steps=3)]
+    changes = {"RESULTS": tmp_path / "causes.jsonl", "STARTS": {NAMES[0]: 1}, "attacks": lambda name: made}
+    for name, value in changes.items():
+        monkeypatch.setattr(causes, name, value)
+    for _ in range(2):
+        causes.compute(NAMES[0], range(2), ["radius", "objective"], False)
+    lines = lines_of(causes)
+    told([line for line in lines if "predictions" in line], "surrogate", "question", "recipe", "pass")
+    assert len(lines) == 1 + 2 + 2 * len(made)
+    by_attack = {(line["question"], line["recipe"]): line for line in lines if line["pass"] == 1}
+    fgsm, ifgsm, filled, shrunk = (by_attack["radius", attack.label] for attack in made[:4])
+    ids, images, labels = photographs()
+    given = {"eps": "16/255", "steps": 4, "step_size": "1/255", "ids": ids[2:4]}
+    adv = linbp.craft(network(NAMES[0]), images[2:4], labels[2:4], "ifgsm", **given)
+    victims = photos.victims_on("cpu", False)
+    assert ifgsm["sha256"] == photos.answers(victims, adv)["sha256"]
+    moved = script("common.moved_on").moved_on(adv, images[2:4], 16)
+    assert filled["sha256"] == photos.answers(victims, moved)["sha256"]
+    assert ifgsm["mean_levels"] < filled["mean_levels"]
+    assert shrunk["mean_levels"] == pytest.approx(ifgsm["mean_levels"], abs=0.6)
+    assert shrunk["mean_levels"] < fgsm["mean_levels"] <= 16
+    assert set(by_attack["objective", made[4].label]["standing"]) == set(NAMES)
+
+
+def test_ensembles_and_targets_run_once_each(
+    photos: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = script("imagenet.others")
+    made = [
+        others.Attack("ensemble", others.BOTH, "mi", "steps", "logits"),
+        others.Attack("ensemble", others.BOTH, "mi", "steps", "logits", own_rules=True),
+        others.Attack("targeted", NAMES[1], "ifgsm", "steps"),
+    ]
+    changes = {"RESULTS": tmp_path / "others.jsonl", "attacks": lambda: made, "CLASSES": 5, "SHIFT": 2}
+    for name, value in changes.items():
+        monkeypatch.setattr(others, name, value)
+    for _ in range(2):
+        others.compute(["ensemble", "targeted"], range(1), False)
+    lines = lines_of(others)
+    assert len({line["sha256"] for line in lines}) == len(lines) == 3
+    assert [line["gradients"] for line in lines] == [4, 4, 2]
+    ids, images, labels = photographs()
+    given = {"eps": "16/255", "steps": 2, "step_size": "1/255", "ids": ids[:2], "targets": (labels[:2] + 2) % 5}
+    adv = linbp.craft(network(NAMES[1]), images[:2], labels[:2], "ifgsm", **given)
+    assert lines[2]["sha256"] == photos.answers(photos.victims_on("cpu", False), adv)["sha256"]

@@ -161,7 +161,7 @@ def test_an_attack_that_two_processes_ran_counts_once() -> None:
 
 
 def test_moves_of_logits_are_means_over_images() -> None:
-    moves = script("imagenet.causes").moves
+    moves = script("imagenet.standings").moves
     few = {"clean": [5.0, 1.0], "adv": [1.0, 3.0], "spread": 2.0, "n": 1}
     many = {"clean": [4.0, 0.0], "adv": [4.0, 8.0], "spread": 4.0, "n": 3}
     none = {"clean": [0.0, 0.0], "adv": [float("nan")] * 2, "spread": float("nan"), "n": 0}
