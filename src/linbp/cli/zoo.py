@@ -213,7 +213,7 @@ def train_networks(
                     device=place,
                     checkpoint_minutes=checkpoint_minutes,
                     command=command_line(),
-                    progress=_listener(tell, quiet=json),
+                    progress=_listener(tell, hidden=json),
                 )
             except KeyboardInterrupt:
                 raise Interrupted(_kept(folder, settings.architecture)) from None
@@ -241,12 +241,12 @@ def _wanted(names: list[str], every: bool, preset_name: str, **changes: Any) -> 
     return [preset(preset_name, name, **changes) for name in dict.fromkeys(names or PRESETS[preset_name])]
 
 
-def _listener(tell: Callable[..., None], quiet: bool) -> TrainingProgress:
+def _listener(tell: Callable[..., None], hidden: bool) -> TrainingProgress:
     """Moves the bar of a network, and prints a line an epoch."""
 
     def listen(stage: str, done: int, total: int, words: str) -> None:
         tell(stage, done, total)
-        if words and not quiet:
+        if words and not hidden:
             print(f"{stage} {words}", flush=True)
 
     return listen

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-__all__ = ["cache_folder", "load", "recall", "remember", "store"]
+__all__ = ["cache_folder", "load", "load_number", "store", "store_number"]
 
 
 def cache_folder() -> Path:
@@ -58,15 +58,15 @@ def store(key: str, program: ExportedProgram) -> None:
         program._state_dict = weights
 
 
-def recall(key: str) -> float | None:
-    """A number that `remember` stored, or None."""
+def load_number(key: str) -> float | None:
+    """A number that `store_number` stored, or None."""
     try:
         return float((cache_folder() / f"{key}.txt").read_text())
     except (OSError, ValueError):
         return None
 
 
-def remember(key: str, number: float) -> None:
+def store_number(key: str, number: float) -> None:
     """Store a number; a cache that cannot be written is not an error."""
     try:
         folder = cache_folder()

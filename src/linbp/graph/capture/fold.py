@@ -74,7 +74,7 @@ def affine_batch_norm(module: fx.GraphModule) -> dict[str, str]:
 
     That is up to three times as fast, keeps nothing for the backward pass, and is right where PyTorch is not: on one
     image, the processor's derivative of a batch norm misreads a gradient that comes through a flattening and a
-    transposition (seen with 2.15 in LeViT, XCiT and EfficientFormer, where it is off by its own size). Half precision
+    transposition (with 2.15 in LeViT, XCiT and EfficientFormer, where it is off by its own size). Half precision
     keeps its batch norms, whose constants have more digits than its numbers.
 
     Returns:

@@ -39,11 +39,11 @@ def folded(
     merged = fold_batch_norm(trial)
     if not merged:
         return network, {}, []
-    worst = programs.recall(key) if key else None
+    worst = programs.load_number(key) if key else None
     if worst is None:
         worst = _folding_error(network, probe[:1].double())
         if key:
-            programs.remember(key, worst)
+            programs.store_number(key, worst)
     if worst <= AGREEMENT:
         note = f"{len(merged)} batch norms folded into convolutions (logits and gradients agree to {worst:.0e})"
         return trial, merged, [note]
