@@ -242,7 +242,7 @@ def test_victims_see_what_the_released_test_shows_them(linbp: Run, protocol: str
         for at, name in enumerate(VIEWS[protocol]):
             seen = [(int(row["clean_prediction"]), int(row["adv_prediction"])) for row in rows[8 * at : 8 * at + 8]]
             assert seen == predictions(protocol, name, own), name
-            shown = result["victims"][at]["shown"]
+            shown = result["victims"][at]["preprocessing"]
             assert shown.startswith("white box: ") is (name == "white" and not own)
             assert (shown == "its own resizing") is own
             if name == "first" and not own:
