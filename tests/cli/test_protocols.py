@@ -384,7 +384,7 @@ def test_a_network_that_does_not_tell_its_size(linbp: Run) -> None:
     for protocol, view in (("linbp-2020-imagenet", released), ("transferattack", transforms.Compose([]))):
         linbp(*craft("--protocol", protocol, recipe="fgsm", out=protocol))
         (found,) = evaluate_folder(protocol, [scope["Sizeless"]()]).evaluations
-        assert found.shown.endswith("its own resizing to a size unknown")
+        assert found.preprocessing.endswith("its own resizing to a size unknown")
         for number, record in enumerate(found.records):
             adv_image = read_image(f"{protocol}/i{number}.png").transpose(2, 0, 1)[None].copy()
             seen = view(torch.from_numpy(adv_image).float() / 255)
