@@ -242,7 +242,7 @@ def test_victims_see_what_the_released_test_shows_them(linbp: Run, protocol: str
         for at, name in enumerate(VIEWS[protocol]):
             seen = [(int(row["clean_prediction"]), int(row["adv_prediction"])) for row in rows[8 * at : 8 * at + 8]]
             assert seen == predictions(protocol, name, own), name
-            shown = result["victims"][at]["shown"]
+            shown = result["victims"][at]["preprocessing"]
             assert shown.startswith("white box: ") is (name == "white" and not own)
             assert (shown == "its own resizing") is own
             if name == "first" and not own:
@@ -384,7 +384,7 @@ def test_a_network_that_does_not_tell_its_size(linbp: Run) -> None:
     for protocol, view in (("linbp-2020-imagenet", released), ("transferattack", transforms.Compose([]))):
         linbp(*craft("--protocol", protocol, recipe="fgsm", out=protocol))
         (found,) = evaluate_folder(protocol, [scope["Sizeless"]()]).evaluations
-        assert found.shown.endswith("its own resizing to a size unknown")
+        assert found.preprocessing.endswith("its own resizing to a size unknown")
         for number, record in enumerate(found.records):
             adv_image = read_image(f"{protocol}/i{number}.png").transpose(2, 0, 1)[None].copy()
             seen = view(torch.from_numpy(adv_image).float() / 255)
