@@ -1,4 +1,4 @@
-"""`linbp inspect`: the sites, residual blocks, max-pools and feature maps of a network, to choose a position."""
+"""`linbp inspect`: the places of a network where backward rules act, and its feature maps."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def inspect(
     """Show a network's sites, residual blocks and max-pools, to choose a position.
 
     A site is one activation; LinBP can start at its index, its fraction or its module path. A junction is the sum of a
-    residual block, with the sites of the block's branch. BPA also acts on max-pools.
+    residual block, with the sites of the block's branch. BPA also acts on max-pools. Attention, softmaxes and
+    concatenations are listed for rules of your own.
 
     [bold]Examples[/bold]
 
