@@ -13,7 +13,7 @@ from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
 from linbp.data.images import Pixels
-from linbp.data.preprocessing import Crop, Network, Preparation, Resize, View, look, read_view, write_view
+from linbp.data.preprocessing import Crop, Network, Preparation, Resize, View, apply_view, read_view, write_view
 from linbp.errors import ImageError
 
 SIZES = [(375, 500), (500, 333), (224, 224), (683, 1024), (299, 299), (480, 641), (101, 97), (256, 255)]
@@ -110,11 +110,11 @@ def test_the_released_tests_view(side: int) -> None:
         ]
     )
     for size in (224, 299):  # 299 gets smaller, where antialiasing would show
-        found = look(adv(size), view, Network(size=(side, side), interpolation="bicubic"))
+        found = apply_view(adv(size), view, Network(size=(side, side), interpolation="bicubic"))
         assert found.shape[-2:] == (side, side)
         assert torch.equal(found, by_hand(adv(size)))
     assert not torch.equal(
-        by_hand(adv(299)), look(adv(299), (Resize(interpolation="nearest"),), Network(size=(side, side)))
+        by_hand(adv(299)), apply_view(adv(299), (Resize(interpolation="nearest"),), Network(size=(side, side)))
     )
 
 
@@ -128,7 +128,7 @@ def test_the_released_tests_view(side: int) -> None:
     ],
 )
 def test_a_photographs_preprocessing_a_second_time(side: int, fraction: float, mode: str, enlarged: int) -> None:
-    found = look(
+    found = apply_view(
         adv(), (Resize(enlarged=True), Crop()), Network(size=(side, side), interpolation=mode, crop_fraction=fraction)
     )
     wanted = transforms.Compose(
@@ -137,19 +137,24 @@ def test_a_photographs_preprocessing_a_second_time(side: int, fraction: float, m
     assert torch.equal(found, wanted)
     if mode == "bicubic" and enlarged != 480:
         assert adv().max() <= 1
-        bright = look((adv() > 0.5).float(), (Resize(enlarged=True),), Network(size=(side, side), interpolation=mode))
+        bright = apply_view(
+            (adv() > 0.5).float(), (Resize(enlarged=True),), Network(size=(side, side), interpolation=mode)
+        )
         assert bright.max() > 1  # as in the benchmark, nothing brings them back
 
 
 def test_a_network_that_is_no_square() -> None:
     tall = Network(size=(96, 48), crop_fraction=0.75)
-    assert look(adv(), (Resize(enlarged=True),), tall).shape[-2:] == (128, 64)
-    assert look(adv(), (Resize(enlarged=True), Crop()), tall).shape[-2:] == (96, 48)
+    assert apply_view(adv(), (Resize(enlarged=True),), tall).shape[-2:] == (128, 64)
+    assert apply_view(adv(), (Resize(enlarged=True), Crop()), tall).shape[-2:] == (96, 48)
     # Images that are no square keep their aspect ratio in front of a square network.
     wide = adv()[..., :112, :]
-    assert look(wide, (Resize(enlarged=True),), Network(size=(112, 112), crop_fraction=1.0)).shape[-2:] == (112, 224)
+    assert apply_view(wide, (Resize(enlarged=True),), Network(size=(112, 112), crop_fraction=1.0)).shape[-2:] == (
+        112,
+        224,
+    )
     with pytest.raises(ImageError, match="no middle of 300 x 300"):
-        look(adv(), (Crop(side=300),), tall)
+        apply_view(adv(), (Crop(side=300),), tall)
 
 
 def test_a_view_survives_json() -> None:

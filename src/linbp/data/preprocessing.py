@@ -15,7 +15,7 @@ from torch.nn import functional
 from linbp.data.images import Pixels
 from linbp.errors import ImageError
 
-__all__ = ["Crop", "Interpolation", "Network", "Preparation", "Resize", "View", "look", "read_view", "write_view"]
+__all__ = ["Crop", "Interpolation", "Network", "Preparation", "Resize", "View", "apply_view", "read_view", "write_view"]
 
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
 
@@ -192,7 +192,7 @@ View = tuple[Resize | Crop, ...]
 """What is done, in this order, to an image before a network sees it; the network resizes what is not its size."""
 
 
-def look(images: torch.Tensor, view: View, network: Network) -> torch.Tensor:
+def apply_view(images: torch.Tensor, view: View, network: Network) -> torch.Tensor:
     """Images (N, C, H, W) in [0, 1] as the network gets them.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from linbp.data.preprocessing import Crop, Network, View, look, read_view
+from linbp.data.preprocessing import Crop, Network, View, apply_view, read_view
 from linbp.errors import ImageError, ModelError
 from linbp.models import Classifier
 
@@ -41,7 +41,7 @@ class VictimPreprocessing:
 
     def apply(self, images: torch.Tensor) -> torch.Tensor:
         """Images (N, C, H, W) in [0, 1] as the victim gets them."""
-        return look(images, self.steps, self.network)
+        return apply_view(images, self.steps, self.network)
 
 
 def resolve_victim_input(manifest: Mapping[str, Any], wanted: VictimInput | None) -> VictimInput:
