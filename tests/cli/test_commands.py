@@ -7,16 +7,15 @@ import inspect
 import itertools
 import json
 import os
-import sys
 import threading
 from argparse import Namespace
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from command_line import Run, two_lines
 
 from linbp.cli.app import main
 from linbp.cli.output import progress_bars
@@ -68,15 +67,6 @@ def broken(): return undefined_name
 '''
 
 
-class Answer(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Answer]
-
-
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working directory: networks, and six images with labels and targets in `photos`."""
@@ -94,17 +84,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def linbp(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs the command line in this process."""
-
-    def run(*arguments: str) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["linbp", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        status = caught.value.code
-        assert isinstance(status, int)
-        return Answer(status, *capsys.readouterr())
-
+def linbp(folder: Path, run: Run) -> Run:
+    """Runs the command line in that folder."""
     return run
 
 
@@ -133,23 +114,24 @@ def changed(**options: str) -> tuple[str, ...]:
 def test_the_main_job(linbp: Run, folder: Path) -> None:
     crafted = linbp(*CRAFT)
     assert crafted.status == 0, crafted.err
-    assert "6 adversarial images in out: 6 made now, 0 kept from before; 3 gradients per image." in crafted.out
+    for words in ("in out", "6 made now", "0 kept", "3 gradients per image"):
+        assert words in crafted.text
     assert crafted.err == ""
     assert sorted(path.name for path in Path("out").glob("*.png")) == [f"i{number}.png" for number in range(6)]
-    assert "0 made now, 6 kept" in linbp(*CRAFT).out
+    assert "0 made now, 6 kept" in linbp(*CRAFT).text
     found = linbp("evaluate", "out", "--victim", "file:networks.py:net", "--victim", "file:networks.py:victim")
     assert found.status == 0, found.err
-    assert "mi on tiny0, eps 8/255 (linf), 3 steps, seed 0, 6 images" in found.out
+    assert "mi on tiny0, eps 8/255 (linf), 3 steps, seed 0, 6 images" in found.text
     for word in ("tiny0", "tiny1", "fooled", "95% interval", "1 - accuracy", "L-inf"):
-        assert word in found.out
+        assert word in found.text
 
 
 def test_json_is_all_that_is_on_standard_output(linbp: Run) -> None:
-    crafted = json.loads(linbp(*CRAFT, "--json", "--targets", "target").out)
+    crafted = linbp(*CRAFT, "--json", "--targets", "target").facts
     assert (crafted["images"], crafted["made"], crafted["gradients_per_image"]) == (6, 6, 3)
     assert crafted["linf_max"] <= 8
     found = linbp("evaluate", "out", "--victim", "file:networks.py:victim", "--json", "--csv", "records.csv")
-    result = json.loads(found.out)
+    result = found.facts
     victim = result["victims"][0]
     with Path("records.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -160,7 +142,7 @@ def test_json_is_all_that_is_on_standard_output(linbp: Run) -> None:
     assert victim["hit"]["n"] == len([row for row in rows if row["hit"]])
     assert result["finished"] is True
     assert result["manifest"]["settings"]["targeted"] is True
-    table = linbp("evaluate", "out", "--victim", "file:networks.py:victim").out
+    table = linbp("evaluate", "out", "--victim", "file:networks.py:victim").text
     assert "hit the target" in table
     assert "fooled" in table
 
@@ -174,9 +156,9 @@ def test_inspect_lists_sites_and_looks_at_an_image(linbp: Run) -> None:
     wider = linbp("inspect", "file:networks.py:net", "--feature-maps")
     assert wider.status == 0, wider.err
     assert "Feature maps" in wider.out
-    listed = json.loads(linbp("inspect", "file:networks.py:net", "--feature-maps", "--json").out)["feature_maps"]
+    listed = linbp("inspect", "file:networks.py:net", "--feature-maps", "--json").facts["feature_maps"]
     assert {"module_path": "1", "shape": [4, 6, 6]} in listed
-    facts = json.loads(linbp("inspect", "file:networks.py:net", "--image", "photos/i0.png", "--json").out)
+    facts = linbp("inspect", "file:networks.py:net", "--image", "photos/i0.png", "--json").facts
     assert facts["sites"] == [
         {
             "index": 0,
@@ -206,13 +188,13 @@ def test_inspect_lists_sites_and_looks_at_an_image(linbp: Run) -> None:
     ],
 )
 def test_every_topic_is_listed_and_every_name_shown(linbp: Run, topic: str, name: str) -> None:
-    listed = json.loads(linbp("list", topic, "--json").out)[topic]
+    listed = linbp("list", topic, "--json").facts[topic]
     assert name in [entry["name"] for entry in listed]
     assert all(entry["summary"] for entry in listed)
     assert name in linbp("list", topic).out
     if topic != "models":
         for entry in listed:
-            shown = json.loads(linbp("show", entry["name"], "--json").out)
+            shown = linbp("show", entry["name"], "--json").facts
             assert topic in [f"{one['kind']}s" for one in shown]
             text = linbp("show", entry["name"]).out
             for one in shown:
@@ -221,19 +203,16 @@ def test_every_topic_is_listed_and_every_name_shown(linbp: Run, topic: str, name
 
 def test_show_tells_formula_and_defaults(linbp: Run) -> None:
     text = linbp("show", "linbp").out
-    for words in (
-        "recipe and rule linbp(start=none, rebalance=branch, gamma=1.0",
-        "rule linbp(",
-        "arXiv 2012.03528",
-    ):
+    for words in ("linbp(start=none, rebalance=branch, gamma=1.0", "alpha = |v| / |u|", "arXiv 2012.03528"):
         assert words in text
 
 
 def test_show_of_a_sum_names_its_parts(linbp: Run) -> None:
     two_lines(
         linbp("show", "linbp(start=layer3.1) + di >> ila(at=x)"),
-        "of several parts",
-        "linbp show linbp, linbp show di, linbp show ila.",
+        "linbp show linbp",
+        "linbp show di",
+        "linbp show ila",
     )
 
 
@@ -246,18 +225,6 @@ def test_every_help_teaches_by_example(linbp: Run, command: str) -> None:
     assert "[bold]" not in answer.out
 
 
-def two_lines(answer: Answer, *words: str) -> None:
-    """An error's form: exit status 2, one line and a hint, nothing on standard output."""
-    assert answer.status == 2, answer
-    assert answer.out == ""
-    lines = answer.err.splitlines()
-    assert len(lines) == 2, answer.err
-    assert lines[0].startswith("Error: ")
-    assert lines[1].startswith("Hint: ")
-    for word in words:
-        assert word in answer.err
-
-
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -266,17 +233,17 @@ def two_lines(answer: Answer, *words: str) -> None:
         ({"recipe": "mi + mi"}, ("mi",)),
         ({"recipe": "linbp(start=99)"}, ("99", "linbp inspect")),
         ({"recipe": "fgsm"}, ("one step",)),
-        ({"recipe": "targeted-margin"}, ("targeted-margin is a targeted attack", "--target-rule")),
+        ({"recipe": "targeted-margin"}, ("targeted-margin", "--target-rule")),
         ({"eps": "-8/255"}, ("-8/255",)),
         ({"eps": "nan"}, ("nan",)),
         ({"eps": "eight"}, ("eight", "8/255")),
-        ({"eps": "8"}, ("did you mean 8/255",)),
+        ({"eps": "8"}, ("8/255",)),
         ({"step_size": "0"}, ("step-size",)),
         ({"steps": "0"}, ("0",)),
         ({"device": "gpu7"}, ("'gpu7'", "cpu")),
         ({"data": "gone"}, ("gone does not exist",)),
         ({"data": "empty"}, ("empty holds no images",)),
-        ({"data": "photos/i0.png"}, ("is an image, not a list",)),
+        ({"data": "photos/i0.png"}, ("photos/i0.png", "image")),
         ({"targets": "aim"}, ("'aim'",)),
         ({"first_label": "1"}, ("line 2 of", "is 0")),
         ({"surrogate": "resnet50"}, ("'resnet50'", "torchvision:")),
@@ -318,8 +285,8 @@ def test_labels_counted_from_one_are_suspected(linbp: Run) -> None:
     two_lines(linbp(*command), "count from 1", "--first-label 1", "--trust-labels")
     assert linbp(*command, "--first-label", "1").status == 0
     trusted = changed(surrogate="file:networks.py:knowing", data="list.csv", recipe="ifgsm", out="two")
-    assert "knows none of the images" in linbp(*trusted, "--trust-labels").out
-    two_lines(linbp(*trusted, "--first-label", "1"), "other settings: the images, their labels or targets.")
+    assert "knows none of the images" in linbp(*trusted, "--trust-labels").text
+    two_lines(linbp(*trusted, "--first-label", "1"), "other settings", "labels")
 
 
 def test_a_changed_setting_is_named(linbp: Run) -> None:
@@ -358,10 +325,10 @@ def test_victims_that_were_asked_are_not_lost_when_a_later_one_fails(
     assert "NaN" in answer.err
     assert "tiny0" in answer.out
     assert "tiny1" in answer.out
-    assert "Not asked: file:networks.py:nan, file:networks.py:knowing." in answer.out
+    assert "file:networks.py:nan, file:networks.py:knowing" in answer.text  # those that were not asked
     with open("some.csv", newline="") as file:
         assert {row["victim"] for row in csv.DictReader(file)} == {"tiny0", "tiny1"}
-    result = json.loads(linbp(*command, "--json").out)
+    result = linbp(*command, "--json").facts
     assert [victim["victim"]["name"] for victim in result["victims"]] == ["tiny0", "tiny1"]
     assert result["missing"] == ["file:networks.py:nan", "file:networks.py:knowing"]
     assert result["run"]["device"] == "cpu"
@@ -379,7 +346,7 @@ def test_victims_that_were_asked_are_not_lost_when_a_later_one_fails(
     monkeypatch.setattr(folder, "_ask", interrupted)
     answer = linbp(*command, "--csv", "some.csv")
     assert answer.status == 130
-    assert "1 of 4 victims were asked" in answer.err
+    assert "1 of 4 victims" in answer.err
     assert "another file than some.csv" in answer.err  # the same one would lose the lines of the first
     assert "tiny0" in answer.out
     monkeypatch.setattr(folder, "_ask", lambda victim, *arguments: interrupted(Namespace(name="tiny1")))
@@ -388,9 +355,9 @@ def test_victims_that_were_asked_are_not_lost_when_a_later_one_fails(
 
 def test_other_bad_input_gives_two_lines(linbp: Run) -> None:
     two_lines(linbp("show", "mo"), "'mo'")
-    two_lines(linbp("show", "torchvision"), "source of networks", "linbp list models")
-    two_lines(linbp(*changed(eps="16")), "did you mean 16/255?")
-    two_lines(linbp(*changed(eps="300/255")), "at most 1, such as 8/255")
+    two_lines(linbp("show", "torchvision"), "torchvision", "linbp list models")
+    two_lines(linbp(*changed(eps="16")), "16/255")
+    two_lines(linbp(*changed(eps="300/255")), "at most 1", "8/255")
     two_lines(linbp("inspect", "file:networks.py:net", "--image", "gone.png"), "gone.png")
     two_lines(linbp("inspect", "timm:resnet81.x"), "resnet81")
 
@@ -446,7 +413,7 @@ def test_a_csv_file_is_written_through_links_and_into_pipes(linbp: Run, folder: 
 def test_victims_with_other_classes_are_refused(linbp: Run) -> None:
     assert linbp(*CRAFT).status == 0
     command = ("evaluate", "out", "--victim", "file:networks.py:more")
-    two_lines(linbp(*command), "more has 7 classes", "6", "--trust-labels")
+    two_lines(linbp(*command), "more", "7 classes", "6", "--trust-labels")
     answer = linbp(*command, "--trust-labels")
     assert (answer.status, answer.err) == (0, "")
 
@@ -463,8 +430,8 @@ def test_a_full_disk_gives_two_lines_and_loses_nothing(linbp: Run, monkeypatch: 
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", full)
-        two_lines(linbp(*CRAFT), "No space left on device", "what was finished is kept")
-    assert "2 made now, 4 kept" in linbp(*CRAFT).out
+        two_lines(linbp(*CRAFT), "No space left on device", "kept")
+    assert "2 made now, 4 kept" in linbp(*CRAFT).text
 
 
 def test_debug_shows_the_traceback(linbp: Run) -> None:
@@ -481,9 +448,10 @@ def test_an_unexpected_error_gives_one_line_and_status_1(linbp: Run, monkeypatch
     monkeypatch.setattr("linbp.cli.inspect.load_surrogate", fail)
     answer = linbp("inspect", "file:networks.py:net")
     assert (answer.status, answer.out) == (1, "")
-    assert answer.err.splitlines() == [
-        "Error: unexpected RuntimeError: first line. Run again with --debug to see where, and please report it."
-    ]
+    (line,) = answer.err.splitlines()
+    for words in ("RuntimeError", "first line", "--debug"):
+        assert words in line
+    assert "second line" not in line
 
 
 def test_used_up_memory_hints_at_the_batch_size(linbp: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -510,10 +478,10 @@ def test_ctrl_c_says_what_is_kept(linbp: Run, monkeypatch: pytest.MonkeyPatch) -
         patch.setattr(job, "craft_batch", interrupted)
         answer = linbp(*CRAFT, "--batch-size", "4")
     assert answer.status == 130
-    assert answer.err.splitlines() == [
-        "Interrupted: 4 of 6 adversarial images are finished and kept in out; the same command goes on from there."
-    ]
-    assert "2 made now, 4 kept" in linbp(*CRAFT).out
+    (line,) = answer.err.splitlines()
+    assert line.startswith("Interrupted: 4 of 6 adversarial images")
+    assert "kept in out" in line
+    assert "2 made now, 4 kept" in linbp(*CRAFT).text
 
 
 def test_bars_are_drawn_for_people_only(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -552,8 +520,8 @@ def test_adversarial_images_that_did_not_change_are_told(linbp: Run) -> None:
     answer = linbp(*changed(surrogate="file:networks.py:certain"), "--trust-labels", "--labels", "predicted", "--json")
     assert json.loads(answer.out)["unchanged"] == 6
     answer = linbp(*changed(surrogate="file:networks.py:certain"), "--trust-labels", "--labels", "predicted")
-    assert "Note: 6 adversarial images are their clean images" in answer.out
-    assert "are their clean images" not in linbp(*changed(out="other")).out
+    assert "Note: 6 adversarial images are their clean images" in answer.text
+    assert "are their clean images" not in linbp(*changed(out="other")).text
 
 
 def test_tables_are_as_wide_as_columns_says(linbp: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -594,8 +562,8 @@ def test_the_demonstration_ends_with_its_table(linbp: Run, monkeypatch: pytest.M
     answer = linbp("demo", "--out", "here")
     assert answer.status == 0, answer.err
     for words in ("(surrogate)", "(victim)", "ifgsm", "100.0% (1/1)", "21% to 100%", "images are few", "here/demo.png"):
-        assert words in answer.out
-    assert json.loads(linbp("demo", "--json").out)["recipes"][0]["victims"][0]["fooled"]["n"] == 1
+        assert words in answer.text
+    assert linbp("demo", "--json").facts["recipes"][0]["victims"][0]["fooled"]["n"] == 1
     assert linbp("demo", "--cifar10").status == 0
     assert asked == [bench.IMAGENET, bench.IMAGENET, bench.CIFAR10]
 
@@ -609,18 +577,18 @@ def test_the_demonstration_ends_with_its_table(linbp: Run, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "place"),
     [
-        (changed(data=""), "The argument after --data is empty"),
-        (changed(out=""), "The argument after --out is empty"),
-        (("craft", "--recipe="), "Error: --recipe is empty"),
-        (("evaluate", ""), "The argument after evaluate is empty"),
-        (("",), "The first argument is empty"),
+        (changed(data=""), "--data"),
+        (changed(out=""), "--out"),
+        (("craft", "--recipe="), "--recipe"),
+        (("evaluate", ""), "evaluate"),
+        (("",), "first argument"),
     ],
 )
-def test_an_unset_variable_of_the_shell_is_noticed(linbp: Run, arguments: tuple[str, ...], says: str) -> None:
+def test_an_unset_variable_of_the_shell_is_noticed(linbp: Run, arguments: tuple[str, ...], place: str) -> None:
     before = sorted(Path().iterdir())
-    two_lines(linbp(*arguments), says, "variable")
+    two_lines(linbp(*arguments), place, "empty", "variable")
     assert sorted(Path().iterdir()) == before
 
 
@@ -628,7 +596,7 @@ def test_an_unset_variable_of_the_shell_is_noticed(linbp: Run, arguments: tuple[
     ("word", "name"), [("momentum", "mi (momentum)"), ("diverse", "di (diverse inputs)"), ("variance", "vt (")]
 )
 def test_what_a_part_is_called_in_words_finds_it(linbp: Run, word: str, name: str) -> None:
-    two_lines(linbp("show", word), f"called {word!r}", "Did you mean", name)
+    two_lines(linbp("show", word), repr(word), name)
 
 
 @pytest.mark.parametrize("columns", [80, 110])
@@ -668,8 +636,8 @@ def test_a_victim_without_a_sidecar_is_noted(linbp: Run) -> None:
     torch.export.save(program, "plain.pt2")
     assert linbp(*CRAFT).status == 0
     answer = linbp("evaluate", "out", "--victim", "plain.pt2")
-    assert "Note: plain.pt2 gets RGB in [0, 1] as it is." in " ".join(answer.out.split()), answer
-    assert "plain.json" in answer.out
+    assert "Note: plain.pt2 gets RGB in [0, 1]" in answer.text
+    assert "plain.json" in answer.text
     Path("plain.json").write_text('{"mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2]}')
     assert "gets RGB" not in linbp("evaluate", "out", "--victim", "plain.pt2").out
 
@@ -682,7 +650,7 @@ def test_inspect_writes_paths_as_the_grammar_reads_them(linbp: Run) -> None:
         "    return linbp.Model(outer, input_size=(3, 8, 8))\n"
     )
     answer = linbp("inspect", "file:nested.py:net")
-    assert "a module path (linbp(start='0.1'))" in answer.out, answer
+    assert "linbp(start='0.1')" in answer.text
     crafted = linbp(*changed(surrogate="file:nested.py:net", recipe="linbp(start='0.1')"))
     assert crafted.status == 0, crafted.err
 

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from command_line import Run, two_lines
 from PIL import Image
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
 import linbp as library
 from linbp.attack.published_protocols import PROTOCOLS
-from linbp.cli.app import main
 from linbp.data.images import Pixels, pixel_sha256, read_image, write_png
 from linbp.errors import ModelError
 from linbp.evaluation import evaluate_folder
@@ -78,15 +76,6 @@ class Sizeless:
 SIZES = [(40, 30), (35, 50), (64, 64), (29, 43)]
 
 
-class Answer(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Answer]
-
-
 def photograph(number: int) -> Pixels:
     """A coarse pattern, so that resizing leaves something to classify."""
     height, width = SIZES[number % len(SIZES)]
@@ -95,7 +84,7 @@ def photograph(number: int) -> Pixels:
 
 
 @pytest.fixture
-def linbp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def linbp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run) -> Run:
     """Runs the command line in a folder with networks and eight photographs of four sizes."""
     monkeypatch.chdir(tmp_path)
     Path("networks.py").write_text(NETWORKS)
@@ -105,14 +94,6 @@ def linbp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         write_png(f"photos/i{number}.png", photograph(number))
         lines.append(f"i{number}.png,{number % 5},{(number + 2) % 5}")
     Path("photos/images.csv").write_text("\n".join(lines) + "\n")
-
-    def run(*arguments: str) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["linbp", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        assert isinstance(caught.value.code, int)
-        return Answer(caught.value.code, *capsys.readouterr())
-
     return run
 
 
@@ -134,15 +115,6 @@ def records(out: str = "out") -> list[dict[str, Any]]:
 def settings(out: str = "out") -> dict[str, Any]:
     found: dict[str, Any] = json.loads(Path(out, "manifest.json").read_text())["settings"]
     return found
-
-
-def two_lines(answer: Answer, *words: str) -> None:
-    assert answer.status == 2, answer
-    assert answer.out == ""
-    lines = answer.err.splitlines()
-    assert [line.split()[0] for line in lines] == ["Error:", "Hint:"], answer.err
-    for word in words:
-        assert word in answer.err
 
 
 PREPARED = {
@@ -169,7 +141,7 @@ def test_photographs_are_prepared_and_attacked_as_published(
 ) -> None:
     answer = linbp(*craft("--protocol", protocol, surrogate="bicubic"))
     assert answer.status == 0, answer.err
-    assert f"Protocol {protocol}: images " in answer.out
+    assert f"Protocol {protocol}" in answer.text
     found = settings()
     assert (found["eps"], found["steps"], found["step_size"], found["rounding"]) == pytest.approx(values)
     assert (found["protocol"], found["norm"]) == (protocol, "linf")
@@ -181,7 +153,7 @@ def test_photographs_are_prepared_and_attacked_as_published(
         assert np.abs(change).max() == levels == record["linf"]
         unit = torch.from_numpy(clean.transpose(2, 0, 1)[None]).float() / 255
         assert record["prediction_clean"] == int(load("bicubic").logits(unit).argmax())
-    assert "0 made now, 8 kept" in linbp(*craft("--protocol", protocol, surrogate="bicubic")).out
+    assert "0 made now, 8 kept" in linbp(*craft("--protocol", protocol, surrogate="bicubic")).text
     manifest = json.loads(Path("out/manifest.json").read_text())["protocol"]
     assert manifest == json.loads(json.dumps(PROTOCOLS[protocol].to_dict()))
 
@@ -237,7 +209,7 @@ def test_victims_see_what_the_released_test_shows_them(linbp: Run, protocol: str
         assert answer.status == 0, answer.err
         with Path("records.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
-        result = json.loads(answer.out)
+        result = answer.facts
         assert result["victim_input"] == ("own" if own else "protocol")
         for at, name in enumerate(VIEWS[protocol]):
             seen = [(int(row["clean_prediction"]), int(row["adv_prediction"])) for row in rows[8 * at : 8 * at + 8]]
@@ -247,9 +219,10 @@ def test_victims_see_what_the_released_test_shows_them(linbp: Run, protocol: str
             assert (shown == "its own resizing") is own
             if name == "first" and not own:
                 assert "[30 x 30, bilinear, crop fraction 0.875]" in shown
-    text = linbp("evaluate", "out", *victims).out
-    assert f"Protocol {protocol}; victims see the images as in its test (else: --victim-input own):" in text
-    assert "--victim-input own)." in linbp("evaluate", "out", *victims, "--victim-input", "own").out
+    for options in ((), ("--victim-input", "own")):
+        text = linbp("evaluate", "out", *victims, *options).text
+        assert f"Protocol {protocol}" in text
+        assert "--victim-input own" in text
 
 
 @pytest.mark.parametrize(
@@ -296,7 +269,7 @@ def test_a_single_step_is_one_of_the_whole_radius_in_a_protocol_too(linbp: Run) 
 
 
 def test_cifar_takes_its_own_size_only(linbp: Run) -> None:
-    two_lines(linbp(*craft("--protocol", "linbp-2020-cifar10", surrogate="ten")), "i0.png is 30 x 40", "32 x 32 only")
+    two_lines(linbp(*craft("--protocol", "linbp-2020-cifar10", surrogate="ten")), "i0.png", "30 x 40", "32 x 32")
     for number in range(8):
         write_png(f"photos/i{number}.png", np.random.default_rng(number).integers(0, 256, (32, 32, 3), dtype=np.uint8))
     options = ("--protocol", "linbp-2020-cifar10", "--target-rule", "shift:1")
@@ -304,8 +277,8 @@ def test_cifar_takes_its_own_size_only(linbp: Run) -> None:
     for number, record in enumerate(records()):
         assert record["target"] == (record["label"] + 1) % 10
         assert record["clean_sha256"] == pixel_sha256(read_image(f"photos/i{number}.png"))
-    two_lines(linbp(*craft("--protocol", "ta-bench-2023", *options[2:], out="b")), "no targeted attack")
-    two_lines(linbp(*craft("--protocol", "transferattack", *options[2:], out="b")), "with its list", "--targets")
+    two_lines(linbp(*craft("--protocol", "ta-bench-2023", *options[2:], out="b")), "ta-bench-2023", "targeted")
+    two_lines(linbp(*craft("--protocol", "transferattack", *options[2:], out="b")), "--targets")
     targeted = linbp(*craft("--protocol", "transferattack", "--targets", "target", out="b"))
     assert targeted.status == 0, targeted.err
     assert settings("b")["targeted"] is True
@@ -329,7 +302,7 @@ def test_target_rules(linbp: Run, rule: str) -> None:
             unit = torch.from_numpy(read_image(record["file"]).transpose(2, 0, 1)[None].copy()).float() / 255
             assert target == int(load("net").logits(unit).argmin())
     two_lines(linbp(*craft("--target-rule", "shift:3", "--steps", "3")), f"target_rule: {rule} -> shift:3")
-    evaluated = json.loads(linbp("evaluate", "out", "--victim", "file:networks.py:net", "--json").out)
+    evaluated = linbp("evaluate", "out", "--victim", "file:networks.py:net", "--json").facts
     assert evaluated["victims"][0]["hit"]["n"] == 8
 
 
@@ -338,7 +311,7 @@ def test_the_images_that_every_victim_knows(linbp: Run, targeted: bool) -> None:
     options = ("--target-rule", "shift:1") if targeted else ()
     linbp(*craft("--eps", "32/255", "--steps", "20", *options))
     victims = ("--victim", "file:networks.py:net", "--victim", "file:networks.py:other")
-    result = json.loads(linbp("evaluate", "out", *victims, "--select", "every-victim", "--json", "--csv", "a.csv").out)
+    result = linbp("evaluate", "out", *victims, "--select", "every-victim", "--json", "--csv", "a.csv").facts
     with Path("a.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     known = [
@@ -352,17 +325,17 @@ def test_the_images_that_every_victim_knows(linbp: Run, targeted: bool) -> None:
     for column, rate in enumerate(result["selection"]["success"]):
         won = "hit" if targeted else "fooled"
         assert (rate["successes"], rate["n"]) == (sum(pair[column][won] == "True" for pair in known), len(known))
-    text = linbp("evaluate", "out", *victims, "--select", "every-victim").out
-    assert f"Over the {len(known)} images that every victim named here knows:" in text
-    assert "named here" not in linbp("evaluate", "out", *victims).out
-    assert json.loads(linbp("evaluate", "out", *victims, "--json").out)["selection"] is None
+    text = linbp("evaluate", "out", *victims, "--select", "every-victim").text
+    assert f"{len(known)} images that every victim" in text
+    assert "every victim" not in linbp("evaluate", "out", *victims).text
+    assert linbp("evaluate", "out", *victims, "--json").facts["selection"] is None
 
 
 def test_a_protocols_selection_is_the_default(linbp: Run) -> None:
     for protocol, selected in (("ta-bench-2023", True), ("transferattack", False)):
         linbp(*craft("--protocol", protocol, out=protocol))
         for options, wanted in (((), selected), (("--select", "none"), False), (("--select", "every-victim"), True)):
-            result = json.loads(linbp("evaluate", protocol, "--victim", "file:networks.py:net", *options, "--json").out)
+            result = linbp("evaluate", protocol, "--victim", "file:networks.py:net", *options, "--json").facts
             assert (result["selection"] is not None) is wanted
 
 
@@ -370,11 +343,11 @@ def test_bad_input_of_evaluate(linbp: Run) -> None:
     linbp(*craft("--protocol", "transferattack", "--eps", "16/255"))
     linbp(*craft("--steps", "2", out="plain"))
     victim = ("--victim", "file:networks.py:net")
-    two_lines(linbp("evaluate", "plain", *victim, "--victim-input", "protocol"), "No protocol made this folder")
+    two_lines(linbp("evaluate", "plain", *victim, "--victim-input", "protocol"), "protocol", "--victim-input")
     pixels = read_image("photos/i2.png")
     pixels[0, 0] ^= 255
     write_png("photos/i2.png", pixels)
-    two_lines(linbp("evaluate", "out", *victim), "i2.png does not hold the pixels")
+    two_lines(linbp("evaluate", "out", *victim), "i2.png", "pixels")
 
 
 def test_a_network_that_does_not_tell_its_size(linbp: Run) -> None:
@@ -390,7 +363,7 @@ def test_a_network_that_does_not_tell_its_size(linbp: Run) -> None:
             seen = view(torch.from_numpy(adv_image).float() / 255)
             assert record.adv_prediction == int(scope["Sizeless"]().logits(seen).argmax())
     linbp(*craft("--protocol", "ta-bench-2023", recipe="fgsm"))
-    with pytest.raises(ModelError, match="sizeless does not say which size") as caught:
+    with pytest.raises(ModelError, match="sizeless") as caught:
         evaluate_folder("out", [scope["Sizeless"]()])
     assert "--victim-input own" in caught.value.hint
     assert len(evaluate_folder("out", [scope["Sizeless"]()], victim_input="own").evaluations) == 1
@@ -399,14 +372,14 @@ def test_a_network_that_does_not_tell_its_size(linbp: Run) -> None:
 def test_moved_photographs_are_prepared_too(linbp: Run) -> None:
     linbp(*craft("--protocol", "linbp-2020-imagenet", recipe="fgsm"))
     victim = ("evaluate", "out", "--victim", "file:networks.py:victim", "--json")
-    before = json.loads(linbp(*victim).out)["victims"]
+    before = linbp(*victim).facts["victims"]
     Path("photos").rename("elsewhere")
     two_lines(linbp(*victim[:4]), "does not exist")
-    assert json.loads(linbp(*victim, "--data", "elsewhere").out)["victims"] == before
+    assert linbp(*victim, "--data", "elsewhere").facts["victims"] == before
 
 
 def test_protocols_are_listed_and_shown(linbp: Run) -> None:
-    listed = json.loads(linbp("list", "protocols", "--json").out)["protocols"]
+    listed = linbp("list", "protocols", "--json").facts["protocols"]
     assert [entry["name"] for entry in listed] == list(PROTOCOLS)
     text = linbp("list", "protocols").out
     for name, protocol in PROTOCOLS.items():
@@ -415,7 +388,7 @@ def test_protocols_are_listed_and_shown(linbp: Run) -> None:
         assert shown.status == 0
         for words in (*protocol.eps, str(protocol.steps[0]), protocol.step_size, protocol.rounding, *protocol.sources):
             assert words in shown.out
-        assert json.loads(linbp("show", name, "--json").out)["steps"] == list(protocol.steps)
+        assert linbp("show", name, "--json").facts["steps"] == list(protocol.steps)
     two_lines(linbp("show", "transfer-attack"), "'transfer-attack'", "'transferattack'")
 
 
@@ -424,7 +397,7 @@ def test_a_turned_photograph_is_noted(linbp: Run) -> None:
     exif[0x0112] = 8
     Image.fromarray(photograph(0)).save("photos/i0.png", exif=exif)
     answer = linbp(*craft("--steps", "2"))
-    assert "Note: 1 image was taken with the camera turned (EXIF orientation of i0.png)" in answer.out
+    assert "EXIF orientation of i0.png" in answer.text
     assert "EXIF" in json.loads(Path("out/manifest.json").read_text())["notes"][-1]
     assert records()[0]["clean_sha256"] == pixel_sha256(photograph(0))
 
@@ -433,10 +406,10 @@ def test_a_job_that_fails_before_its_first_image_leaves_nothing(linbp: Run) -> N
     Path("empty").mkdir()
     for out in ("new/deep/out", "empty"):
         # Refused where the first batch is crafted: within the folder's lock.
-        two_lines(linbp(*craft("--eps", "8", out=out)), "did you mean 8/255")
+        two_lines(linbp(*craft("--eps", "8", out=out)), "8/255")
     assert not Path("new").exists()
     assert list(Path("empty").iterdir()) == []
     Path("old").mkdir()
     Path("old/.lock").touch()  # what an earlier version left
-    two_lines(linbp(*craft("--eps", "8", out="old")), "did you mean 8/255")
+    two_lines(linbp(*craft("--eps", "8", out="old")), "8/255")
     assert linbp(*craft("--steps", "2", out="old")).status == 0
