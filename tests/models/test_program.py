@@ -143,17 +143,17 @@ class TwoInputs(nn.Module):
 def test_other_inputs_are_refused(tmp_path: Path) -> None:
     one = torch.rand(2, 3)
     torch.export.save(torch.export.export(TwoInputs(), (one, one)), tmp_path / "two.pt2")
-    with pytest.raises(ModelError, match="takes 2 inputs"):
+    with pytest.raises(ModelError, match="2 inputs"):
         load(tmp_path / "two.pt2")
     torch.export.save(torch.export.export(nn.Linear(3, 2), (one,)), tmp_path / "flat.pt2")
-    with pytest.raises(ModelError, match="takes 1 inputs"):
+    with pytest.raises(ModelError, match=r"flat\.pt2"):
         load(tmp_path / "flat.pt2")
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x03\x04"])
 def test_broken_files(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "net.pt2").write_bytes(content)
-    with pytest.raises(ModelError, match="not a program that") as caught:
+    with pytest.raises(ModelError, match=r"net\.pt2") as caught:
         load(tmp_path / "net.pt2")
     assert "torch.export.save" in caught.value.hint
 

@@ -68,7 +68,7 @@ def test_conbp_on_every_network(name: str, which: str | None, slope: float) -> N
     if smooth:
         compare(name, rule, AttackConfig(smooth=smooth, smooth_by=slope))
     else:
-        with pytest.raises(RuleError, match="conbp reaches no site"):
+        with pytest.raises(RuleError, match="conbp"):
             captured(name)[0].with_rule(rule)
 
 
@@ -413,7 +413,7 @@ def test_nothing_to_act_on_is_said() -> None:
     relu, _ = captured("bottleneck")
     assert any("no max-pool" in note for note in relu.with_rule(BPA(start=0)).notes)
     assert not relu.with_rule(BPA(start=0)).plan.pools
-    with pytest.raises(RuleError, match="the network has no max-pool"):
+    with pytest.raises(RuleError, match="max-pool"):
         relu.with_rule(BPA(activations=False))
     smooth, _ = captured("bottleneck", "silu")
     for rule in (BPA(start=0), ConBP(start=1)):
@@ -446,9 +446,9 @@ def test_activations_that_are_no_relus_stay_ordinary() -> None:
         ruled = surrogate.with_rule(rule)
         assert list(ruled.plan.sites) == [0]
         assert any("1 sites that are no ReLUs stay ordinary" in note for note in ruled.notes)
-        with pytest.raises(RuleError, match="no effect on 1 gelu"):
+        with pytest.raises(RuleError, match="1 gelu"):
             surrogate.with_rule(type(rule)(start=0, sites=[0, 1]))
-        with pytest.raises(RuleError, match="no effect on 1 gelu"):
+        with pytest.raises(RuleError, match="1 gelu"):
             surrogate.with_rule(type(rule)(start=1))
 
 

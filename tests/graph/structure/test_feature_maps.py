@@ -224,19 +224,20 @@ def test_reading_changes_neither_logits_nor_a_rule_s_gradient() -> None:
 
 def test_what_cannot_be_read_is_refused() -> None:
     _, _, surrogate = captured("resnet")
-    with pytest.raises(RuleError, match=r"no feature map called 'layer2\.3'") as caught:
+    with pytest.raises(RuleError, match=r"'layer2\.3'") as caught:
         surrogate.reading(["layer2.3"])
-    assert "Inside 'layer2' there are: layer2.0, layer2.1." in caught.value.hint
-    assert "`linbp inspect MODEL --feature-maps` lists all 67." in caught.value.hint
+    assert "layer2.0, layer2.1" in caught.value.hint
+    for words in ("linbp inspect", "--feature-maps", "67"):
+        assert words in caught.value.hint
     assert len(surrogate.structure.outputs) == 67
     assert surrogate.reading(["layer1", "layer1"]).reads == ("layer1",)
     for nothing in ("", "layer5"):
         with pytest.raises(RuleError, match="no feature map"):
             surrogate.reading([nothing])
     ruled = surrogate.with_rule(linbp.LinBP(start="layer3.0"))
-    with pytest.raises(RuleError, match=r"'layer3\.0\.conv1' lies in a branch.*gradient is rescaled") as caught:
+    with pytest.raises(RuleError, match=r"'layer3\.0\.conv1'.*branch") as caught:
         ruled.reading(["layer3.0.conv1"])
-    with pytest.raises(RuleError, match=r"'layer3\.0\.bn1' lies in a branch"):  # the same value, under another name
+    with pytest.raises(RuleError, match=r"'layer3\.0\.bn1'.*branch"):  # the same value, under another name
         ruled.reading(["layer3.0.bn1"])
     assert "rebalance=site" in caught.value.hint
     assert ruled.reading(["layer3.0"]).reads == ("layer3.0",)
