@@ -10,7 +10,6 @@ import hashlib
 import itertools
 import json
 import platform
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -22,8 +21,10 @@ import torch
 from golden_networks import BUILDERS, CLASSES, PLACES, images_of, model, surrogate
 from golden_recipes import PLAIN, PROTOCOLS, SPECIAL
 from PIL import Image
+from typer.testing import CliRunner
 
 import linbp
+from linbp.cli.app import app
 
 HASHES = Path(__file__).with_name("hashes.json")
 NETWORKS = (*BUILDERS, "squeezenet")
@@ -101,7 +102,8 @@ def crafted_with(protocol: str, folder: Path) -> str:
     (data / "images.csv").write_text("\n".join(lines))
     options = [*PROTOCOLS[protocol], "--surrogate", f"file:{Path(__file__).with_name('golden_networks.py')}:residual"]
     given = ["craft", "--protocol", protocol, *options, "--data", str(data), "--out", str(out), "--trust-labels"]
-    subprocess.run([sys.executable, "-m", "linbp.cli", *given], check=True, stdout=subprocess.DEVNULL)
+    ended = CliRunner().invoke(app, given)
+    assert ended.exit_code == 0, ended.output
     made = [np.asarray(Image.open(path)) for path in sorted(out.glob("*.png"))]
     assert len(made) == 4
     return hashlib.sha256(b"".join(pixels.tobytes() for pixels in made)).hexdigest()[:32]

@@ -16,13 +16,13 @@ from torch import nn
 __all__ = [
     "Activation",
     "Affine",
-    "AttackConfig",
     "Chain",
     "Gated",
     "Layer",
     "MaxPool",
     "Pool",
     "Residual",
+    "RuleByHand",
     "gradient_by_hand",
     "linear_sites",
     "numbered",
@@ -32,7 +32,7 @@ Tensor = torch.Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttackConfig:
+class RuleByHand:
     """A rule in numbers.
 
     Attributes:
@@ -77,7 +77,7 @@ class Layer:
     def forward(self, value: Tensor) -> Tensor:
         raise AssertionError
 
-    def back(self, gradient: Tensor, settings: AttackConfig | None) -> Tensor:
+    def back(self, gradient: Tensor, settings: RuleByHand | None) -> Tensor:
         """The gradient at the input; without settings, the ordinary one."""
         raise AssertionError
 
@@ -103,7 +103,7 @@ class Affine(Layer):
                 return value @ module.weight.T + module.bias
             return nn.functional.conv2d(value, module.weight, module.bias, module.stride, module.padding)
 
-    def back(self, gradient: Tensor, settings: AttackConfig | None) -> Tensor:
+    def back(self, gradient: Tensor, settings: RuleByHand | None) -> Tensor:
         with torch.no_grad():
             module = self.module
             if isinstance(module, nn.BatchNorm2d):
@@ -167,7 +167,7 @@ class Activation(Layer):
         self.value = value
         return result
 
-    def back(self, gradient: Tensor, settings: AttackConfig | None) -> Tensor:
+    def back(self, gradient: Tensor, settings: RuleByHand | None) -> Tensor:
         ordinary = gradient * self.derivative
         if settings is not None and self.index in settings.smooth:
             passed = gradient * self._smooth(settings.smooth_by)
@@ -205,7 +205,7 @@ class Chain(Layer):
             value = layer.forward(value)
         return value
 
-    def back(self, gradient: Tensor, settings: AttackConfig | None) -> Tensor:
+    def back(self, gradient: Tensor, settings: RuleByHand | None) -> Tensor:
         for layer in reversed(self.layers):
             gradient = layer.back(gradient, settings)
         return gradient
@@ -222,7 +222,7 @@ class Pool(Layer):
         self.shape = value.shape
         return value.sum((2, 3)) / (value.shape[2] * value.shape[3])
 
-    def back(self, gradient: Tensor, settings: AttackConfig | None) -> Tensor:
+    def back(self, gradient: Tensor, settings: RuleByHand | None) -> Tensor:
         _, _, height, width = self.shape
         return (gradient / (height * width))[:, :, None, None].expand(self.shape)
 
@@ -251,7 +251,7 @@ class MaxPool(Layer):
                 result[:, :, i, j] = value[:, :, row][:, :, :, column].amax((2, 3))
         return result
 
-    def back(self, gradient: Tensor, settings: AttackConfig | None) -> Tensor:
+    def back(self, gradient: Tensor, settings: RuleByHand | None) -> Tensor:
         passed = torch.zeros_like(self.value)
         rows, columns = self._windows(self.value.shape[2]), self._windows(self.value.shape[3])
         temperature = None if settings is None else settings.temperature
@@ -287,7 +287,7 @@ class Gated(Layer):
         self.gate = (1 / (1 + torch.exp(-self.squeeze.forward(value))))[:, :, None, None]
         return value * self.gate
 
-    def back(self, gradient: Tensor, settings: AttackConfig | None) -> Tensor:
+    def back(self, gradient: Tensor, settings: RuleByHand | None) -> Tensor:
         at_gate = (gradient * self.value).sum((2, 3), keepdim=True) * self.gate * (1 - self.gate)
         return gradient * self.gate + self.squeeze.back(at_gate[:, :, 0, 0], settings)
 
@@ -306,7 +306,7 @@ class Residual(Layer):
         through = self.branch.forward(value)
         return through + (value if self.skip is None else self.skip.forward(value))
 
-    def back(self, gradient: Tensor, settings: AttackConfig | None) -> Tensor:
+    def back(self, gradient: Tensor, settings: RuleByHand | None) -> Tensor:
         around = gradient if self.skip is None else self.skip.back(gradient, settings)
         if settings is None:
             return around + self.branch.back(gradient, None)
@@ -345,7 +345,7 @@ def linear_sites(network: Layer, start: int, which: str | None = None) -> frozen
     return frozenset(chosen)
 
 
-def gradient_by_hand(network: Layer, images: Tensor, labels: Tensor, settings: AttackConfig) -> tuple[Tensor, Tensor]:
+def gradient_by_hand(network: Layer, images: Tensor, labels: Tensor, settings: RuleByHand) -> tuple[Tensor, Tensor]:
     """Logits, and the rule's gradient of each image's own cross-entropy."""
     logits = network.forward(images)
     exponents = torch.exp(logits - logits.max(1, keepdim=True).values)

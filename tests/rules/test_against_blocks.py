@@ -6,7 +6,7 @@ import functools
 
 import pytest
 import torch
-from blocks_by_hand import Activation, AttackConfig, Layer, gradient_by_hand, linear_sites
+from blocks_by_hand import Activation, Layer, RuleByHand, gradient_by_hand, linear_sites
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from residual_networks import NETWORKS, build
@@ -51,7 +51,7 @@ def test_without_a_rule_both_are_the_ordinary_gradient(name: str, activation: st
         activation = "relu"  # folding does not see activations
     surrogate, network = captured(name, activation, fold)
     images, labels = batch()
-    logits, expected = gradient_by_hand(network, images, labels, AttackConfig())
+    logits, expected = gradient_by_hand(network, images, labels, RuleByHand())
     assert error(surrogate.logits(images), logits) < TOLERANCE
     assert error(surrogate.gradient(images, labels), expected) < TOLERANCE
     leaf = images.clone().requires_grad_()
@@ -72,7 +72,7 @@ def test_linbp_from_every_site(name: str, rebalance: str | None) -> None:
             with pytest.raises(RuleError, match="no site"):
                 surrogate.with_rule(rule)
             continue
-        _, expected = gradient_by_hand(network, images, labels, AttackConfig(linear=linear, rebalance=rebalance))
+        _, expected = gradient_by_hand(network, images, labels, RuleByHand(linear=linear, rebalance=rebalance))
         found = surrogate.with_rule(rule).gradient(images, labels)
         assert error(found, expected) < TOLERANCE, start
 
@@ -85,7 +85,7 @@ def test_linbp_of_other_activations(name: str, activation: str, rebalance: str |
     images, labels = batch()
     linear = linear_sites(network, 2)
     _, expected = gradient_by_hand(
-        network, images, labels, AttackConfig(linear=linear, rebalance=rebalance, gamma=0.7, sgm=0.5)
+        network, images, labels, RuleByHand(linear=linear, rebalance=rebalance, gamma=0.7, sgm=0.5)
     )
     rules = [LinBP(start=2, rebalance=rebalance, gamma=0.7), SGM(gamma=0.5)]
     assert error(surrogate.with_rule(rules).gradient(images, labels), expected) < TOLERANCE
@@ -97,7 +97,7 @@ def test_sgm_alone(name: str, gamma: float) -> None:
     surrogate, network = captured(name)
     images, labels = batch()
     linear_sites(network, 0)
-    _, expected = gradient_by_hand(network, images, labels, AttackConfig(sgm=gamma))
+    _, expected = gradient_by_hand(network, images, labels, RuleByHand(sgm=gamma))
     assert error(surrogate.with_rule(SGM(gamma=gamma)).gradient(images, labels), expected) < TOLERANCE
 
 
@@ -111,7 +111,7 @@ def test_sgm_beside_one_kind_of_skip(name: str, skips: str) -> None:
         with pytest.raises(RuleError, match=str(skips)):
             surrogate.with_rule(SGM(skips=skips))
         return
-    _, expected = gradient_by_hand(network, images, labels, AttackConfig(sgm=0.2, beside=skips))
+    _, expected = gradient_by_hand(network, images, labels, RuleByHand(sgm=0.2, beside=skips))
     assert error(surrogate.with_rule(SGM(skips=skips)).gradient(images, labels), expected) < TOLERANCE
 
 
@@ -145,7 +145,7 @@ def test_every_combination(
         with pytest.raises(RuleError):
             surrogate.with_rule(rules)
         return
-    wanted = AttackConfig(linear=linear, rebalance=rebalance, gamma=gamma, sgm=1.0 if sgm is None else sgm)
+    wanted = RuleByHand(linear=linear, rebalance=rebalance, gamma=gamma, sgm=1.0 if sgm is None else sgm)
     logits, expected = gradient_by_hand(network, images, labels, wanted)
     ruled = surrogate.with_rule(rules)
     assert error(ruled.gradient(images, labels), expected) < TOLERANCE
@@ -161,7 +161,7 @@ def test_chosen_sites_by_number(name: str, rebalance: str | None) -> None:
     linear_sites(network, 0)
     for chosen in ((1,), (2,), (2, 5), (0, 3, 4)):
         for sgm in (1.0, 0.5):
-            wanted = AttackConfig(linear=frozenset(chosen), rebalance=rebalance, sgm=sgm)
+            wanted = RuleByHand(linear=frozenset(chosen), rebalance=rebalance, sgm=sgm)
             _, expected = gradient_by_hand(network, images, labels, wanted)
             rules = [LinBP(start=0, rebalance=rebalance, sites=chosen), *([SGM(gamma=sgm)] if sgm != 1 else [])]
             found = surrogate.with_rule(rules).gradient(images, labels)

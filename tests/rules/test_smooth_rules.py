@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 import torch
-from blocks_by_hand import AttackConfig, Layer, gradient_by_hand, linear_sites, numbered
+from blocks_by_hand import Layer, RuleByHand, gradient_by_hand, linear_sites, numbered
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from residual_networks import NETWORKS, build
@@ -44,7 +44,7 @@ def error(found: torch.Tensor, expected: torch.Tensor) -> float:
     return float((found - expected).norm() / expected.norm())
 
 
-def compare(name: str, rules: Rule | list[Rule], wanted: AttackConfig, activation: str = "relu") -> None:
+def compare(name: str, rules: Rule | list[Rule], wanted: RuleByHand, activation: str = "relu") -> None:
     """The gradient and the logits of a rule, against the same by hand."""
     surrogate, network = captured(name, activation)
     images, labels = batch()
@@ -66,7 +66,7 @@ def test_conbp_on_every_network(name: str, which: str | None, slope: float) -> N
     smooth = sites(name, 1, which)
     rule = ConBP(start=1, slope=slope, sites=which)  # type: ignore[arg-type]
     if smooth:
-        compare(name, rule, AttackConfig(smooth=smooth, smooth_by=slope))
+        compare(name, rule, RuleByHand(smooth=smooth, smooth_by=slope))
     else:
         with pytest.raises(RuleError, match="conbp"):
             captured(name)[0].with_rule(rule)
@@ -78,7 +78,7 @@ def test_bpa_on_every_network(name: str) -> None:
     for start in range(len(captured(name)[0].sites)):
         smooth = sites(name, start, "all")
         if smooth:
-            compare(name, BPA(start=start), AttackConfig(smooth=smooth, temperature=10.0))
+            compare(name, BPA(start=start), RuleByHand(smooth=smooth, temperature=10.0))
 
 
 def test_bpa_takes_the_activation_after_a_sum_unless_told_otherwise() -> None:
@@ -113,7 +113,7 @@ def test_bpa_in_every_combination(
         return
     rule = BPA(start=start, pools=pools, sites=which, **({"temperature": temperature} if pools else {}))
     rules: list[Rule] = [rule] if sgm is None else [SGM(gamma=sgm), rule]
-    wanted = AttackConfig(smooth=smooth, temperature=temperature if pools else None, sgm=1.0 if sgm is None else sgm)
+    wanted = RuleByHand(smooth=smooth, temperature=temperature if pools else None, sgm=1.0 if sgm is None else sgm)
     compare(name, rules, wanted, activation)
 
 
@@ -123,16 +123,16 @@ def test_smooth_pools_in_branches_that_linbp_measures(name: str, rebalance: Lite
     """LinBP's ordinary walk passes the sites and pools of the other rule, ordinarily."""
     linear = sites(name, 0, "inside")
     rules: list[Rule] = [LinBP(start=0, sites="inside", rebalance=rebalance)]
-    wanted = AttackConfig(linear=linear, rebalance=rebalance)
+    wanted = RuleByHand(linear=linear, rebalance=rebalance)
     compare(name, rules, wanted)
     if name == "pooled":
-        wanted = AttackConfig(linear=linear, rebalance=rebalance, temperature=4.0)
+        wanted = RuleByHand(linear=linear, rebalance=rebalance, temperature=4.0)
         compare(name, [*rules, BPA(activations=False, temperature=4.0)], wanted)
     chosen = frozenset({1})
     compare(
         name,
         [LinBP(start=0, sites=[1], rebalance=rebalance), ConBP(start=2)],
-        AttackConfig(linear=chosen, rebalance=rebalance, smooth=sites(name, 2, None), smooth_by=0.5),
+        RuleByHand(linear=chosen, rebalance=rebalance, smooth=sites(name, 2, None), smooth_by=0.5),
     )
 
 
@@ -140,7 +140,7 @@ def test_smooth_pools_in_branches_that_linbp_measures(name: str, rebalance: Lite
 def test_conbp_with_the_ordinary_norm_at_every_site(activation: str) -> None:
     smooth = sites("bottleneck", 1, "all")
     rule = ConBP(start=1, sites="all", rebalance="site")
-    compare("bottleneck", rule, AttackConfig(smooth=smooth, smooth_by=0.5, smooth_norm=True), activation)
+    compare("bottleneck", rule, RuleByHand(smooth=smooth, smooth_by=0.5, smooth_norm=True), activation)
 
 
 @pytest.mark.parametrize("leak", [0.1, 0.6])
@@ -155,7 +155,7 @@ def test_a_leak_lies_between_ordinary_and_linear(
     for which in (None, "all"):
         linear = sites(name, 1, which)
         rules: list[Rule] = [LinBP(start=1, leak=leak, rebalance=rebalance, gamma=0.8, sites=which), SGM(gamma=0.5)]  # type: ignore[arg-type]
-        wanted = AttackConfig(linear=linear, rebalance=rebalance, leak=leak, gamma=0.8, sgm=0.5)
+        wanted = RuleByHand(linear=linear, rebalance=rebalance, leak=leak, gamma=0.8, sgm=0.5)
         compare(name, rules, wanted, activation)
 
 
