@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 import linbp
-from linbp.attack.job.folder import craft_folder
+from linbp.attack.job.craft_folder import craft_folder
 from linbp.data.image_list import list_images
 from linbp.data.images import read_image, write_png
 from linbp.errors import ImageError, RecipeError, RuleError, StoreError
@@ -147,7 +147,7 @@ def test_a_job_chooses_once_and_keeps_the_choice(photos: Path, tmp_path: Path, m
         found = read_image(tmp_path / "adv" / f"{index}.png").transpose(2, 0, 1)
         assert np.array_equal(found, (expected[index] * 255).round().numpy())
     (tmp_path / "adv" / "3.png").unlink()
-    monkeypatch.setattr("linbp.attack.job.folder.choose_for_job", None)
+    monkeypatch.setattr("linbp.attack.job.craft_folder.choose_for_job", None)
     assert job(proxies=[proxy(0)])["choice"] == choice
     with pytest.raises(StoreError, match="proxies"):
         job(proxies=[proxy(1)])

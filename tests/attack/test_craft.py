@@ -15,7 +15,7 @@ from torch import nn
 import linbp
 from linbp.attack import AttackConfig
 from linbp.attack.budget import Budget
-from linbp.attack.job.folder import craft_folder
+from linbp.attack.job.craft_folder import craft_folder
 from linbp.data.image_list import list_images
 from linbp.data.images import write_png
 from linbp.errors import BudgetError, ImageError, LinbpError, ModelError, RecipeError

@@ -18,7 +18,7 @@ from torch.nn import functional
 import linbp
 from linbp.attack import Budget, Context, Ensemble, Objective, Observation, Recipe, Stage
 from linbp.attack.ensemble import Fuse
-from linbp.attack.job.folder import craft_folder
+from linbp.attack.job.craft_folder import craft_folder
 from linbp.data.image_list import ImageRecord, list_images
 from linbp.data.images import read_image, write_png
 from linbp.errors import ModelError, RecipeError, RuleError, StoreError

@@ -458,12 +458,12 @@ def test_used_up_memory_hints_at_the_batch_size(linbp: Run, monkeypatch: pytest.
     def fail(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("linbp.attack.job.folder.craft_batch", fail)
+    monkeypatch.setattr("linbp.attack.job.resume.craft_batch", fail)
     two_lines(linbp(*CRAFT), "memory", "--batch-size")
 
 
 def test_ctrl_c_says_what_is_kept(linbp: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from linbp.attack.job import folder as job
+    from linbp.attack.job import resume as job
 
     calls, work = 0, job.craft_batch
 

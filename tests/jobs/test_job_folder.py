@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from linbp.errors import StoreError
-from linbp.jobs.folder import JobFolder, bytes_of
+from linbp.jobs.folder import JobFolder, serialized
 
 
 class Bakery(JobFolder):
@@ -123,9 +123,9 @@ def test_ctrl_c_in_a_saver_is_ctrl_c() -> None:
             raise RuntimeError("unexpected pos 64 vs 0") from stop
 
     with pytest.raises(KeyboardInterrupt):
-        bytes_of(save, {})
+        serialized(save, {})
     with pytest.raises(ZeroDivisionError):
-        bytes_of(lambda thing, buffer: 1 / 0, {})  # type: ignore[arg-type, return-value]
+        serialized(lambda thing, buffer: 1 / 0, {})  # type: ignore[arg-type, return-value]
 
 
 def test_the_folder_as_a_path_like(tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ def test_a_line_that_was_cut_short_is_left_out(tmp_path: Path, cut: int) -> None
     rows.append({"number": 1})
     rows.path.write_bytes(rows.path.read_bytes()[: len(whole) + cut])
     assert rows.read() == [{"number": 0}]
+    rows.append({"number": 2})
+    assert rows.read() == [{"number": 0}, {"number": 2}]
     rows.path.write_bytes(whole + b"[1, 2]\n\n\xff\xfe\n")
     assert rows.read() == [{"number": 0}]
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 
-from linbp.attack.norms import absolute_mean, divided, euclidean
+from linbp.attack.image_norms import absolute_mean, divided, euclidean
 from linbp.errors import BudgetError
 from linbp.randomness import Draws
 from linbp.validation import read_fraction

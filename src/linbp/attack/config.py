@@ -1,4 +1,4 @@
-"""What is asked of an attack: every setting checked once, and every default filled in."""
+"""The settings of an attack: each checked once, with every default filled in."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ DEFAULT_EPS = "8/255"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AttackConfig:
-    """What an adversarial image depends on besides the image and the surrogate.
+    """The resolved settings of an attack.
 
-    Made by `resolve`, which checks everything; what is given one trusts it.
+    `resolve` makes it and checks everything; code that receives one does not check it again.
 
     Attributes:
         recipe: the attack.
@@ -42,8 +42,8 @@ class AttackConfig:
         labels: where the labels come from.
         targeted: whether the attack has targets.
         target_rule: which chooses the targets of a targeted attack; None where they are given.
-        protocol: that the settings are those of, or None.
-        batch_size: images at a time; no image depends on it.
+        protocol: the published protocol that these settings follow, or None.
+        batch_size: images at a time; it changes no image, but for rounding in float32 on a GPU.
     """
 
     recipe: Recipe
@@ -93,14 +93,14 @@ class AttackConfig:
             labels: `given` or `predicted`.
             targets: whether a target is given for every image.
             target_rule: chooses the targets where they are not given.
-            pool: whether there is one.
+            pool: whether a pool is given.
             protocol: whose values hold; a value that is given as well must be the protocol's.
             batch_size: at least 1.
             images: how many there are, where each may have its own radius.
 
         Raises:
             BudgetError: a radius or step that no image can obey, or an L2 attack without a radius.
-            ImageError: another word for `labels`.
+            ImageError: `labels` is neither `given` nor `predicted`.
             RecipeError: a setting contradicts the protocol or the recipe, or is out of range.
         """
         recipe = Recipe.parse(recipe) if isinstance(recipe, str) else recipe

@@ -11,7 +11,7 @@ import torch
 
 from linbp.attack.context import Context
 from linbp.attack.ensemble import fused
-from linbp.attack.norms import absolute_sum
+from linbp.attack.image_norms import absolute_sum
 from linbp.attack.parts.objective.base import Observation
 from linbp.errors import ModelError
 from linbp.graph import Surrogate

@@ -27,7 +27,9 @@ def attack_batch(
     pool: Pool | None = None,
     on_step: Callable[[], None] | None = None,
 ) -> torch.Tensor:
-    """Attack one batch, stage by stage; every stage begins at the clean images. Everything given is trusted.
+    """Attack one batch, stage by stage; arguments are not checked.
+
+    No stage starts from the images of the one before: each starts at the clean images, or where its `start` says.
 
     Args:
         stages: the recipe's, with their surrogates.

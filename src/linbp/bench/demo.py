@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from linbp.attack.job.folder import craft_folder
-from linbp.attack.job.store import AdversarialFolder
+from linbp.attack.job.adversarial_folder import AdversarialFolder
+from linbp.attack.job.craft_folder import craft_folder
 from linbp.bench.cached_predictions import CachedPredictions
 from linbp.bench.demonstrations import IMAGENET, Demonstration
 from linbp.bench.pictures import Answer, PictureRow, draw_picture

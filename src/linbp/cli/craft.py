@@ -144,7 +144,7 @@ def craft(
     Then: linbp evaluate adv --victim MODEL
     """
     from linbp.attack.config import AttackConfig
-    from linbp.attack.job.folder import craft_into
+    from linbp.attack.job.craft_folder import craft_into
     from linbp.attack.job.images import has_targets
     from linbp.attack.published_protocols import find_protocol
     from linbp.data.image_list import list_images
@@ -200,7 +200,7 @@ def craft(
 
 def _kept(out: Path, wanted: int) -> str:
     """What to say after Ctrl-C."""
-    from linbp.attack.job.store import AdversarialFolder
+    from linbp.attack.job.adversarial_folder import AdversarialFolder
 
     kept = len(AdversarialFolder(out).read_records())
     if not kept:

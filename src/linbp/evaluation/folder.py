@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from linbp.attack.job.store import AdversarialFolder
+from linbp.attack.job.adversarial_folder import AdversarialFolder
 from linbp.data.files import write_file
 from linbp.data.image_list import list_images
 from linbp.data.images import Pixels, distances, pixel_sha256, read_ahead, size_batches

@@ -1,4 +1,4 @@
-"""A folder that a job writes and can go on with: nothing in it is ever half-written, and nothing else is touched."""
+"""The folder of a resumable job: whole files are replaced atomically, and files of something else are refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from linbp.data.files import MANIFEST, json_bytes, store_error, write_atomically
 from linbp.errors import StoreError
 from linbp.jobs.lock import LOCK, locked
 
-__all__ = ["CHECKPOINT", "JobFolder", "bytes_of"]
+__all__ = ["CHECKPOINT", "JobFolder", "serialized"]
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -41,7 +41,7 @@ class JobFolder:
     LAYOUT: ClassVar[Any]
     """Kind and version of the files' layout: `format` in the manifest and in the checkpoint."""
     OLDER: ClassVar[tuple[Any, ...]] = ()
-    """Layouts that can still be read."""
+    """Older layouts whose manifests can still be read."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         if not os.fspath(path):
@@ -117,7 +117,7 @@ class JobFolder:
             return None
         try:
             found = torch.load(path, map_location="cpu", weights_only=True)
-        # A damaged file fails in as many ways as there are broken archives.
+        # torch.load raises many types of exceptions on damaged files.
         except Exception as error:
             raise StoreError(f"{path} cannot be read: {' '.join(str(error).split())[:200]}.", again) from error
         if not isinstance(found, dict) or found.pop("format", None) != self.LAYOUT:
@@ -126,14 +126,14 @@ class JobFolder:
 
     def write_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Replace the checkpoint."""
-        self.write(CHECKPOINT, bytes_of(torch.save, {"format": self.LAYOUT, **state}))
+        self.write(CHECKPOINT, serialized(torch.save, {"format": self.LAYOUT, **state}))
 
     def drop_checkpoint(self) -> None:
-        """A finished job needs it no more."""
+        """Delete the checkpoint of a finished job."""
         (self.path / CHECKPOINT).unlink(missing_ok=True)
 
     def write(self, name: str, content: bytes) -> Path:
-        """Put a whole file in place; its path."""
+        """Write a file atomically and return its path."""
         write_atomically(self.path / name, content)
         return self.path / name
 
@@ -152,11 +152,8 @@ class JobFolder:
         return found
 
 
-def bytes_of(save: Callable[[Thing, io.BytesIO], None], thing: Thing) -> bytes:
-    """What one of torch's savers writes of a thing.
-
-    Where Ctrl-C cuts it short, torch complains of a file that is not whole; it is Ctrl-C all the same.
-    """
+def serialized(save: Callable[[Thing, io.BytesIO], None], thing: Thing) -> bytes:
+    """What `save` writes of `thing`; a KeyboardInterrupt that torch wrapped in another error is raised again."""
     buffer = io.BytesIO()
     try:
         save(thing, buffer)

@@ -44,5 +44,5 @@ def locked(folder: Path) -> Iterator[None]:
             pass  # some network file systems cannot lock
         # Whoever wrote nothing may delete this file: then a third process would lock a new one and see no lock.
         if not path.exists() or not os.path.samestat(path.stat(), os.fstat(file.fileno())):
-            raise StoreError(f"Another process has just written {folder}.", "Run the same command again.")
+            raise StoreError(f"Another process has just released {folder}.", "Run the same command again.")
         yield

@@ -7,4 +7,4 @@ from collections.abc import Callable
 __all__ = ["ProgressCallback"]
 
 ProgressCallback = Callable[[str, int, int], None]
-"""Told the stage, how much of it is done, and how much there is."""
+"""Called with a task's name, how much of it is done, and how much there is."""

@@ -1,4 +1,4 @@
-"""A file of rows, one JSON object a line: rows are added one by one, and none that was added is lost."""
+"""A file of rows, one JSON object per line, that survives the end of a process at any moment."""
 
 from __future__ import annotations
 
@@ -43,7 +43,11 @@ class Rows:
     def append(self, row: Mapping[str, Any]) -> None:
         """Add a row; afterwards it is on the disk."""
         try:
-            with self.path.open("ab") as file:
+            with self.path.open("ab+") as file:
+                if file.tell():
+                    file.seek(-1, os.SEEK_END)
+                    if file.read(1) != b"\n":  # a line that was cut short must not swallow this one
+                        file.write(b"\n")
                 file.write(json_bytes(row))
                 file.flush()
                 os.fsync(file.fileno())

@@ -29,7 +29,7 @@ def refuse_other_settings(folder: Path, old: Mapping[str, Any], new: Mapping[str
     Raises:
         StoreError: they differ; the message names each setting that does.
     """
-    # Nobody can read two hashes of a list of images.
+    # Hashes say nothing to people: name the list instead.
     changed = [_LISTS.get(line.partition(":")[0], line) for line in differences(old, new)]
     if changed:
         raise StoreError(

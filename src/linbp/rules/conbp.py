@@ -70,6 +70,6 @@ class ConBP:
             selected.indices,
             structure,
             by_number=isinstance(self.sites, tuple),
-            ordinary_norm=self.rebalance == "site",
+            keep_norm=self.rebalance == "site",
         )
         return Plan(sites=sites, notes=(*selected.notes, *notes))

@@ -31,29 +31,29 @@ Rebalance = Literal["branch", "site"]
 
 @dataclass(frozen=True)
 class LinearSite:
-    """At an activation s with derivative d, the gradient passes as if most of s were not there.
+    """At an activation with derivative d, the gradient g passes as if all, or a part, of it were not there.
 
-        d' = d + leak (1 - d),    and with `ordinary_norm`    g -> |d g| / |d' g| d' g
+        h = (d + leak (1 - d)) g,    and with `keep_norm`    |d g| / |h| h,  image by image
 
     Attributes:
-        leak: 1: the derivative is 1; less: as far as that from the ordinary one towards 1.
-        ordinary_norm: whether the gradient gets the norm that the ordinary derivative gives it, image by image.
+        leak: from the ordinary derivative (0, which is refused) to 1 (1).
+        keep_norm: whether the gradient gets the norm of the ordinary one.
     """
 
     leak: float
-    ordinary_norm: bool
+    keep_norm: bool
 
     @property
     def needs(self) -> Needs:
         """The derivative, unless the gradient passes as it is."""
-        return "nothing" if self.leak == 1 and not self.ordinary_norm else "derivative"
+        return "nothing" if self.leak == 1 and not self.keep_norm else "derivative"
 
     def __call__(self, gradient: torch.Tensor, ordinary: Operation) -> torch.Tensor:
         if self.needs == "nothing":
             return gradient
         masked = ordinary(gradient)
         passed = gradient if self.leak == 1 else masked + self.leak * (gradient - masked)
-        return passed * norm_ratio(masked, passed) if self.ordinary_norm else passed
+        return passed * norm_ratio(masked, passed) if self.keep_norm else passed
 
 
 @dataclass(frozen=True)
@@ -87,16 +87,16 @@ class LinBP:
         gradient at the fork = S' g + gamma alpha u,
 
     with S the identity or the projection ("gradient branching with care" in the paper, and the released
-    code). A ratio 0 / 0 counts as 0. Guo, Li, Chen: Backpropagating Linearly Improves Transferability of Adversarial
-    Examples, NeurIPS 2020, arXiv 2012.03528.
+    code). The ratio is 0 where |u| is 0. Guo, Li, Chen: Backpropagating Linearly Improves Transferability of
+    Adversarial Examples, NeurIPS 2020, arXiv 2012.03528.
 
     Args:
         start: where linear backpropagation begins: a site's index (`7`), a fraction of the sites (`0.5`), a module
             path (`layer3.1`), `default`, the published position of this architecture (also without `start`), or `auto`,
             which the networks of `--proxy` choose (`choose_start`); it reaches from there to the output.
-        rebalance: `branch` as released: the ratio above in every closed branch with linearised sites, chains are not
-            rescaled. `site`: every linearised site scales its gradient to the norm of the ordinary one, per image
-            (TA-Bench does so over the batch). `none` (None): no scaling.
+        rebalance: `branch` as released: the ratio above in every closed branch with linearised sites; sites outside
+            branches are not rescaled. `site`: every linearised site scales its gradient to the norm of the ordinary
+            one, per image (TA-Bench does so over the batch). `none` (None): no scaling.
         gamma: multiplies the gradient of every branch with linearised sites (SGM's decay, 1 is LinBP alone).
         leak: in (0, 1]; how much of what the activation would have stopped is passed. 1 is LinBP as released: the
             derivative is d + leak (1 - d) where the activation's is d, so that an inactive ReLU passes `leak`. Not of
@@ -107,6 +107,7 @@ class LinBP:
             sites' numbers.
 
     Raises:
+        RecipeError: a parameter is out of range.
         RuleError: the position matches nothing, no site is reached, or gamma has no branch to act on.
     """
 
@@ -137,7 +138,7 @@ class LinBP:
             chosen -= open_sites
             if not chosen:
                 raise RuleError(
-                    f"linbp reaches no site: all {len(open_sites)} from {self.start!r} on are in open branches.",
+                    f"linbp reaches no site: all {len(open_sites)} from {selected.start!r} on are in open branches.",
                     "Use rebalance=site or rebalance=none; `linbp inspect` shows the junctions.",
                 )
         if self.gamma != 1 and not branches:

@@ -36,13 +36,13 @@ class _Smooth:
         derivative: of the function in the place of ReLU.
         low: below it the activation is constant.
         high: above it the activation is constant; infinity for ReLU.
-        ordinary_norm: whether the result is scaled to the norm of the ordinary gradient, image by image.
+        keep_norm: whether the result is scaled to the norm of the ordinary gradient, image by image.
     """
 
     derivative: Derivative
     low: float
     high: float
-    ordinary_norm: bool
+    keep_norm: bool
 
     needs: ClassVar[Literal["input"]] = "input"
 
@@ -52,7 +52,7 @@ class _Smooth:
         if math.isfinite(self.high):
             factor = factor - self.derivative(value - self.high)
         passed = gradient * factor
-        return passed * norm_ratio(ordinary(gradient), passed) if self.ordinary_norm else passed
+        return passed * norm_ratio(ordinary(gradient), passed) if self.keep_norm else passed
 
 
 def smooth_sites(
@@ -62,7 +62,7 @@ def smooth_sites(
     structure: Structure,
     *,
     by_number: bool,
-    ordinary_norm: bool = False,
+    keep_norm: bool = False,
 ) -> tuple[dict[int, SiteBackward], tuple[str, ...]]:
     """A smooth derivative at every clipping activation among a rule's sites, and what the user should know of it.
 
@@ -72,7 +72,7 @@ def smooth_sites(
         chosen: numbers of the sites.
         structure: of the network.
         by_number: whether the user gave the numbers, so that each of them must clip.
-        ordinary_norm: scale each site's gradient to the norm of the ordinary one, image by image.
+        keep_norm: scale each site's gradient to the norm of the ordinary one, image by image.
 
     Raises:
         RuleError: none of the sites clips, or one that was asked for by number does not.
@@ -86,7 +86,7 @@ def smooth_sites(
             "Leave it out, or name sites that are ReLUs; `linbp inspect` lists them.",
         )
     smooth: dict[int, SiteBackward] = {
-        site.index: _Smooth(derivative, *site.clips, ordinary_norm) for site in sites if site.clips is not None
+        site.index: _Smooth(derivative, *site.clips, keep_norm) for site in sites if site.clips is not None
     }
     notes = [f"{rule}: {len(smooth)} of {len(structure.sites)} sites have a smooth derivative"]
     if others:

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from linbp import Model
-from linbp.attack.job.folder import FolderReport, craft_folder
-from linbp.attack.job.store import AdversarialFolder
+from linbp.attack.job.adversarial_folder import AdversarialFolder
+from linbp.attack.job.craft_folder import FolderReport, craft_folder
 from linbp.data.image_list import list_images
 from linbp.data.images import read_image
 from linbp.errors import StoreError

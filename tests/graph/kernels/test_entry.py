@@ -9,7 +9,7 @@ from torch import nn
 import linbp
 from linbp.graph import image_norms
 from linbp.graph.engine.branch import BranchModule
-from linbp.graph.engine.walk import Walk
+from linbp.graph.engine.mode import BackwardMode
 from linbp.graph.kernels.entry import Entry
 
 
@@ -19,40 +19,40 @@ def draw(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def measured(
-    entry: Entry, walk: Walk, result: torch.Tensor, fork: torch.Tensor, gradient: torch.Tensor
+    entry: Entry, mode: BackwardMode, result: torch.Tensor, fork: torch.Tensor, gradient: torch.Tensor
 ) -> torch.Tensor:
     """What a backward pass that ends at the entry leaves."""
-    with walk.as_ordinary(entry):
+    with mode.as_ordinary(entry):
         (nothing,) = torch.autograd.grad(result, fork, gradient, retain_graph=True, allow_unused=True)
         assert nothing is None
-        assert walk.norms is not None
-        return walk.norms
+        assert mode.norms is not None
+        return mode.norms
 
 
 def test_it_is_the_convolution_and_its_norms_are_those_of_the_gradient() -> None:
-    walk = Walk()
+    mode = BackwardMode()
     weight, bias, fork = draw(3, 8, 1, 1), draw(3), draw(4, 8, 5, 6, seed=1).requires_grad_()
-    entry = Entry(weight, bias, walk)
+    entry = Entry(weight, bias, mode)
     result, expected = entry(fork), nn.functional.conv2d(fork, weight, bias)
     assert torch.equal(result, expected)
     gradient = draw(*result.shape, seed=2)
     (passed,) = torch.autograd.grad(result, fork, gradient, retain_graph=True)
     (ordinary,) = torch.autograd.grad(expected, fork, gradient)
     assert torch.allclose(passed, ordinary, rtol=0, atol=1e-12)
-    norms = measured(entry, walk, result, fork, gradient)
+    norms = measured(entry, mode, result, fork, gradient)
     assert torch.allclose(norms, image_norms(ordinary), rtol=1e-12, atol=0)
-    assert walk.norms is None
-    assert walk.measured_at is None
-    assert not walk.ordinary
+    assert mode.norms is None
+    assert mode.measured_at is None
+    assert not mode.ordinary
 
 
 def test_a_gradient_that_nearly_cancels_keeps_its_digits_in_float32() -> None:
-    walk = Walk()
+    mode = BackwardMode()
     weight = torch.tensor([[1.0, 1.0, 1.0], [1.0, 1.0, 1.0 + 1e-4]])[:, :, None, None]
     fork = torch.zeros(1, 3, 1, 1, requires_grad=True)
     gradient = torch.tensor([1.0, -1.0])[None, :, None, None]  # z' W W' z would be 1e-8 left of sums near 3
-    entry = Entry(weight, None, walk)
-    found = measured(entry, walk, entry(fork), fork, gradient)
+    entry = Entry(weight, None, mode)
+    found = measured(entry, mode, entry(fork), fork, gradient)
     exact = (weight[0, 2] - weight[1, 2]).abs().double()
     assert found.double().item() == pytest.approx(exact.item(), rel=1e-2)
 

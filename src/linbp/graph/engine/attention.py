@@ -8,11 +8,17 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from linbp.graph.engine.walk import Walk
+from linbp.graph.engine.mode import BackwardMode
 
-__all__ = ["AttentionBackward", "AttentionGradients", "AttentionModule", "FusedAttention", "OpenedAttention"]
+__all__ = [
+    "AttentionBackward",
+    "AttentionGradients",
+    "AttentionModule",
+    "DecomposedAttention",
+    "DecomposedFusedAttention",
+]
 
-Three = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+QueryKeyValue = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 class AttentionGradients(Protocol):
@@ -37,23 +43,23 @@ class AttentionGradients(Protocol):
     logits: torch.Tensor
     map: torch.Tensor
 
-    def ordinary(self, gradient: torch.Tensor) -> Three:
-        """The ordinary gradients at query, key and value, of one at the output."""
+    def ordinary(self, gradient: torch.Tensor) -> QueryKeyValue:
+        """The ordinary gradients at query, key and value, given the gradient at the output."""
         ...
 
     def logits_gradient(self, gradient: torch.Tensor) -> torch.Tensor:
-        """The ordinary gradient at the logits (R, ..., queries, keys), of one at the output."""
+        """The ordinary gradient at the logits (R, ..., queries, keys), given the gradient at the output."""
         ...
 
-    def from_logits(self, gradient: torch.Tensor, at_logits: torch.Tensor) -> Three:
-        """Gradients at query and key of one at the logits, and at value of one at the output."""
+    def from_logits(self, gradient: torch.Tensor, at_logits: torch.Tensor) -> QueryKeyValue:
+        """Gradients at query and key, given one at the logits, and at value, given the gradient at the output."""
         ...
 
 
 class AttentionBackward(Protocol):
     """How a rule passes the gradient through one attention."""
 
-    def __call__(self, gradient: torch.Tensor, attention: AttentionGradients) -> Three:
+    def __call__(self, gradient: torch.Tensor, attention: AttentionGradients) -> QueryKeyValue:
         """The gradients at query, key and value, in the shapes of `attention`'s.
 
         Args:
@@ -63,7 +69,7 @@ class AttentionBackward(Protocol):
         ...
 
 
-class OpenedAttention(Protocol):
+class DecomposedAttention(Protocol):
     """An attention in three steps: logits of query and key, softmax, output of map and value."""
 
     def logits(self, query: torch.Tensor, key: torch.Tensor, others: tuple[Any, ...]) -> torch.Tensor:
@@ -84,25 +90,25 @@ class AttentionModule(nn.Module):
 
     Args:
         compute: its value, of query, key, value and other inputs; what the network computes without a rule.
-        opened: the same in three steps, for the backward pass.
+        decomposed: the same in three steps, for the backward pass.
         transposed_key: whether the network's key is (R, ..., channels, keys).
         groups: rows for each image.
         backward: the rule's.
-        walk: of the network.
+        mode: of the network.
     """
 
     def __init__(
         self,
         compute: Callable[..., torch.Tensor],
-        opened: OpenedAttention,
+        decomposed: DecomposedAttention,
         transposed_key: bool,
         groups: int,
         backward: AttentionBackward,
-        walk: Walk,
+        mode: BackwardMode,
     ) -> None:
         super().__init__()
-        self.compute, self.opened, self.transposed_key = compute, opened, transposed_key
-        self.groups, self.backward, self.walk = groups, backward, walk
+        self.compute, self.decomposed, self.transposed_key = compute, decomposed, transposed_key
+        self.groups, self.backward, self.mode = groups, backward, mode
 
     def forward(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *others: Any) -> torch.Tensor:
         """The attention's value."""
@@ -123,13 +129,13 @@ class _Function(torch.autograd.Function):
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         module = ctx.module
         query, key, value = ctx.saved_tensors
-        attention = _Opened(module, query, key, value, ctx.others)
-        passed = attention.ordinary(gradients[0]) if module.walk.ordinary else module.backward(gradients[0], attention)
-        query, key, value = passed
-        return query, attention.network_key(key), value, None, *[None] * len(ctx.others)
+        attention = _RecomputedAttention(module, query, key, value, ctx.others)
+        passed = attention.ordinary(gradients[0]) if module.mode.ordinary else module.backward(gradients[0], attention)
+        at_query, at_key, at_value = passed
+        return at_query, attention.swap_key_layout(at_key), at_value, None, *[None] * len(ctx.others)
 
 
-class _Opened:
+class _RecomputedAttention:
     """The attention computed again, step by step, with a graph behind each step."""
 
     def __init__(
@@ -144,39 +150,39 @@ class _Opened:
         with torch.enable_grad():
             self._inputs = query.detach().requires_grad_(), key.detach().requires_grad_()
             self._value = value.detach().requires_grad_()
-            self._logits = module.opened.logits(*self._inputs, others)
+            self._logits = module.decomposed.logits(*self._inputs, others)
             self._at_softmax = self._logits.detach().requires_grad_()
-            map_ = module.opened.softmax(self._at_softmax)
-            self._output = module.opened.output(map_, self._value, others)
-        self.query, self.key = self._inputs[0].detach(), self.network_key(self._inputs[1].detach())
+            map_ = module.decomposed.softmax(self._at_softmax)
+            self._output = module.decomposed.output(map_, self._value, others)
+        self.query, self.key = self._inputs[0].detach(), self.swap_key_layout(self._inputs[1].detach())
         self.value, self.logits, self.map = self._value.detach(), self._logits.detach(), map_.detach()
 
-    def network_key(self, key: torch.Tensor) -> torch.Tensor:
-        """The key as the network has it, of the key as rules see it, and the other way round."""
+    def swap_key_layout(self, key: torch.Tensor) -> torch.Tensor:
+        """From the network's layout of a key to the rules', and back."""
         return key.transpose(-2, -1) if self._transposed else key
 
-    def ordinary(self, gradient: torch.Tensor) -> Three:
+    def ordinary(self, gradient: torch.Tensor) -> QueryKeyValue:
         return self.from_logits(gradient, self.logits_gradient(gradient))
 
     def logits_gradient(self, gradient: torch.Tensor) -> torch.Tensor:
         (at_logits,) = torch.autograd.grad(self._output, self._at_softmax, gradient, retain_graph=True)
         return at_logits
 
-    def from_logits(self, gradient: torch.Tensor, at_logits: torch.Tensor) -> Three:
+    def from_logits(self, gradient: torch.Tensor, at_logits: torch.Tensor) -> QueryKeyValue:
         query, key = torch.autograd.grad(self._logits, self._inputs, at_logits, retain_graph=True)
         (value,) = torch.autograd.grad(self._output, self._value, gradient, retain_graph=True)
-        return query, self.network_key(key), value
+        return query, self.swap_key_layout(key), value
 
 
-class FusedAttention:
+class DecomposedFusedAttention:
     """`scaled_dot_product_attention` in three steps.
 
         logits = scale query key' + mask,    scale = 1 / sqrt(channels) unless given
 
     Args:
         mask: whether a mask is the first of the other inputs.
-        causal: whether queries see earlier keys only.
-        scale: what the products are multiplied with, or None.
+        causal: whether each query sees keys up to its own position only.
+        scale: what the products are multiplied by, or None.
         grouped: whether several heads of the query share one of key and value.
     """
 

@@ -1,4 +1,4 @@
-"""A residual branch with another backward pass: the rule gets the branch's gradients, walked as often as it asks."""
+"""A residual branch with another backward pass: the rule gets the branch's gradients, as many as it asks for."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import torch
 from torch import fx, nn
 
+from linbp.graph.engine.mode import BackwardMode
 from linbp.graph.engine.norms import image_norms
-from linbp.graph.engine.walk import Walk
 
 __all__ = ["BranchBackward", "BranchGradients", "BranchModule"]
 
@@ -32,15 +32,18 @@ class BranchGradients(Protocol):
         ...
 
     def ordinary_norm(self, gradient: torch.Tensor) -> torch.Tensor:
-        """The L2 norm of the ordinary gradient, shape (N,): cheaper than the gradient itself where W'z = QRz."""
+        """The L2 norm of the ordinary gradient, shape (N,).
+
+        Cheaper than the gradient where the branch starts with a 1 x 1 convolution to fewer channels.
+        """
         ...
 
 
 class BranchBackward(Protocol):
     """How a rule passes the gradient through one closed residual branch.
 
-    A rule whose result is proportional to a constant may offer `scaled(factor)`, which returns the same rule with its
-    result multiplied by the factor; a constant on the way into the branch (`Plan.edges`) is then taken along in it.
+    A rule may offer `scaled(factor)`, the same rule with its result multiplied by a constant: then a `Scale` on the
+    edge from the sum into the branch (`Plan.edges`) is folded into it.
     """
 
     def __call__(self, gradient: torch.Tensor, branch: BranchGradients) -> torch.Tensor:
@@ -57,20 +60,19 @@ class BranchModule(nn.Module):
     """A residual branch as a network of its own.
 
     Args:
-        network: maps (fork, *others) to the branch's value and its cut: a tensor that every path from the fork to the
-            value goes through, behind which, towards the sum, no rule changes anything. All walks share the way from
-            the value back to the cut.
+        network: maps (fork, *others) to the branch's value and its cut: the tensor nearest to the fork that all paths
+            pass and after which no rule acts. The backward pass from value to cut is computed once and reused.
         backward: the rule's.
-        walk: of the whole network.
-        nested: whether the branch lies in another such branch and can be walked again.
+        mode: of the whole network.
+        nested: whether the branch lies in another such branch, which may ask for its gradient again.
 
     Attributes:
         entry: the network's first module where it measures a gradient without computing it, or None.
     """
 
-    def __init__(self, network: fx.GraphModule, backward: BranchBackward, walk: Walk, nested: bool) -> None:
+    def __init__(self, network: fx.GraphModule, backward: BranchBackward, mode: BackwardMode, nested: bool) -> None:
         super().__init__()
-        self.network, self.backward, self.walk, self.nested = network, backward, walk, nested
+        self.network, self.backward, self.mode, self.nested = network, backward, mode, nested
         self.entry: object = None
 
     def forward(self, fork: torch.Tensor, *others: Any) -> torch.Tensor:
@@ -91,16 +93,16 @@ class _Function(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        module, branch = ctx.module, _Walks(ctx.module, *ctx.graph)
+        module, branch = ctx.module, _BranchGraph(ctx.module, *ctx.graph)
         (gradient,) = gradients
-        passed = branch.rule_gradient(gradient) if module.walk.ordinary else module.backward(gradient, branch)
+        passed = branch.rule_gradient(gradient) if module.mode.ordinary else module.backward(gradient, branch)
         if not module.nested:
             del ctx.graph  # frees the branch's activations as the backward pass goes on
         return passed, None, *[None] * ctx.others
 
 
-class _Walks:
-    """A branch's graph, walked for one gradient or several."""
+class _BranchGraph:
+    """A branch's autograd graph, differentiated for one gradient or several."""
 
     def __init__(self, module: BranchModule, fork: torch.Tensor, cut: torch.Tensor, value: torch.Tensor) -> None:
         self._module, self._fork, self._cut, self._value = module, fork, cut, value
@@ -116,23 +118,23 @@ class _Walks:
     def rule_gradient(self, gradient: torch.Tensor) -> torch.Tensor:
         shared = self._at_cut(gradient)
         (passed,) = torch.autograd.grad(self._cut, self._fork, shared, retain_graph=True)
-        return _own(passed, gradient, shared)
+        return _unaliased(passed, gradient, shared)
 
     def ordinary_gradient(self, gradient: torch.Tensor) -> torch.Tensor:
-        with self._module.walk.as_ordinary():
+        with self._module.mode.as_ordinary():
             return self.rule_gradient(gradient)
 
     def ordinary_norm(self, gradient: torch.Tensor) -> torch.Tensor:
-        shared, walk = self._at_cut(gradient), self._module.walk
-        with walk.as_ordinary(self._module.entry):
+        shared, mode = self._at_cut(gradient), self._module.mode
+        with mode.as_ordinary(self._module.entry):
             (passed,) = torch.autograd.grad(self._cut, self._fork, shared, retain_graph=True, allow_unused=True)
-            norms = walk.norms if passed is None else image_norms(passed)
-        assert norms is not None  # the walk ends at the fork or at the entry
+            norms = mode.norms if passed is None else image_norms(passed)
+        assert norms is not None  # the backward pass ends at the fork or at the entry
         return norms
 
 
-def _own(passed: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
-    """The gradient in memory that none of the others shares: the skip may read the sum's own."""
+def _unaliased(passed: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
+    """Clone the gradient if it shares memory with another, or is expanded: the skip may still read the sum's."""
     memory = passed.untyped_storage().data_ptr()
     shared = any(memory == other.untyped_storage().data_ptr() for other in others) or 0 in passed.stride()
     return passed.clone() if shared else passed

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import fx, nn
 
-from linbp.graph.engine.walk import Walk
+from linbp.graph.engine.mode import BackwardMode
 
 __all__ = ["Needs", "Operation", "OperationModule", "SiteBackward"]
 
@@ -74,16 +74,16 @@ class OperationModule(nn.Module):
     Args:
         node: of the operation.
         backward: the rule's.
-        walk: of the network.
+        mode: of the network.
         measured: whether the node lies in a branch whose ordinary gradient may be asked for.
     """
 
-    def __init__(self, node: fx.Node, backward: SiteBackward, walk: Walk, measured: bool) -> None:
+    def __init__(self, node: fx.Node, backward: SiteBackward, mode: BackwardMode, measured: bool) -> None:
         super().__init__()
         self.target: Any = node.target
         self.rest = tuple(None if isinstance(argument, fx.Node) else argument for argument in node.args[1:])
         self.options = dict(node.kwargs)
-        self.backward, self.walk = backward, walk
+        self.backward, self.mode = backward, mode
         shows_derivative = node.target in MASKED_BY_OUTPUT
         if backward.needs == "input" or ((measured or backward.needs != "nothing") and not shows_derivative):
             self.kept = "input"
@@ -128,7 +128,7 @@ class _Function(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         ordinary, module = _Ordinary(ctx), ctx.module
-        passed = ordinary(gradients[0]) if module.walk.ordinary else module.backward(gradients[0], ordinary)
+        passed = ordinary(gradients[0]) if module.mode.ordinary else module.backward(gradients[0], ordinary)
         return passed, None, None
 
 

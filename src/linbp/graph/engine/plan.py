@@ -18,13 +18,13 @@ __all__ = ["Plan"]
 Backward = TypeVar("Backward")
 
 ONE_RULE = {
-    "sites": "site",
-    "pools": "max-pool",
-    "softmaxes": "softmax",
-    "branches": "branch",
-    "attentions": "attention",
+    "sites": ("site", "sites"),
+    "pools": ("max-pool", "max-pools"),
+    "softmaxes": ("softmax", "softmaxes"),
+    "branches": ("branch", "branches"),
+    "attentions": ("attention", "attentions"),
 }
-"""Places that one rule can have only, and what messages call them."""
+"""Places that only one rule may change, and what messages call one and several of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,19 +54,20 @@ class Plan:
     notes: tuple[str, ...] = ()
 
     def __add__(self, other: Plan) -> Plan:
-        """Both at once. Where both change the gradient of one tensor, the other one acts on what this one passes.
+        """Both at once. Where both change the gradient of one tensor, `other` is applied after `self`.
 
         Raises:
             RuleError: both change the same site, max-pool, softmax, branch or attention.
         """
         merged: dict[str, Any] = {}
-        for name, words in ONE_RULE.items():
+        for name, (one, several) in ONE_RULE.items():
             mine, others = getattr(self, name), getattr(other, name)
             common = set(mine) & set(others)
             if common:
                 raise RuleError(
-                    f"Two rules change the same {len(common)} {words}{'s' if words != 'branch' else 'es'} "
-                    f"(the first is {words} {min(common)}).",
+                    f"Two rules change the same {len(common)} {several} (the first is {one} {min(common)})."
+                    if len(common) > 1
+                    else f"Two rules change {one} {min(common)}.",
                     "Use one of them, or give each its own sites.",
                 )
             merged[name] = {**mine, **others}
@@ -85,7 +86,7 @@ class Plan:
         )
 
     def nodes(self, structure: Structure) -> Iterator[str]:
-        """The names of the nodes where the rule acts; of a branch the sum's."""
+        """The names of the nodes where the rule acts; for a branch, the node of its sum."""
         places: tuple[tuple[Mapping[int, Any], Any], ...] = (
             (self.sites, structure.sites),
             (self.pools, structure.pools),

@@ -12,12 +12,12 @@ from torch import fx
 from linbp.errors import RuleError
 from linbp.graph.engine.attention import AttentionModule
 from linbp.graph.engine.branch import BranchModule
-from linbp.graph.engine.open_attention import fused_parts, unfused_parts
+from linbp.graph.engine.decompose_attention import fused_parts, unfused_parts
+from linbp.graph.engine.mode import BackwardMode
 from linbp.graph.engine.operation import OperationModule
 from linbp.graph.engine.plan import Plan
 from linbp.graph.engine.scope import Scope
 from linbp.graph.engine.tensor import OperandBackward, TensorBackward, TensorModule
-from linbp.graph.engine.walk import Walk
 from linbp.graph.structure.attention import Attention
 from linbp.graph.structure.dominators import Dominators
 from linbp.graph.structure.feature_maps import with_outputs
@@ -38,7 +38,7 @@ def rewrite(
         network: a captured graph.
         structure: its places.
         plan: what the rules do.
-        read: by module path, names of nodes whose values the network returns too, behind the logits.
+        read: node names by module path; these values are returned after the logits.
 
     Raises:
         RuleError: a node that is read lies inside a branch or an attention that a rule treats as a whole, or a branch
@@ -62,7 +62,7 @@ def rewrite(
             )
         hidden = {*attention.head, str(attention.softmax), *attention.tail[:-1]}
         _refuse_hidden(read, hidden, f"the attention of {attention.module_path!r}", "its output")
-    return _Rewriter(with_outputs(network, [*read.values()]) if read else network, structure, plan).whole()
+    return _Rewriter(with_outputs(network, [*read.values()]) if read else network, structure, plan).build()
 
 
 def _refuse_hidden(read: Mapping[str, str], hidden: Collection[str], where: str, instead: str) -> None:
@@ -77,7 +77,7 @@ def _refuse_hidden(read: Mapping[str, str], hidden: Collection[str], where: str,
 
 class _Rewriter:
     def __init__(self, network: fx.GraphModule, structure: Structure, plan: Plan) -> None:
-        self.network, self.plan, self.walk = network, plan, Walk()
+        self.network, self.plan, self.mode = network, plan, BackwardMode()
         self.dominators = Dominators(network.graph)
         self.nodes = {node.name: node for node in network.graph.nodes}
         self.junctions, self.attentions = structure.junctions, structure.attentions
@@ -105,7 +105,7 @@ class _Rewriter:
     def _planned_attentions(self) -> list[Attention]:
         return [self.attentions[index] for index in self.plan.attentions]
 
-    def whole(self) -> fx.GraphModule:
+    def build(self) -> fx.GraphModule:
         """The rewritten network."""
         scope = Scope(self.network)
         self._emit(self.network.graph.nodes, scope, frozenset(self.plan.branches), nested=False)
@@ -127,7 +127,7 @@ class _Rewriter:
             elif node.op == "call_function" and node.target is aten.dropout.default and not node.args[2]:
                 scope.made[node] = scope.made[node.args[0]]  # type: ignore[index]
             elif node in self.operations:
-                module = OperationModule(node, self.operations[node], self.walk, measured=nested)
+                module = OperationModule(node, self.operations[node], self.mode, measured=nested)
                 scope.call("place", module, [one for one in node.args if isinstance(one, fx.Node)], node)
             elif node in self.operands:
                 self._copy_concatenation(node, scope)
@@ -142,16 +142,18 @@ class _Rewriter:
         return scope.made[source] if backward is None else self._wrapped(scope.made[source], backward, scope)
 
     def _wrapped(self, made: fx.Node, backward: TensorBackward, scope: Scope) -> fx.Node:
-        meta = {"val": made.meta["val"]}  # of no operation that may be written over
-        return scope.call_made("tensor", TensorModule(backward, self.walk), [made], meta)
+        meta = {"val": made.meta["val"]}  # no "operation": nothing may write over this view
+        return scope.call_made("tensor", TensorModule(backward, self.mode), [made], meta)
 
     def _copy_concatenation(self, node: fx.Node, scope: Scope) -> None:
         backward, operands = self.operands[node], []
         sources: Any = node.args[0]
         for number, source in enumerate(sources):
             made = scope.made[source]
-            data = source in self.dominators.depth
-            operands.append(self._wrapped(made, partial(_of_operand, backward, number), scope) if data else made)
+            depends_on_image = source in self.dominators.depth
+            operands.append(
+                self._wrapped(made, partial(_of_operand, backward, number), scope) if depends_on_image else made
+            )
         scope.copy_with(node, (operands, *node.args[1:]))
 
     def _outermost(self, branches: Iterable[int]) -> list[Junction]:
@@ -169,32 +171,36 @@ class _Rewriter:
         cut = self._cut(nodes, fork, inner)
         self._emit(nodes, own, inner, nested=True)
         own.graph.output((own.made[nodes[-1]], own.made[cut]))
-        module = BranchModule(own.module(), self.plan.branches[junction.index], self.walk, nested)
+        module = BranchModule(own.module(), self.plan.branches[junction.index], self.mode, nested)
         scope.call("branch", module, [fork, *others], nodes[-1])
 
     def _call_attention(self, attention: Attention, scope: Scope) -> None:
         node = self.nodes[attention.node]
         fused = attention.fused
-        parts = fused_parts(node) if fused else unfused_parts(attention, self.nodes, scope.network, self._emit_plain)
-        compute, opened, others = parts
+        parts = (
+            fused_parts(node)
+            if fused
+            else unfused_parts(attention, self.nodes, scope.network, self._emit_attention_part)
+        )
+        compute, decomposed, others = parts
         module = AttentionModule(
             compute,
-            opened,
+            decomposed,
             attention.transposed_key,
             attention.groups,
             self.plan.attentions[attention.index],
-            self.walk,
+            self.mode,
         )
         inputs = [self.nodes[name] for name in (attention.query, attention.key, attention.value)]
         scope.call("attention", module, [*inputs, *others], node)
 
-    def _emit_plain(self, nodes: Sequence[fx.Node], scope: Scope) -> None:
+    def _emit_attention_part(self, nodes: Sequence[fx.Node], scope: Scope) -> None:
         """Copy the nodes of a part of an attention, with what other rules do inside it."""
-        region, self.attention_at = self.attention_at, {}
+        saved, self.attention_at = self.attention_at, {}
         try:
             self._emit(nodes, scope, frozenset(), nested=True)
         finally:
-            self.attention_at = region
+            self.attention_at = saved
 
     def _cut(self, nodes: list[fx.Node], fork: fx.Node, inner: frozenset[int]) -> fx.Node:
         """The node nearest to the fork that all paths to the branch's end pass, with no changed gradient behind it."""

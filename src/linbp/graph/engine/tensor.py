@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from linbp.graph.engine.walk import Walk
+from linbp.graph.engine.mode import BackwardMode
 
 __all__ = ["OperandBackward", "Scale", "TensorBackward", "TensorModule"]
 
@@ -39,12 +39,12 @@ class TensorModule(nn.Module):
 
     Args:
         backward: the rule's.
-        walk: of the network.
+        mode: of the network.
     """
 
-    def __init__(self, backward: TensorBackward, walk: Walk) -> None:
+    def __init__(self, backward: TensorBackward, mode: BackwardMode) -> None:
         super().__init__()
-        self.backward, self.walk = backward, walk
+        self.backward, self.mode = backward, mode
 
     def forward(self, value: torch.Tensor) -> torch.Tensor:
         """The value itself."""
@@ -61,4 +61,4 @@ class _Function(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (gradient,) = gradients
-        return gradient if ctx.module.walk.ordinary else ctx.module.backward(gradient), None
+        return gradient if ctx.module.mode.ordinary else ctx.module.backward(gradient), None

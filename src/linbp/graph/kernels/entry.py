@@ -15,8 +15,8 @@ from torch import fx, nn
 from torch.nn import functional
 
 from linbp.graph.engine.branch import BranchModule
+from linbp.graph.engine.mode import BackwardMode
 from linbp.graph.engine.norms import image_norms
-from linbp.graph.engine.walk import Walk
 from linbp.graph.kernels.convolution import convolution_of
 from linbp.graph.kernels.replace import replace
 
@@ -29,13 +29,13 @@ class Entry(nn.Module):
     Args:
         weight: (out, in, 1, 1) with out < in.
         bias: (out,), or None.
-        walk: of the network; while its `measured_at` is this module, a backward pass ends here and leaves the norms of
-            the images' gradients, shape (N,), in `walk.norms`.
+        mode: of the network; while its `measured_at` is this module, a backward pass ends here and leaves the norms of
+            the images' gradients, shape (N,), in `mode.norms`.
     """
 
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, walk: Walk) -> None:
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, mode: BackwardMode) -> None:
         super().__init__()
-        self.weight, self.bias, self.walk = weight, bias, walk
+        self.weight, self.bias, self.mode = weight, bias, mode
         matrix = weight[:, :, 0, 0].t()
         self.transposed = _pointwise(matrix)
         self.triangle = _pointwise(torch.linalg.qr(matrix.cpu().double(), mode="r").R.to(weight))  # mps has no float64
@@ -47,9 +47,9 @@ class Entry(nn.Module):
 
     def gradient(self, gradient: torch.Tensor) -> torch.Tensor | None:
         """The gradient at the fork, or None where only its norms are asked for."""
-        if self.walk.measured_at is not self:
+        if self.mode.measured_at is not self:
             return functional.conv2d(gradient, self.transposed)
-        self.walk.norms = image_norms(functional.conv2d(gradient, self.triangle))
+        self.mode.norms = image_norms(functional.conv2d(gradient, self.triangle))
         return None
 
 
@@ -78,7 +78,7 @@ def entry(network: fx.GraphModule) -> int:
         fork = next(node for node in branch.network.graph.nodes if node.op == "placeholder")
         (_, cut), *_ = next(node.args for node in branch.network.graph.nodes if node.op == "output")
         users = list(fork.users)
-        found = _entry_of(branch.network, users[0], branch.walk) if len(users) == 1 and users[0] is not cut else None
+        found = _entry_of(branch.network, users[0], branch.mode) if len(users) == 1 and users[0] is not cut else None
         if found is not None:
             branch.entry = found
             replace(branch.network, users[0], "entry", found)
@@ -86,10 +86,10 @@ def entry(network: fx.GraphModule) -> int:
     return count
 
 
-def _entry_of(network: fx.GraphModule, node: fx.Node, walk: Walk) -> Entry | None:
+def _entry_of(network: fx.GraphModule, node: fx.Node, mode: BackwardMode) -> Entry | None:
     """The measuring form of a node, or None where it is no 1 x 1 convolution from more channels to fewer."""
     found = convolution_of(network, node)
     if found is None or not found.weight.is_floating_point() or found.weight.shape[0] >= found.weight.shape[1]:
         return None
     one = found.weight.shape[2:] == (1, 1) and found.stride == (1, 1) and found.padding == (0, 0) and found.groups == 1
-    return Entry(found.weight, found.bias, walk) if one else None
+    return Entry(found.weight, found.bias, mode) if one else None

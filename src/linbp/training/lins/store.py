@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from linbp.data.files import json_bytes
-from linbp.jobs.folder import JobFolder, bytes_of
+from linbp.jobs.folder import JobFolder, serialized
 from linbp.models import Model
 from linbp.models.checkpoint import file_sha256
 
@@ -33,7 +33,7 @@ class LinearizeFolder(JobFolder):
             facts["classes"] = list(model.class_names)
         self.write(SIDECAR, json_bytes(facts, indent=2))
         assert model.program is not None
-        return file_sha256(self.write(MODEL, bytes_of(torch.export.save, model.program)))
+        return file_sha256(self.write(MODEL, serialized(torch.export.save, model.program)))
 
     def model_sha256(self) -> str | None:
         """SHA-256 of the program's file; None if there is none."""

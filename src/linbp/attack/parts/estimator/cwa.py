@@ -6,7 +6,7 @@ import torch
 
 from linbp.attack.context import Context
 from linbp.attack.gradients import GradientOracle
-from linbp.attack.norms import divided, euclidean
+from linbp.attack.image_norms import divided, euclidean
 from linbp.attack.parts.estimator.base import Estimate, Estimator, refuse_one_member
 from linbp.registry import part
 from linbp.validation import number

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 
 from linbp.attack.context import Context
-from linbp.attack.norms import absolute_sum, divided, pointing, summable
+from linbp.attack.image_norms import absolute_sum, divided, pointing, summable
 from linbp.attack.parts.update.base import Update, UpdateState
 from linbp.registry import part
 from linbp.validation import number

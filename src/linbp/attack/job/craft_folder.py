@@ -4,18 +4,16 @@ twice or lost."""
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
 from linbp.attack.budget import Norm, Rounding
 from linbp.attack.choose_start import has_auto_start, with_start
 from linbp.attack.config import AttackConfig, Labels
 from linbp.attack.ensemble import Attackable, as_ensemble, models_of
-from linbp.attack.job.batch import craft_batch
+from linbp.attack.job.adversarial_folder import AdversarialFolder
 from linbp.attack.job.chosen_start import check_proxies, choice_notes, choose_for_job, proxy_names
 from linbp.attack.job.images import (
     JobImages,
@@ -28,7 +26,7 @@ from linbp.attack.job.images import (
 )
 from linbp.attack.job.labels import check_classes, check_label_shift
 from linbp.attack.job.report import FolderReport
-from linbp.attack.job.store import AdversarialFolder
+from linbp.attack.job.resume import craft_missing
 from linbp.attack.pool import Pool
 from linbp.attack.prepare import Prepared, prepare
 from linbp.attack.protocol import Protocol
@@ -36,11 +34,8 @@ from linbp.attack.published_protocols import find_protocol
 from linbp.attack.recipe.recipe import Recipe
 from linbp.attack.targets import TargetRule
 from linbp.data.image_list import ImageRecord, list_sha256
-from linbp.data.images import Pixels, pixel_sha256, size_batches
-from linbp.errors import ImageError
 from linbp.jobs.progress import ProgressCallback
 from linbp.jobs.provenance import run_facts
-from linbp.jobs.settings import refuse_other_settings
 from linbp.models import Classifier
 
 __all__ = ["FolderReport", "craft_folder", "craft_into"]
@@ -153,17 +148,17 @@ def craft_into(
     preparation = preparation_of(config, models_of(model))
     if pool is not None and not isinstance(pool, Pool):
         pool = read_pool(pool, preparation, threads, tell)
-    read = scan(JobImages(tuple(images), preparation, threads), tell)
+    job_images = scan(JobImages(tuple(images), preparation, threads), tell)
     store = AdversarialFolder(folder)
     before = store.read_manifest()
     choice = None if before is None else before.get("choice")
     tell("capturing the surrogate", 0, 1)
     ensemble = as_ensemble(model, device)
-    check_classes(ensemble, config, read)
+    check_classes(ensemble, config, job_images)
     if before is None and config.labels == "given" and not trust_labels:
-        check_label_shift(ensemble, read)
+        check_label_shift(ensemble, job_images)
     if has_auto_start(config.recipe) and choice is None:
-        choice = choose_for_job(ensemble, config, read, proxies, pool, tell).to_dict()
+        choice = choose_for_job(ensemble, config, job_images, proxies, pool, tell).to_dict()
     recipe = config.recipe if choice is None else with_start(config.recipe, choice["start"])
     prepared = prepare(ensemble, recipe)
     tell("capturing the surrogate", 1, 1)
@@ -173,50 +168,33 @@ def craft_into(
         "members": len(ensemble.surrogates),
         "pool": None if pool is None else pool.sha256,
         "proxies": proxy_names(proxies),
-        "images_sha256": list_sha256(read.records, read.hashes),
+        "images_sha256": list_sha256(job_images.records, job_images.hashes),
         "surrogate": ensemble.identity(),
     }
-    with store.locked():
-        manifest = store.read_manifest()
-        if manifest is None:
-            manifest = _new_manifest(wanted, config, read, prepared, choice)
-        else:
-            _refuse_other_settings(store.path, manifest["settings"], wanted, config.recipe)
-        finished = store.finished(store.read_records())
-        kept = len(finished)
-        batches = [
-            batch
-            for batch in size_batches(read.sizes, config.batch_size)
-            if any(read.ids[row] not in finished for row in batch)
-        ]
-        if batches:
-            facts = run_facts(ensemble.device, command)
-            manifest["runs"].append({**facts, "batch_size": config.batch_size, "threads": threads, "kept": kept})
-            written = False
-            for adv_image, record in _craft_all(prepared, config, read, batches, pool, tell):
-                if not written:
-                    # Only now: settings that the first batch refuses must not be those that bind the folder.
-                    store.write_manifest(manifest)
-                    store.write_records(list(finished.values()))
-                    written = True
-                if record["image_id"] not in finished:
-                    store.add(adv_image, record)
-                    finished[record["image_id"]] = record
-            # The order of the list, whatever was interrupted when.
-            store.write_records([finished[image_id] for image_id in read.ids])
+    manifest, finished, kept = craft_missing(
+        store,
+        wanted,
+        lambda: _new_manifest(wanted, config, job_images, prepared, choice),
+        {**run_facts(ensemble.device, command), "threads": threads},
+        prepared,
+        config,
+        job_images,
+        pool,
+        tell,
+    )
     return FolderReport(
         folder=store.path,
-        made=len(read.ids) - kept,
+        made=len(job_images.ids) - kept,
         kept=kept,
         manifest=manifest,
-        records=tuple(finished[image_id] for image_id in read.ids),
+        records=tuple(finished[image_id] for image_id in job_images.ids),
     )
 
 
 def _new_manifest(
     settings: dict[str, Any],
     config: AttackConfig,
-    read: JobImages,
+    job_images: JobImages,
     prepared: Prepared,
     choice: dict[str, Any] | None,
 ) -> dict[str, Any]:
@@ -226,46 +204,8 @@ def _new_manifest(
         "choice": choice,
         "protocol": None if config.protocol is None else config.protocol.to_dict(),
         "gradients_per_image": config.recipe.gradients(config.steps, settings["members"]),
-        "images": len(read.records),
+        "images": len(job_images.records),
         "classes": prepared.ensemble.classes,
-        "notes": [*choice_notes(choice), *config.notes, *prepared.notes, *turned_note(read.records)],
+        "notes": [*choice_notes(choice), *config.notes, *prepared.notes, *turned_note(job_images.records)],
         "runs": [],
     }
-
-
-def _refuse_other_settings(folder: Path, old: dict[str, Any], new: dict[str, Any], recipe: Recipe) -> None:
-    """Refuse a folder that was started with other settings; a recipe may be written in another way.
-
-    Raises:
-        StoreError: it was.
-    """
-    same = recipe.is_written(str(old.get("recipe")))
-    refuse_other_settings(folder, old, {**new, "recipe": old["recipe"]} if same else new)
-
-
-def _craft_all(
-    prepared: Prepared,
-    config: AttackConfig,
-    read: JobImages,
-    batches: Sequence[Sequence[int]],
-    pool: Pool | None,
-    tell: ProgressCallback,
-) -> Iterator[tuple[Pixels, dict[str, Any]]]:
-    """Adversarial images and records of all images of the batches, in their order."""
-    done, total = 0, sum(map(len, batches)) * config.recipe.all_steps(config.steps)
-    tell("crafting", done, total)
-    coming = read.pixels(row for batch in batches for row in batch)
-    for batch in batches:
-        one_size = [next(coming) for _ in batch]
-        for row, pixels in zip(batch, one_size, strict=True):
-            if pixel_sha256(pixels) != read.hashes[row]:
-                raise ImageError(f"Image {read.records[row].path} was changed during the job.", "Start the job again.")
-
-        def advance(count: int = len(batch)) -> None:
-            nonlocal done
-            done += count
-            tell("crafting", done, total)
-
-        images = [read.records[row] for row in batch]
-        yield from zip(*craft_batch(prepared, config, images, np.stack(one_size), pool, advance), strict=True)
-    next(coming, None)  # it ends here: where it is collected instead, a Ctrl-C would be lost

@@ -1,4 +1,4 @@
-"""Which of two walks a backward pass is on: the rule's, or the ordinary one that a rule compares with."""
+"""Whether a backward pass computes the rules' gradient, or the ordinary one that a rule compares with."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterator
 
 import torch
 
-__all__ = ["Walk"]
+__all__ = ["BackwardMode"]
 
 
-class Walk(threading.local):
-    """The state of a network's backward pass.
+class BackwardMode(threading.local):
+    """What a network's backward pass computes, thread by thread.
 
     Attributes:
-        ordinary: whether every place passes its ordinary gradient.
+        ordinary: whether every place ignores its rule.
         measured_at: the first module of a branch that measures the gradient at its input without computing it.
         norms: what it measured, one L2 norm an image.
     """
@@ -25,9 +25,9 @@ class Walk(threading.local):
         self.measured_at: object = None
         self.norms: torch.Tensor | None = None
 
-    def __reduce__(self) -> tuple[type[Walk], tuple[()]]:
-        """A copy of a network starts on the rule's walk, whatever the original is doing."""
-        return Walk, ()
+    def __reduce__(self) -> tuple[type[BackwardMode], tuple[()]]:
+        """A copy of a network starts with the rules' gradient, whatever the original is doing."""
+        return BackwardMode, ()
 
     @contextlib.contextmanager
     def as_ordinary(self, measured_at: object = None) -> Iterator[None]:

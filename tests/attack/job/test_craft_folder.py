@@ -17,10 +17,10 @@ from stopped_pools import Stopped
 from torch import nn
 
 from linbp import Model, Recipe, craft
-from linbp.attack.job import folder as job
-from linbp.attack.job.folder import craft_folder
+from linbp.attack.job import resume as job
+from linbp.attack.job.adversarial_folder import AdversarialFolder
+from linbp.attack.job.craft_folder import craft_folder
 from linbp.attack.job.report import FolderReport
-from linbp.attack.job.store import AdversarialFolder
 from linbp.data.image_list import ImageRecord, list_images
 from linbp.data.images import Pixels, pixel_sha256, read_image, write_png
 from linbp.errors import BudgetError, ImageError, RecipeError, StoreError
@@ -328,7 +328,7 @@ def test_a_lock_whose_file_was_taken_away_holds_nothing(tmp_path: Path, monkeypa
 
     with monkeypatch.context() as patch:
         patch.setattr(fcntl, "flock", late)
-        with pytest.raises(StoreError, match="has just written"), locked(tmp_path):
+        with pytest.raises(StoreError, match="has just released"), locked(tmp_path):
             pass
     with locked(tmp_path):
         pass

@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import fx
 
-from linbp.graph.engine.attention import FusedAttention
+from linbp.graph.engine.attention import DecomposedFusedAttention
 from linbp.graph.engine.scope import Scope
 from linbp.graph.structure.attention import Attention
 
@@ -29,13 +29,13 @@ def fused_parts(node: fx.Node) -> Parts:
     def compute(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *others: Any) -> torch.Tensor:
         return operation(query, key, value, *others, **options)
 
-    opened = FusedAttention(
+    decomposed = DecomposedFusedAttention(
         mask is not None,
         bool(options.get("is_causal", False)),
         options.get("scale"),
         bool(options.get("enable_gqa", False)),
     )
-    return compute, opened, [mask] if isinstance(mask, fx.Node) else []
+    return compute, decomposed, [mask] if isinstance(mask, fx.Node) else []
 
 
 class _Unfused:
@@ -85,5 +85,5 @@ def unfused_parts(attention: Attention, nodes: Mapping[str, fx.Node], network: f
     head, first = part(attention.head, [nodes[attention.query], nodes[attention.key]])
     middle, _ = part([softmax.name], [nodes[str(attention.logits)]])
     tail, second = part(attention.tail, [softmax, nodes[attention.value]])
-    opened = _Unfused(head, middle, tail, len(first))
-    return opened.whole, opened, [*first, *second]
+    decomposed = _Unfused(head, middle, tail, len(first))
+    return decomposed.whole, decomposed, [*first, *second]

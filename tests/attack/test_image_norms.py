@@ -12,7 +12,7 @@ import linbp
 from linbp.attack import Recipe
 from linbp.attack.budget import Budget
 from linbp.attack.context import Context, Goal
-from linbp.attack.norms import absolute_mean, absolute_sum, divided, euclidean
+from linbp.attack.image_norms import absolute_mean, absolute_sum, divided, euclidean
 from linbp.attack.parts.update.base import UpdateState
 from linbp.errors import ModelError, RecipeError
 
