@@ -6,7 +6,7 @@ from linbp.attack.choose_start import Choice, choose_start
 from linbp.attack.config import AttackConfig
 from linbp.attack.context import Context, Goal, Trace
 from linbp.attack.ensemble import Ensemble
-from linbp.attack.gradients import GradientOracle
+from linbp.attack.gradient_oracle import GradientOracle
 from linbp.attack.loop import attack_batch
 from linbp.attack.parts.estimator import (
     CommonWeakness,

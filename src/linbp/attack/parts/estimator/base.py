@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 
 from linbp.attack.context import Context
-from linbp.attack.gradients import GradientOracle
+from linbp.attack.gradient_oracle import GradientOracle
 from linbp.errors import RecipeError
 from linbp.registry import grammar_name
 

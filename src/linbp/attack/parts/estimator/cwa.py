@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from linbp.attack.context import Context
-from linbp.attack.gradients import GradientOracle
+from linbp.attack.gradient_oracle import GradientOracle
 from linbp.attack.image_norms import divided, euclidean
 from linbp.attack.parts.estimator.base import Estimate, Estimator, refuse_one_member
 from linbp.registry import part

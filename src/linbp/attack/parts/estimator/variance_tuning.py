@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 
 from linbp.attack.context import Context
-from linbp.attack.gradients import GradientOracle
+from linbp.attack.gradient_oracle import GradientOracle
 from linbp.attack.parts.estimator.base import Estimate, Estimator
 from linbp.registry import part
 from linbp.validation import number, whole
