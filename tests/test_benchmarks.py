@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from linbp.graph.kernels import PASSES
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SMALL = ("--network", "resnet18", "--size", "64", "--batch", "2", "--start", "layer3.1")
 
@@ -32,3 +34,15 @@ def test_a_step_is_compared_with_plain_steps() -> None:
 def test_memory_is_measured_in_a_process_of_its_own() -> None:
     lines = run("memory.py", *SMALL, "--one", "branch")
     assert 0 < float(lines[-1]) < 2000
+
+
+@pytest.mark.slow
+def test_each_pass_over_a_finished_graph_is_measured_by_leaving_it_out() -> None:
+    _, head, _, *rows = run(
+        "kernels.py", "--networks", "squeezenet1_1", "--side", "64", "--batch", "2", "--rounds", "1"
+    )
+    assert [cell.strip() for cell in head.split("|")[4:-1]] == [
+        f"without {name}" for name in (*PASSES, "channels last")
+    ]
+    assert len(rows) == 2
+    assert all(float(cell) > 0 for row in rows for cell in row.split("|")[3:-1])

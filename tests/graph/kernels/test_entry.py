@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 import linbp
-from linbp.graph.engine.backward import Walk, image_norms
-from linbp.graph.engine.rewrite import _BranchModule
+from linbp.graph import image_norms
+from linbp.graph.engine.branch import BranchModule
+from linbp.graph.engine.walk import Walk
 from linbp.graph.kernels.entry import Entry
 
 
@@ -81,18 +82,18 @@ def test_is_used_in_bottlenecks(middle: int, stride: int, used: bool, monkeypatc
         torch.manual_seed(0)
         module = Bottleneck(middle, stride)
     surrogate = linbp.Surrogate(linbp.Model(module, input_size=(3, 8, 8)), rule=linbp.LinBP(start=1), cache=False)
-    (branch,) = [child.branch for child in surrogate._network.modules() if isinstance(child, _BranchModule)]
+    (branch,) = [child for child in surrogate._network.modules() if isinstance(child, BranchModule)]
     found = [child for child in branch.network.modules() if isinstance(child, Entry)]
     assert len(found) == used
     assert (branch.entry in found) == used
     ends: list[bool] = []
     compute = Entry.gradient
 
-    def seen(entry: Entry, gradient: torch.Tensor) -> torch.Tensor | None:
+    def observed(entry: Entry, gradient: torch.Tensor) -> torch.Tensor | None:
         passed = compute(entry, gradient)
         ends.append(passed is None)
         return passed
 
-    monkeypatch.setattr(Entry, "gradient", seen)
+    monkeypatch.setattr(Entry, "gradient", observed)
     surrogate.gradient(draw(2, 3, 8, 8).abs().clamp(max=1).float(), [0, 1])
     assert ends == ([False, True] if used else [])  # the rule's walk to the fork, the ordinary one only so far
