@@ -1,96 +1,124 @@
-"""What each pass over a finished graph gains, end to end: a gradient without the pass over one with all of them.
+"""What each pass over a finished graph gains: how much longer one gradient takes without it.
 
-All variants of a network run in one process, in turn, and medians are compared, so that a noisy machine slows all of
-them alike.
+In every round each variant of a network runs once, in turn, and is compared with the network with all passes in the
+same round. Time is that of the processor, with one thread, so that what else the machine does counts little. The
+column `control`, a second network with all passes, shows how far from 0 such medians are by chance.
 
-    OMP_NUM_THREADS=1 python benchmarks/kernels.py                     # the table of docs/performance.md
-    python benchmarks/kernels.py --networks squeezenet1_1 --side 64 --rounds 1
+    python benchmarks/kernels.py                     # the table of docs/performance.md
+    python benchmarks/kernels.py --networks demo:squeezenet1_1 --side 64 --rounds 1
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import statistics
+import time
 from collections.abc import Callable
 from unittest import mock
 
 import torch
 import torchvision
-from step import medians
+from step import MEAN, STD
+from torch import fx
 
 import linbp
 from linbp.graph.kernels import PASSES
 
-NETWORKS: dict[str, tuple[str | None, int]] = {
-    "squeezenet1_1": ("3", 1),
-    "resnet50": ("layer3.1", 1),
-    "vgg19_bn": ("features.23", 2),
-    "mobilenet_v2": ("0.5", 1),
-    "densenet121": ("0.5", 1),
-    "inception_v3": ("0.5", 1),
+NETWORKS: dict[str, tuple[float | str, int]] = {
+    "resnet50": ("layer3.1", 224),
+    "demo:squeezenet1_1": (3, 227),
+    "vgg19_bn": ("features.23", 112),
+    "mobilenet_v2": (0.5, 224),
+    "densenet121": (0.5, 224),
+    "inception_v3": (0.5, 224),
 }
-"""Of torchvision, with where LinBP starts, and what the side is divided by for the dearest."""
+"""Where LinBP starts, and the side of the images in pixels, halved for the dearest network."""
 
-VARIANTS = ("all", *PASSES, "channels last")
-
-
-def position(text: str) -> int | float | str:
-    """A position as the grammar reads it."""
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
+CHANNELS_LAST = "channels_last"
 
 
-def variant(surrogate: linbp.Surrogate, contiguous: linbp.Surrogate, name: str, rule: object) -> linbp.Surrogate:
-    """The surrogate without one of its passes."""
-    if name == "channels last":
-        return contiguous.with_rule(rule)  # type: ignore[arg-type]
-    with mock.patch.dict(PASSES):
-        PASSES.pop(name, None)
-        return surrogate.with_rule(rule)  # type: ignore[arg-type]
-
-
-def measured(network: str, rule: object, batch: int, side: int, rounds: int) -> dict[str, float]:
-    """The time of each variant over that of all passes."""
+def load(network: str, side: int) -> linbp.Model:
+    """A network of this package, or one of torchvision with random weights."""
+    if ":" in network:
+        return linbp.load_model(network)
     torch.manual_seed(0)
     options = {"init_weights": True} if network == "inception_v3" else {}
-    module = torchvision.models.get_model(network, weights=None, **options).eval()
-    model = linbp.Model(module, input_size=(3, side, side), name=network)
-    whole = linbp.Surrogate(model)
-    plain = linbp.Surrogate(model, memory_format="contiguous") if whole.memory_format != "contiguous" else whole
-    images, labels = torch.rand(batch, 3, side, side), torch.zeros(batch, dtype=torch.int64)
-    contenders: dict[str, Callable[[], object]] = {}
-    for name in VARIANTS:
-        chosen = variant(whole, plain, name, rule)
-        contenders[name] = lambda chosen=chosen: chosen.gradient(images, labels)
-    times = medians(contenders, rounds)
-    gc.collect()
-    return {name: times[name] / times["all"] for name in VARIANTS[1:]} | {"ms": 1000 * times["all"]}
+    module = torchvision.models.get_model(network, weights=None, **options)
+    return linbp.Model(module.eval(), input_size=(3, side, side), mean=MEAN, std=STD, name=network)
+
+
+def passes_used(surrogate: linbp.Surrogate, rule: linbp.LinBP | None) -> set[str]:
+    """The passes that change this network."""
+    used: set[str] = set()
+
+    def noted(name: str, apply: Callable[[fx.GraphModule], int]) -> Callable[[fx.GraphModule], int]:
+        def run(network: fx.GraphModule) -> int:
+            count = apply(network)
+            if count:
+                used.add(name)
+            return count
+
+        return run
+
+    with mock.patch.dict(PASSES, {name: noted(name, apply) for name, apply in PASSES.items()}):
+        surrogate.with_rule(rule)
+    return used
+
+
+def without(surrogate: linbp.Surrogate, rule: linbp.LinBP | None, name: str) -> linbp.Surrogate:
+    """The network with all passes but one."""
+    with mock.patch.dict(PASSES):
+        del PASSES[name]
+        return surrogate.with_rule(rule)
+
+
+def losses(variants: dict[str, linbp.Surrogate], images: torch.Tensor, rounds: int) -> tuple[float, dict[str, float]]:
+    """Milliseconds with all passes, and by how much longer each other variant takes, as a share."""
+    labels = torch.zeros(len(images), dtype=torch.int64)
+    times: dict[str, list[float]] = {name: [] for name in variants}
+    for number in range(rounds + 2):  # the first two warm up
+        for name in list(variants)[:: 1 if number % 2 else -1]:
+            begin = time.process_time()
+            variants[name].gradient(images, labels)
+            times[name].append(time.process_time() - begin)
+    whole = times.pop("all")[2:]
+    longer = {
+        name: statistics.median(own / all_ for own, all_ in zip(values[2:], whole, strict=True)) - 1
+        for name, values in times.items()
+    }
+    return 1000 * statistics.median(whole), longer
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--side", type=int, default=224)
+    parser.add_argument("--side", type=int, help="of the images of every network")
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
     options = parser.parse_args()
-    heads = [f"without {name}" for name in VARIANTS[1:]]
-    print(
-        f"batch {options.batch}, {torch.get_num_threads()} threads, torch {torch.__version__}, {options.rounds} rounds"
-    )
-    print("| network, side | rule | all, ms | " + " | ".join(heads) + " |")
-    print("|---|---|---:|" + "---:|" * len(heads))
+    torch.set_num_threads(1)
+    print(f"batch {options.batch}, 1 thread, torch {torch.__version__}, {options.rounds} rounds")
+    columns = (*PASSES, CHANNELS_LAST, "control")
+    print("| network, px | rule | ms | " + " | ".join(columns) + " |\n|---|---|---:|" + "---:|" * len(columns))
     for network in options.networks:
-        start, divided = NETWORKS[network]
-        side = max(options.side // divided, 75 if network == "inception_v3" else 32)
-        for name, rule in (("ordinary", None), (f"linbp(start={start})", linbp.LinBP(start=position(str(start))))):
-            found = measured(network, rule, options.batch, side, options.rounds)
-            cells = " | ".join(f"{found[name]:.2f}" for name in VARIANTS[1:])
-            print(f"| {network}, {side} | `{name}` | {found['ms']:.0f} | {cells} |", flush=True)
+        start, side = NETWORKS[network]
+        side = options.side or side
+        model = load(network, side)
+        last, contiguous = (
+            linbp.Surrogate(model, memory_format=order, cache=False)  # type: ignore[arg-type]
+            for order in (CHANNELS_LAST, "contiguous")
+        )
+        images = torch.rand(options.batch, 3, side, side, generator=torch.Generator().manual_seed(0))
+        for text, rule in (("ordinary", None), (f"linbp(start={start})", linbp.LinBP(start=start))):
+            variants = {"all": last.with_rule(rule), "control": last.with_rule(rule)}
+            variants[CHANNELS_LAST] = contiguous.with_rule(rule)
+            variants |= {name: without(last, rule, name) for name in PASSES if name in passes_used(last, rule)}
+            milliseconds, longer = losses(variants, images, options.rounds)
+            cells = " | ".join(f"{100 * longer[name]:+.1f}%" if name in longer else "" for name in columns)
+            print(f"| {network}, {side} | {text} | {milliseconds:.0f} | {cells} |", flush=True)
+        del model, last, contiguous, variants
+        gc.collect()  # networks hold themselves in circles
 
 
 if __name__ == "__main__":

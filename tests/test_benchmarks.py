@@ -38,11 +38,6 @@ def test_memory_is_measured_in_a_process_of_its_own() -> None:
 
 @pytest.mark.slow
 def test_each_pass_over_a_finished_graph_is_measured_by_leaving_it_out() -> None:
-    _, head, _, *rows = run(
-        "kernels.py", "--networks", "squeezenet1_1", "--side", "64", "--batch", "2", "--rounds", "1"
-    )
-    assert [cell.strip() for cell in head.split("|")[4:-1]] == [
-        f"without {name}" for name in (*PASSES, "channels last")
-    ]
+    _, head, _, *rows = run("kernels.py", "--networks", "mobilenet_v2", "--side", "64", "--batch", "2", "--rounds", "1")
+    assert [cell.strip() for cell in head.split("|")[4:-1]] == [*PASSES, "channels_last", "control"]
     assert len(rows) == 2
-    assert all(float(cell) > 0 for row in rows for cell in row.split("|")[3:-1])

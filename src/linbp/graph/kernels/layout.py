@@ -1,4 +1,8 @@
-"""The order in which a network's feature maps lie in memory, and how many images' maps there are at a time."""
+"""The order in which a network's feature maps lie in memory, and how many images' maps there are at a time.
+
+This comes before the rewriting and is no pass over the finished graph: it lays out the weights of the captured network,
+which are shared by the networks of all rules, and the images have to come in the same order.
+"""
 
 from __future__ import annotations
 

@@ -34,20 +34,14 @@ FORGETTING = CONVOLUTIONS | {
 
 def overwrite(network: fx.GraphModule) -> int:
     """Let operations write over their inputs where nothing else needs those; how many do."""
-    count = 0
-    for node in network.graph.nodes:
-        target = _operation(node)
-        if target not in OVERWRITING or not _may_overwrite(node):
-            continue
+    chosen = [node for node in network.graph.nodes if _may_overwrite(network, node)]  # before any operation changes
+    for node in chosen:
+        target = OVERWRITING[_operation(node)]
         if node.op == "call_function":
-            node.target = OVERWRITING[target]
+            node.target = target
         else:
-            module = network.get_submodule(str(node.target))
-            if not isinstance(module, OperationModule) or module.kept == "input":
-                continue
-            module.overwrite(OVERWRITING[target])
-        count += 1
-    return count
+            network.get_submodule(str(node.target)).overwrite(target)  # type: ignore[operator]
+    return len(chosen)
 
 
 def _operation(node: fx.Node) -> Any:
@@ -55,8 +49,14 @@ def _operation(node: fx.Node) -> Any:
     return node.target if node.op == "call_function" else node.meta.get("operation")
 
 
-def _may_overwrite(node: fx.Node) -> bool:
+def _may_overwrite(network: fx.GraphModule, node: fx.Node) -> bool:
     """Whether a node may write its result over its first argument: nothing else, and no backward pass, reads that."""
+    if _operation(node) not in OVERWRITING:
+        return False
+    if node.op == "call_module":
+        module = network.get_submodule(str(node.target))
+        if not isinstance(module, OperationModule) or module.kept == "input":
+            return False
     source = node.args[0] if node.args else None
     if not isinstance(source, fx.Node) or source.op not in ("call_function", "call_module"):
         return False
