@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 from torch.nn import functional
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from linbp.graph.engine.branch import BranchModule
 from linbp.graph.engine.mode import BackwardMode
@@ -21,6 +22,9 @@ from linbp.graph.kernels.convolution import convolution_of
 from linbp.graph.kernels.replace import replace
 
 __all__ = ["Entry", "entry"]
+
+_factors = WeakTensorKeyDictionary()
+"""W' and R of each weight."""
 
 
 class Entry(nn.Module):
@@ -36,9 +40,11 @@ class Entry(nn.Module):
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, mode: BackwardMode) -> None:
         super().__init__()
         self.weight, self.bias, self.mode = weight, bias, mode
-        matrix = weight[:, :, 0, 0].t()
-        self.transposed = _pointwise(matrix)
-        self.triangle = _pointwise(torch.linalg.qr(matrix.cpu().double(), mode="r").R.to(weight))  # mps has no float64
+        if weight not in _factors:  # networks with different rules share them
+            matrix = weight[:, :, 0, 0].t()
+            triangle = torch.linalg.qr(matrix.cpu().double(), mode="r").R.to(weight)  # mps has no float64
+            _factors[weight] = _pointwise(matrix), _pointwise(triangle)
+        self.transposed, self.triangle = _factors[weight]
 
     def forward(self, fork: torch.Tensor) -> torch.Tensor:
         """The convolution."""
