@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
+from passes import with_passes
 from torch import nn
 
 import linbp
-from linbp.graph import image_norms
+from linbp.graph import Plan, Structure, image_norms
 from linbp.graph.engine.branch import BranchModule
 from linbp.graph.engine.mode import BackwardMode
 from linbp.graph.kernels.entry import Entry
+from linbp.rules.linbp import RebalancedBranch
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -97,3 +101,49 @@ def test_is_used_in_bottlenecks(middle: int, stride: int, used: bool, monkeypatc
     monkeypatch.setattr(Entry, "gradient", observed)
     surrogate.gradient(draw(2, 3, 8, 8).abs().clamp(max=1).float(), [0, 1])
     assert ends == ([False, True] if used else [])  # the rule's walk to the fork, the ordinary one only so far
+
+
+class TwoWays(nn.Module):
+    """x + f(x) with a head, f of two convolutions from many channels to few, and one back."""
+
+    def __init__(self, branch: Callable[[TwoWays, torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.stem, self.left, self.right = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 1), nn.Conv2d(8, 4, 1)
+        self.back, self.head, self.branch = nn.Conv2d(4, 8, 3, padding=1), nn.Linear(8, 4), branch
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        fork = self.stem(images)
+        logits: torch.Tensor = self.head((fork + self.branch(self, fork)).mean((2, 3)))
+        return logits
+
+
+class Rescaled:
+    """Branches are rescaled, and no activation is linear: the shared walk ends at the branch's first operation."""
+
+    def plan(self, structure: Structure) -> Plan:
+        return Plan(branches={junction.index: RebalancedBranch(0.5) for junction in structure.junctions})
+
+
+@pytest.mark.parametrize(
+    ("branch", "rule", "expected"),
+    [
+        (lambda n, x: n.back(torch.relu(n.left(x))), linbp.LinBP(start=0), 1),
+        (lambda n, x: n.back(torch.relu(n.left(x)) * n.right(x)), linbp.LinBP(start=0), 0),  # read twice
+        (lambda n, x: n.back(torch.relu(n.left(torch.relu(x)))), linbp.LinBP(start=0), 0),  # no convolution first
+        (lambda n, x: n.back(torch.relu(n.left(x))), Rescaled(), 0),  # both walks share all of it
+        (lambda n, x: n.back(torch.relu(n.left(x))), linbp.LinBP(start=0, rebalance="site"), 0),
+    ],
+)
+def test_branches_with_and_without_it_have_the_same_gradients(
+    branch: Callable[[TwoWays, torch.Tensor], torch.Tensor], rule: linbp.Rule, expected: int
+) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = TwoWays(branch).double()
+    surrogate = linbp.Surrogate(linbp.Model(module, input_size=(3, 8, 8)), cache=False)
+    (changed, counts), (plain, _) = with_passes(surrogate, rule, "entry"), with_passes(surrogate, rule)
+    assert counts == {"entry": expected}
+    images = draw(2, 3, 8, 8).abs().clamp(max=1)
+    found, ordinary = changed.gradient(images, [0, 1]), surrogate.gradient(images, [0, 1])
+    assert torch.allclose(found, plain.gradient(images, [0, 1]), rtol=1e-12, atol=1e-15)
+    assert not torch.allclose(found, ordinary)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from passes import random_images, seeded, with_passes
 from torch import nn
 
 import linbp
@@ -52,3 +53,32 @@ def test_is_used_where_it_is_faster(dtype: torch.dtype, used: bool) -> None:
     (expected,) = torch.autograd.grad(loss, images)
     found = surrogate.gradient(images.detach(), [0, 1, 2])
     assert (found - expected).norm() / expected.norm() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("layer", "used"),
+    [
+        (nn.Conv2d(3, 8, 7, 2, 3), True),
+        (nn.Conv2d(3, 8, 3, 1), False),
+        (nn.Conv2d(3, 8, 4, 2), False),  # nothing would be gained
+        (nn.Conv2d(3, 8, (7, 5), 2), False),
+        (nn.Conv2d(3, 8, 7, (2, 1)), False),
+        (nn.Conv2d(3, 8, 7, 2, (3, 0)), False),
+        (nn.Conv2d(3, 8, 5, 2, dilation=2), False),
+        (nn.Conv2d(3, 9, 7, 2, groups=3), False),
+        (nn.Sequential(nn.Conv2d(3, 5, 1), nn.Conv2d(5, 8, 7, 2)), False),  # many input channels
+    ],
+    ids=str,
+)
+def test_is_for_square_strided_kernels_of_few_channels(layer: nn.Module, used: bool) -> None:
+    module = seeded(
+        lambda: nn.Sequential(layer, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LazyLinear(3)), torch.float32
+    )
+    module(random_images(1, 20, torch.float32))  # the lazy layer's width
+    surrogate = linbp.Surrogate(linbp.Model(module, input_size=(3, 20, 20)), cache=False)
+    (changed, counts), (plain, _) = with_passes(surrogate, None, "stem"), with_passes(surrogate, None)
+    assert counts == {"stem": used}
+    images = random_images(3, 20, torch.float32)
+    found, expected = (each.gradient(images, [0, 1, 2]) for each in (changed, plain))
+    assert torch.equal(found, expected) or used
+    assert torch.allclose(found, expected, rtol=1e-4, atol=1e-6)

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import nn
+from torch.autograd.function import once_differentiable
 
 from linbp.graph.engine.mode import BackwardMode
 
@@ -52,7 +53,10 @@ class AttentionGradients(Protocol):
         ...
 
     def from_logits(self, gradient: torch.Tensor, at_logits: torch.Tensor) -> QueryKeyValue:
-        """Gradients at query and key, given one at the logits, and at value, given the gradient at the output."""
+        """Gradients at query and key, given one at the logits, and at value, given the gradient at the output.
+
+        Here other rules act that change tensors inside the attention; in the other two they do not.
+        """
         ...
 
 
@@ -126,6 +130,7 @@ class _Function(torch.autograd.Function):
         return module.compute(query, key, value, *others)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         module = ctx.module
         query, key, value = ctx.saved_tensors
@@ -146,7 +151,7 @@ class _RecomputedAttention:
         value: torch.Tensor,
         others: tuple[Any, ...],
     ) -> None:
-        self.groups, self._transposed = module.groups, module.transposed_key
+        self.groups, self._transposed, self._mode = module.groups, module.transposed_key, module.mode
         with torch.enable_grad():
             self._inputs = query.detach().requires_grad_(), key.detach().requires_grad_()
             self._value = value.detach().requires_grad_()
@@ -162,10 +167,13 @@ class _RecomputedAttention:
         return key.transpose(-2, -1) if self._transposed else key
 
     def ordinary(self, gradient: torch.Tensor) -> QueryKeyValue:
-        return self.from_logits(gradient, self.logits_gradient(gradient))
+        at_logits = self.logits_gradient(gradient)
+        with self._mode.as_ordinary():
+            return self.from_logits(gradient, at_logits)
 
     def logits_gradient(self, gradient: torch.Tensor) -> torch.Tensor:
-        (at_logits,) = torch.autograd.grad(self._output, self._at_softmax, gradient, retain_graph=True)
+        with self._mode.as_ordinary():
+            (at_logits,) = torch.autograd.grad(self._output, self._at_softmax, gradient, retain_graph=True)
         return at_logits
 
     def from_logits(self, gradient: torch.Tensor, at_logits: torch.Tensor) -> QueryKeyValue:
@@ -204,8 +212,9 @@ class DecomposedFusedAttention:
         return logits
 
     def softmax(self, logits: torch.Tensor) -> torch.Tensor:
-        """The map."""
-        return logits.softmax(-1)
+        """The map; a query that may see no key has zeros, as in torch's fused operation."""
+        blind = (logits == -torch.inf).all(-1, keepdim=True)
+        return logits.masked_fill(blind, 0.0).softmax(-1).masked_fill(blind, 0.0)
 
     def output(self, map_: torch.Tensor, value: torch.Tensor, others: tuple[Any, ...]) -> torch.Tensor:
         """The map times the value."""

@@ -97,7 +97,7 @@ class _Function(torch.autograd.Function):
         (gradient,) = gradients
         passed = branch.rule_gradient(gradient) if module.mode.ordinary else module.backward(gradient, branch)
         if not module.nested:
-            del ctx.graph  # frees the branch's activations as the backward pass goes on
+            del ctx.graph  # frees the branch's activations, which the rule may have needed more than once
         return passed, None, *[None] * ctx.others
 
 
@@ -106,16 +106,18 @@ class _BranchGraph:
 
     def __init__(self, module: BranchModule, fork: torch.Tensor, cut: torch.Tensor, value: torch.Tensor) -> None:
         self._module, self._fork, self._cut, self._value = module, fork, cut, value
-        self._last: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._last: tuple[torch.Tensor, int, torch.Tensor] | None = None
 
     def _at_cut(self, gradient: torch.Tensor) -> torch.Tensor:
-        """The gradient at the cut, computed once for the same gradient."""
-        if self._last is None or self._last[0] is not gradient:
+        """The gradient at the cut, computed once for the same gradient with the same values."""
+        if self._last is None or self._last[0] is not gradient or self._last[1] != gradient._version:
             (shared,) = torch.autograd.grad(self._value, self._cut, gradient, retain_graph=True)
-            self._last = gradient, shared
-        return self._last[1]
+            self._last = gradient, gradient._version, shared
+        return self._last[2]
 
     def rule_gradient(self, gradient: torch.Tensor) -> torch.Tensor:
+        if not self._value.requires_grad:  # a branch that only takes the fork's shape, such as a mask of zeros
+            return torch.zeros_like(self._fork)
         shared = self._at_cut(gradient)
         (passed,) = torch.autograd.grad(self._cut, self._fork, shared, retain_graph=True)
         return _unaliased(passed, gradient, shared)
@@ -125,6 +127,8 @@ class _BranchGraph:
             return self.rule_gradient(gradient)
 
     def ordinary_norm(self, gradient: torch.Tensor) -> torch.Tensor:
+        if not self._value.requires_grad:
+            return image_norms(torch.zeros_like(self._fork))
         shared, mode = self._at_cut(gradient), self._module.mode
         with mode.as_ordinary(self._module.entry):
             (passed,) = torch.autograd.grad(self._cut, self._fork, shared, retain_graph=True, allow_unused=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from linbp.errors import RuleError
@@ -71,32 +71,37 @@ class Plan:
                     "Use one of them, or give each its own sites.",
                 )
             merged[name] = {**mine, **others}
-        edges = _chained(self.edges, other.edges, _one_after_the_other)
-        for junction, edge in list(edges.items()):
-            branch = merged["branches"].get(junction)
-            if isinstance(edge, Scale) and hasattr(branch, "scaled"):
-                merged["branches"][junction] = branch.scaled(edge.factor)
-                del edges[junction]
         return Plan(
             **merged,
-            edges=edges,
+            edges=_chained(self.edges, other.edges, _one_after_the_other),
             concatenations=_chained(self.concatenations, other.concatenations, _operand_after_operand),
             tensors=_chained(self.tensors, other.tensors, _one_after_the_other),
             notes=self.notes + other.notes,
         )
 
+    def with_scales_in_branches(self) -> Plan:
+        """The same plan, with constants on the way into a branch folded into rules that offer `scaled`."""
+        branches, edges = dict(self.branches), dict(self.edges)
+        for junction, edge in self.edges.items():
+            branch: Any = branches.get(junction)
+            if isinstance(edge, Scale) and hasattr(branch, "scaled"):
+                branches[junction] = branch.scaled(edge.factor)
+                del edges[junction]
+        return replace(self, branches=branches, edges=edges)
+
+    def by_number(self, structure: Structure) -> Iterator[tuple[Mapping[int, Any], Sequence[Any], str]]:
+        """What is planned by number, the structure's places of that kind, and what messages call one."""
+        yield self.sites, structure.sites, "site"
+        yield self.pools, structure.pools, "max-pool"
+        yield self.softmaxes, structure.softmaxes, "softmax"
+        yield self.branches, structure.junctions, "junction"
+        yield self.edges, structure.junctions, "junction"
+        yield self.concatenations, structure.concatenations, "concatenation"
+        yield self.attentions, structure.attentions, "attention"
+
     def nodes(self, structure: Structure) -> Iterator[str]:
         """The names of the nodes where the rule acts; for a branch, the node of its sum."""
-        places: tuple[tuple[Mapping[int, Any], Any], ...] = (
-            (self.sites, structure.sites),
-            (self.pools, structure.pools),
-            (self.softmaxes, structure.softmaxes),
-            (self.branches, structure.junctions),
-            (self.edges, structure.junctions),
-            (self.concatenations, structure.concatenations),
-            (self.attentions, structure.attentions),
-        )
-        for planned, known in places:
+        for planned, known, _ in self.by_number(structure):
             yield from (known[index].node for index in planned)
         yield from self.tensors
 

@@ -44,7 +44,8 @@ def rewrite(
         RuleError: a node that is read lies inside a branch or an attention that a rule treats as a whole, or a branch
             or an attention that is to be treated so is not closed.
     """
-    read = read or {}
+    read, plan = read or {}, plan.with_scales_in_branches()
+    _check_places(network, structure, plan)
     for index in plan.branches:
         junction = structure.junctions[index]
         if not junction.closed:
@@ -63,6 +64,33 @@ def rewrite(
         hidden = {*attention.head, str(attention.softmax), *attention.tail[:-1]}
         _refuse_hidden(read, hidden, f"the attention of {attention.module_path!r}", "its output")
     return _Rewriter(with_outputs(network, [*read.values()]) if read else network, structure, plan).build()
+
+
+def _check_places(network: fx.GraphModule, structure: Structure, plan: Plan) -> None:
+    """Refuse places that the network does not have, and a branch that ends inside an attention treated as a whole.
+
+    Raises:
+        RuleError: there is one.
+    """
+    for planned, known, words in plan.by_number(structure):
+        unknown = [index for index in planned if not 0 <= index < len(known)]
+        if unknown:
+            raise RuleError(f"The network has no {words} {unknown[0]}.", f"It has {len(known)}; see `linbp inspect`.")
+    tensors = {node.name for node in network.graph.nodes if isinstance(node.meta.get("val"), torch.Tensor)}
+    for name in plan.tensors:
+        if name not in tensors:
+            raise RuleError(f"The network has no tensor {name!r}.", "Take names of nodes from the structure.")
+    ends = {
+        structure.junctions[index].branch[-1]: index for index in plan.branches if structure.junctions[index].branch
+    }
+    for index in plan.attentions:
+        attention = structure.attentions[index]
+        inside = ends.keys() & (set(_inside(attention)) - {attention.node})
+        if inside:
+            raise RuleError(
+                f"The branch of junction {ends[inside.pop()]} ends inside attention {index}.",
+                "Leave one of the two out of the rule.",
+            )
 
 
 def _refuse_hidden(read: Mapping[str, str], hidden: Collection[str], where: str, instead: str) -> None:
@@ -111,8 +139,18 @@ class _Rewriter:
         self._emit(self.network.graph.nodes, scope, frozenset(self.plan.branches), nested=False)
         return scope.module()
 
-    def _emit(self, nodes: Iterable[fx.Node], scope: Scope, branches: frozenset[int], nested: bool) -> None:
-        """Copy nodes into a scope; the outermost planned branches among them, and attentions, become calls."""
+    def _emit(
+        self,
+        nodes: Iterable[fx.Node],
+        scope: Scope,
+        branches: frozenset[int],
+        nested: bool,
+        end: fx.Node | None = None,
+    ) -> None:
+        """Copy nodes into a scope; the outermost planned branches among them, and attentions, become calls.
+
+        What a rule does at the tensor `end`, where a call's own nodes end, is left to the scope of the call.
+        """
         inside = {name: junction for junction in self._outermost(branches) for name in junction.branch}
         for node in nodes:
             junction, attention = inside.get(node.name), self.attention_at.get(node.name)
@@ -133,7 +171,7 @@ class _Rewriter:
                 self._copy_concatenation(node, scope)
             else:
                 scope.copy(node, lambda source, at=node: self._edge(source, at, scope))  # type: ignore[misc]
-            if node in self.tensors:
+            if node in self.tensors and node is not end:
                 scope.made[node] = self._wrapped(scope.made[node], self.tensors[node], scope)
 
     def _edge(self, source: fx.Node, at: fx.Node, scope: Scope) -> fx.Node:
@@ -169,19 +207,18 @@ class _Rewriter:
         fork = self.nodes[junction.fork]
         own, others = scope.inner(nodes, [fork])
         cut = self._cut(nodes, fork, inner)
-        self._emit(nodes, own, inner, nested=True)
+        self._emit(nodes, own, inner, nested=True, end=nodes[-1])
         own.graph.output((own.made[nodes[-1]], own.made[cut]))
         module = BranchModule(own.module(), self.plan.branches[junction.index], self.mode, nested)
         scope.call("branch", module, [fork, *others], nodes[-1])
 
     def _call_attention(self, attention: Attention, scope: Scope) -> None:
         node = self.nodes[attention.node]
-        fused = attention.fused
-        parts = (
-            fused_parts(node)
-            if fused
-            else unfused_parts(attention, self.nodes, scope.network, self._emit_attention_part)
-        )
+        if attention.fused:
+            parts = fused_parts(node)
+        else:
+            emit = partial(self._emit_attention_part, end=node)
+            parts = unfused_parts(attention, self.nodes, scope.network, emit)
         compute, decomposed, others = parts
         module = AttentionModule(
             compute,
@@ -194,11 +231,11 @@ class _Rewriter:
         inputs = [self.nodes[name] for name in (attention.query, attention.key, attention.value)]
         scope.call("attention", module, [*inputs, *others], node)
 
-    def _emit_attention_part(self, nodes: Sequence[fx.Node], scope: Scope) -> None:
+    def _emit_attention_part(self, nodes: Sequence[fx.Node], scope: Scope, end: fx.Node) -> None:
         """Copy the nodes of a part of an attention, with what other rules do inside it."""
         saved, self.attention_at = self.attention_at, {}
         try:
-            self._emit(nodes, scope, frozenset(), nested=True)
+            self._emit(nodes, scope, frozenset(), nested=True, end=end)
         finally:
             self.attention_at = saved
 

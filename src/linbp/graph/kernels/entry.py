@@ -43,7 +43,7 @@ class Entry(nn.Module):
         if weight not in _factors:  # networks with different rules share them
             matrix = weight[:, :, 0, 0].t()
             triangle = torch.linalg.qr(matrix.cpu().double(), mode="r").R.to(weight)  # mps has no float64
-            _factors[weight] = _pointwise(matrix), _pointwise(triangle)
+            _factors[weight] = _pointwise(matrix.clone()), _pointwise(triangle)  # no view of its own key
         self.transposed, self.triangle = _factors[weight]
 
     def forward(self, fork: torch.Tensor) -> torch.Tensor:

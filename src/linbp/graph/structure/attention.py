@@ -54,7 +54,8 @@ class Attention:
         tail: names of the nodes that make the output of map and value, the last one its node.
         node: name of the node of its output.
         shape: of the logits, without the first axis: such as (heads, queries, keys).
-        groups: rows of its first axis for each image: windows, or heads where the network puts them there.
+        groups: rows of its first axis for each image: windows, or heads where the network puts them there. Those of one
+            image lie one behind the other, as networks have them; from shapes alone this cannot be told.
         junction: number of the innermost junction whose branch holds it, or None; the end of that branch is the
             attention branch's output.
         closed: whether nothing else reads what is inside it. Rules act on closed ones only.
@@ -112,7 +113,8 @@ def find_attentions(dominators: Dominators, innermost: Mapping[str, int]) -> tup
 
 def _fused(node: fx.Node, dominators: Dominators) -> dict[str, Any] | None:
     query, key, value = inputs = _operands(node)[:3]
-    if not all(one in dominators.depth for one in inputs):
+    groups = _groups(query, dominators)
+    if groups is None or not all(one in dominators.depth for one in inputs):
         return None
     sizes, keys = _sizes(query), _sizes(key)[-2]
     return {
@@ -128,7 +130,7 @@ def _fused(node: fx.Node, dominators: Dominators) -> dict[str, Any] | None:
         "tail": (node.name,),
         "node": node.name,
         "shape": (*sizes[1:-1], keys),
-        "groups": _groups(query, dominators),
+        "groups": groups,
         "closed": len(dominators.data_inputs(node)) == len({query, key, value}),
     }
 
@@ -142,7 +144,10 @@ def _unfused(node: fx.Node, dominators: Dominators, varying: set[fx.Node]) -> di
         return None
     (product, *_), (*_, output) = before, behind
     query, key = _operands(product)
-    (value,) = (operand for operand in _operands(output) if operand not in (node, *behind))
+    map_, value = _operands(output)
+    groups = _groups(query, dominators)
+    if groups is None or map_ not in (node, *behind):
+        return None  # the value times the map sums over other axes
     inside = {*before, node, *behind}
     return {
         "module_path": module_path(output),
@@ -157,8 +162,10 @@ def _unfused(node: fx.Node, dominators: Dominators, varying: set[fx.Node]) -> di
         "tail": tuple(one.name for one in behind),
         "node": output.name,
         "shape": _sizes(logits)[1:],
-        "groups": _groups(query, dominators),
-        "closed": query is not key and all(user in inside for one in inside if one is not output for user in one.users),
+        "groups": groups,
+        "closed": query is not key
+        and value not in inside
+        and all(user in inside for one in inside if one is not output for user in one.users),
     }
 
 
@@ -199,13 +206,14 @@ def _varying(dominators: Dominators) -> set[fx.Node]:
     return varying
 
 
-def _groups(query: Any, dominators: Dominators) -> int:
-    """How many rows of the query belong to one image."""
+def _groups(query: Any, dominators: Dominators) -> int | None:
+    """How many rows of the query belong to one image; None where its first axis does not grow with the batch."""
     images = next(iter(dominators.depth))
     rows, batch = query.meta["val"].shape[0], images.meta["val"].shape[0]
-    if not isinstance(rows, torch.SymInt) or not isinstance(batch, torch.SymInt):
+    if not isinstance(batch, torch.SymInt):
         return int(rows) // int(batch)
-    return int(rows.node.expr / batch.node.expr)
+    share = rows.node.expr / batch.node.expr if isinstance(rows, torch.SymInt) else None
+    return int(share) if share is not None and share.is_Integer else None
 
 
 def _operands(node: fx.Node) -> list[fx.Node]:
