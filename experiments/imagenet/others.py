@@ -97,7 +97,7 @@ def compute(questions: Sequence[str], passes: Sequence[int], compiled: bool) -> 
     runner = photos.Runner(RESULTS, tuple(Attack.__dataclass_fields__), compiled=compiled)
     _, _, labels = photos.photographs()
     plain = {name: linbp.Surrogate(photos.network(name)) for name in OWN_RULES}
-    ruled = {name: one.with_rule(Recipe.parse(OWN_RULES[name]).rules) for name, one in plain.items()}
+    ruled = {name: one.with_rule(Recipe.parse(OWN_RULES[name]).stages[0].rules) for name, one in plain.items()}
     for number in passes:
         rows = photos.rows_of(number)
         for attack in attacks():
