@@ -166,17 +166,16 @@ def test_float32_adversarial_images_of_real_images_hardly_depend_on_the_batch(
     surrogate = linbp.Surrogate(linbp.load_model(f"demo:{network}"))
     ids = [f"image {index}" for index in range(len(images))]
     for recipe in recipes:
-        whole = linbp.craft(surrogate, images, labels, recipe, eps="8/255", steps=5, ids=ids)
-        again = linbp.craft(surrogate, images, labels, recipe, eps="8/255", steps=5, ids=ids)
+        whole = linbp.craft(surrogate, images, labels, recipe, eps="8/255", steps=3, ids=ids)
+        again = linbp.craft(surrogate, images, labels, recipe, eps="8/255", steps=3, ids=ids)
         assert np.array_equal(whole, again)
         order = [4, 1, 0]
-        for batch_size in (1, 2):
-            part = linbp.craft(
-                surrogate, images[order], labels[order], recipe, eps="8/255", steps=5,
-                ids=[ids[row] for row in order], batch_size=batch_size,
-            )  # fmt: skip
-            equal = float((np.asarray(part) == np.asarray(whole)[order]).mean())
-            assert equal >= 0.999, (recipe, batch_size, equal)
+        part = linbp.craft(
+            surrogate, images[order], labels[order], recipe, eps="8/255", steps=3,
+            ids=[ids[row] for row in order], batch_size=2,
+        )  # fmt: skip
+        equal = float((np.asarray(part) == np.asarray(whole)[order]).mean())
+        assert equal >= 0.999, (recipe, equal)
 
 
 @pytest.mark.parametrize("recipe", ["ifgsm", "linbp(start=auto)"])
