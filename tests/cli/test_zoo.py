@@ -13,41 +13,23 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from command_line import Answer, Run
 from torchvision.datasets import CIFAR10
 
-from linbp.cli.app import main
 from linbp.zoo import PRESETS
 
 SMALL = ("--width", "0.1", "--epochs", "2", "--batch-size", "20", "--learning-rate", "0.4")
 
 
-class Answer(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Answer]
-
-
 @pytest.fixture
-def linbp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def linbp(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs the command line in this process, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["linbp", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        status = caught.value.code
-        assert isinstance(status, int)
-        return Answer(status, *capsys.readouterr())
-
     return run
 
 
