@@ -83,7 +83,7 @@ def test_a_folder_gives_the_records_that_memory_gives(folder: Path) -> None:
 
 def test_the_csv_has_one_line_for_each_victim_and_image(folder: Path) -> None:
     found = evaluate_folder(folder / "out", [network(0), varied()])
-    write_csv(folder / "records.csv", found.evaluations)
+    write_csv(folder / "records.csv", found)
     with (folder / "records.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 20
@@ -94,8 +94,10 @@ def test_the_csv_has_one_line_for_each_victim_and_image(folder: Path) -> None:
         assert int(row["adv_prediction"]) == record.adv_prediction
         assert row["fooled"] == str(record.fooled)
         assert float(row["l2"]) == record.l2
+    attack = {"surrogate": "tiny0", "recipe": "mi", "norm": "linf", "steps": "6", "gradients": "6", "seed": "0"}
+    assert all(row | attack == row and float(row["eps"]) == 32 / 255 for row in rows)
     with pytest.raises(StoreError, match="cannot be written"):
-        write_csv(folder / "gone" / "records.csv", found.evaluations)
+        write_csv(folder / "gone" / "records.csv", found)
 
 
 def test_an_unfinished_folder_is_counted_only_on_request(folder: Path) -> None:
@@ -157,7 +159,7 @@ def test_evaluations_are_plain_values_for_json(folder: Path) -> None:
 def test_a_victim_whose_name_is_no_utf_8_has_its_lines(folder: Path) -> None:
     victim = Model(network(0).module, input_size=(3, 8, 8), name="caf\udce9")
     found = evaluate_folder(folder / "out", [victim])
-    write_csv(folder / "odd.csv", found.evaluations)
+    write_csv(folder / "odd.csv", found)
     lines = (folder / "odd.csv").read_bytes().splitlines()
     assert len(lines) == 11
     assert all(line.startswith(b"caf\xe9,") for line in lines[1:])

@@ -128,18 +128,17 @@ def _show(result: FolderEvaluation, csv: Path | None, json: bool) -> None:
     else:
         _print(result)
     if csv is not None:
-        write_csv(csv, result.evaluations)
+        write_csv(csv, result)
 
 
 def _print(result: FolderEvaluation) -> None:
+    from linbp.evaluation import attack_facts
+
     console, settings = stdout(), result.manifest["settings"]
-    found = result.evaluations[0].statistics.images
-    surrogate = settings["surrogate"]
-    names = " and ".join(member["name"] for member in surrogate.get("members", [surrogate]))
+    found, attack = result.evaluations[0].statistics.images, attack_facts(result.manifest)
     console.print(
-        f"{result.folder}: {(result.manifest.get('choice') or settings)['recipe']} on {names}, "
-        f"eps {settings['eps'] * 255:g}/255 ({settings['norm']}), {counted(settings['steps'], 'step')}, "
-        f"seed {settings['seed']}, {counted(found, 'image')}",
+        f"{result.folder}: {attack['recipe']} on {attack['surrogate']}, eps {attack['eps'] * 255:g}/255 "
+        f"({attack['norm']}), {counted(attack['steps'], 'step')}, seed {attack['seed']}, {counted(found, 'image')}",
         markup=False,
     )
     if settings.get("protocol") is not None:

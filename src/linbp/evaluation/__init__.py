@@ -1,7 +1,8 @@
 """From victims' predictions to records, and from records to success rates with intervals."""
 
+from linbp.evaluation.csv_lines import attack_facts, write_csv
 from linbp.evaluation.evaluate import Evaluation, evaluate
-from linbp.evaluation.folder import FolderEvaluation, evaluate_folder, write_csv
+from linbp.evaluation.folder import FolderEvaluation, evaluate_folder
 from linbp.evaluation.records import Record
 from linbp.evaluation.selection import Select, Selection, select_every_victim
 from linbp.evaluation.statistics import Rate, Statistics, rate, summarise
@@ -16,6 +17,7 @@ __all__ = [
     "Selection",
     "Statistics",
     "VictimInput",
+    "attack_facts",
     "evaluate",
     "evaluate_folder",
     "rate",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +14,6 @@ import numpy.typing as npt
 import torch
 
 from linbp.attack.job.adversarial_folder import AdversarialFolder
-from linbp.data.files import write_file
 from linbp.data.image_list import list_images
 from linbp.data.images import Pixels, distances, pixel_sha256, read_ahead, size_batches
 from linbp.data.preprocessing import Preparation
@@ -28,7 +25,7 @@ from linbp.evaluation.predict import (
     load_victim,
     predict,
 )
-from linbp.evaluation.records import Record, make_records
+from linbp.evaluation.records import make_records
 from linbp.evaluation.selection import Select, Selection, select_every_victim
 from linbp.evaluation.statistics import summarise
 from linbp.evaluation.victim_input import (
@@ -41,7 +38,7 @@ from linbp.jobs.progress import ProgressCallback
 from linbp.jobs.provenance import run_facts
 from linbp.models import Classifier
 
-__all__ = ["FolderEvaluation", "evaluate_folder", "write_csv"]
+__all__ = ["FolderEvaluation", "evaluate_folder"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -292,18 +289,3 @@ def _ask(
 def _batches(images: Iterator[Pixels], batches: Sequence[Sequence[int]]) -> Iterator[Pixels]:
     for batch in batches:
         yield np.stack([next(images) for _ in batch])
-
-
-def write_csv(path: str | os.PathLike[str], evaluations: Sequence[Evaluation]) -> None:
-    """One line for each victim and image, with the columns of `Record`.
-
-    Raises:
-        StoreError: the file cannot be written.
-    """
-    names = ["victim", *(field.name for field in dataclasses.fields(Record)), "fooled", "hit"]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    for evaluation in evaluations:
-        writer.writerows({"victim": evaluation.name, **record.to_dict()} for record in evaluation.records)
-    write_file(path, text.getvalue().encode(errors="surrogateescape"))

@@ -1,0 +1,54 @@
+"""An evaluation's records as CSV: one line for each victim and image, with the attack that made it."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from linbp.data.files import write_file
+from linbp.evaluation.folder import FolderEvaluation
+from linbp.evaluation.records import Record
+
+__all__ = ["attack_facts", "write_csv"]
+
+
+def attack_facts(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What made a folder of adversarial images: surrogate, recipe, norm, eps in [0, 1], steps, gradients, seed.
+
+    Args:
+        manifest: of the folder that `craft_folder` made. The recipe is the one that ran, with the start that was
+            chosen; several surrogates are joined by ` and `.
+    """
+    settings = manifest["settings"]
+    surrogate = settings["surrogate"]
+    return {
+        "surrogate": " and ".join(member["name"] for member in surrogate.get("members", [surrogate])),
+        "recipe": (manifest.get("choice") or settings)["recipe"],
+        "norm": settings["norm"],
+        "eps": settings["eps"],
+        "steps": settings["steps"],
+        "gradients": manifest["gradients_per_image"],
+        "seed": settings["seed"],
+    }
+
+
+def write_csv(path: str | os.PathLike[str], result: FolderEvaluation) -> None:
+    """One line for each victim and image: the columns of `Record`, and what made the adversarial image.
+
+    Lines of several folders can be joined: each says which attack it is of.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    attack = attack_facts(result.manifest)
+    names = ["victim", *(field.name for field in dataclasses.fields(Record)), "fooled", "hit", *attack]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    for evaluation in result.evaluations:
+        writer.writerows({"victim": evaluation.name, **record.to_dict(), **attack} for record in evaluation.records)
+    write_file(path, text.getvalue().encode(errors="surrogateescape"))
