@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from resolved_jobs import craft_folder
 from tiny_networks import CLASSES, SIZE, images_and_labels, tiny
 from torch import nn
 from torch.nn import functional
 
 import linbp
-from linbp.attack.job.craft_folder import craft_folder
 from linbp.data.image_list import list_images
 from linbp.data.images import read_image, write_png
 from linbp.errors import ImageError, RecipeError, RuleError, StoreError

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 from counted_checks import counted
+from resolved_jobs import craft_folder
 from tiny_networks import images_and_labels, tiny, tiny_chain
 from torch import nn
 
 import linbp
 from linbp.attack import AttackConfig
 from linbp.attack.budget import Budget
-from linbp.attack.job.craft_folder import craft_folder
 from linbp.data.image_list import list_images
 from linbp.data.images import write_png
 from linbp.errors import BudgetError, ImageError, LinbpError, ModelError, RecipeError

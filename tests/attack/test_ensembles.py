@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
+from resolved_jobs import craft_folder
 from tiny_networks import CLASSES, SIZE, images_and_labels, tiny, tiny_chain
 from torch import nn
 from torch.nn import functional
@@ -18,7 +19,6 @@ from torch.nn import functional
 import linbp
 from linbp.attack import Budget, Context, Ensemble, Objective, Observation, Recipe, Stage
 from linbp.attack.ensemble import Fuse
-from linbp.attack.job.craft_folder import craft_folder
 from linbp.data.image_list import ImageRecord, list_images
 from linbp.data.images import read_image, write_png
 from linbp.errors import ModelError, RecipeError, RuleError, StoreError

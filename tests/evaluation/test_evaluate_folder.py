@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from resolved_jobs import craft_folder
 from torch import nn
 
 from linbp import Model
-from linbp.attack.job.craft_folder import craft_folder
 from linbp.data.image_list import list_images
 from linbp.data.images import read_image, write_png
 from linbp.errors import ImageError, ModelError, StoreError

@@ -13,6 +13,7 @@ import torch
 
 from linbp.attack.budget import Norm, Rounding, check_budget, parse_radius
 from linbp.attack.protocol import Protocol
+from linbp.attack.published_protocols import find_protocol
 from linbp.attack.recipe.recipe import Recipe
 from linbp.attack.targets import TargetRule
 from linbp.errors import BudgetError, ImageError, RecipeError
@@ -74,7 +75,7 @@ class AttackConfig:
         targets: bool = False,
         target_rule: TargetRule | str | None = None,
         pool: bool = False,
-        protocol: Protocol | None = None,
+        protocol: Protocol | str | None = None,
         batch_size: int = 16,
         images: int | None = None,
     ) -> AttackConfig:
@@ -94,7 +95,7 @@ class AttackConfig:
             targets: whether a target is given for every image.
             target_rule: chooses the targets where they are not given.
             pool: whether a pool is given.
-            protocol: whose values hold; a value that is given as well must be the protocol's.
+            protocol: or its name; its values hold, and a value that is given as well must be the protocol's.
             batch_size: at least 1.
             images: how many there are, where each may have its own radius.
 
@@ -105,6 +106,7 @@ class AttackConfig:
         """
         recipe = Recipe.parse(recipe) if isinstance(recipe, str) else recipe
         rule = TargetRule.parse(target_rule) if isinstance(target_rule, str) else target_rule
+        protocol = find_protocol(protocol) if isinstance(protocol, str) else protocol
         if targets and rule is not None:
             raise RecipeError(
                 f"Targets come both from the list and from the rule {rule}.", "Give --targets or --target-rule."

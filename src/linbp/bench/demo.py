@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from linbp.attack.config import AttackConfig
 from linbp.attack.job.adversarial_folder import AdversarialFolder
 from linbp.attack.job.craft_folder import craft_folder
 from linbp.bench.cached_predictions import CachedPredictions
@@ -145,11 +146,8 @@ def run_demo(
             surrogate,
             clean,
             folder / name,
-            recipe,
-            eps=f"{demonstration.levels}/255",
-            steps=steps,
+            AttackConfig.resolve(recipe, eps=f"{demonstration.levels}/255", steps=steps, batch_size=batch_size),
             trust_labels=True,
-            batch_size=batch_size,
             command="linbp demo",
             progress=_share(tell, "attacking", ("crafting",), number, len(chosen)),
         )

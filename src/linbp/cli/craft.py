@@ -144,9 +144,8 @@ def craft(
     Then: linbp evaluate adv --victim MODEL
     """
     from linbp.attack.config import AttackConfig
-    from linbp.attack.job.craft_folder import craft_into
+    from linbp.attack.job.craft_folder import craft_folder
     from linbp.attack.job.images import has_targets
-    from linbp.attack.published_protocols import find_protocol
     from linbp.data.image_list import list_images
     from linbp.errors import RecipeError
     from linbp.models import load_model
@@ -171,16 +170,16 @@ def craft(
         targets=has_targets(images),
         target_rule=target_rule,
         pool=pool is not None,
-        protocol=None if protocol is None else find_protocol(protocol),
+        protocol=protocol,
         batch_size=batch_size,
     )
     with progress_bars(json) as tell:
         model = load_surrogates(surrogates, fuse, tell)
         try:
-            report = craft_into(
-                out,
+            report = craft_folder(
                 model,
                 images,
+                out,
                 config,
                 trust_labels=trust_labels,
                 pool=partners,

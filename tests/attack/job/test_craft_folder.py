@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import torch
 from counted_checks import counted
+from resolved_jobs import craft_folder
 from stopped_pools import Stopped
 from torch import nn
 
 from linbp import Model, Recipe, craft
 from linbp.attack.job import resume as job
 from linbp.attack.job.adversarial_folder import AdversarialFolder
-from linbp.attack.job.craft_folder import craft_folder
 from linbp.attack.job.report import FolderReport
 from linbp.data.image_list import ImageRecord, list_images
 from linbp.data.images import Pixels, pixel_sha256, read_image, write_png

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from resolved_jobs import craft_folder
 from torch import nn
 
 from linbp import Model
 from linbp.attack.job.adversarial_folder import AdversarialFolder
-from linbp.attack.job.craft_folder import FolderReport, craft_folder
+from linbp.attack.job.report import FolderReport
 from linbp.data.image_list import list_images
 from linbp.data.images import read_image
 from linbp.errors import StoreError

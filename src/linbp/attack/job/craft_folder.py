@@ -9,16 +9,14 @@ from typing import Any
 
 import torch
 
-from linbp.attack.budget import Norm, Rounding
 from linbp.attack.choose_start import has_auto_start, with_start
-from linbp.attack.config import AttackConfig, Labels
+from linbp.attack.config import AttackConfig
 from linbp.attack.ensemble import Attackable, as_ensemble, models_of
 from linbp.attack.job.adversarial_folder import AdversarialFolder
 from linbp.attack.job.chosen_start import check_proxies, choice_notes, choose_for_job, proxy_names
 from linbp.attack.job.images import (
     JobImages,
     check_list,
-    has_targets,
     preparation_of,
     read_pool,
     scan,
@@ -29,37 +27,23 @@ from linbp.attack.job.report import FolderReport
 from linbp.attack.job.resume import craft_missing
 from linbp.attack.pool import Pool
 from linbp.attack.prepare import Prepared, prepare
-from linbp.attack.protocol import Protocol
-from linbp.attack.published_protocols import find_protocol
-from linbp.attack.recipe.recipe import Recipe
-from linbp.attack.targets import TargetRule
 from linbp.data.image_list import ImageRecord, list_sha256
 from linbp.jobs.progress import ProgressCallback
 from linbp.jobs.provenance import run_facts
 from linbp.models import Classifier
 
-__all__ = ["FolderReport", "craft_folder", "craft_into"]
+__all__ = ["FolderReport", "craft_folder"]
 
 
 def craft_folder(
     model: Attackable,
     images: Sequence[ImageRecord],
     folder: str | os.PathLike[str],
-    recipe: Recipe | str,
+    config: AttackConfig,
     *,
-    protocol: Protocol | str | None = None,
-    eps: float | str | None = None,
-    steps: int | None = None,
-    step_size: float | str | None = None,
-    norm: Norm | None = None,
-    seed: int = 0,
-    rounding: Rounding | None = None,
-    target_rule: TargetRule | str | None = None,
-    labels: Labels = "given",
     trust_labels: bool = False,
     pool: Pool | Sequence[ImageRecord] | None = None,
     proxies: Sequence[Classifier] = (),
-    batch_size: int = 16,
     device: str | torch.device | None = None,
     threads: int = 4,
     command: str = "",
@@ -75,14 +59,9 @@ def craft_folder(
 
     Args:
         model: the surrogate, or an ensemble of several.
-        images: from `list_images`; targets in it make the attack targeted.
+        images: from `list_images`.
         folder: new, empty, or started by the same job.
-        protocol: whose preparation of the photographs and whose values hold; a value that is given as well must be
-            the protocol's.
-        recipe, eps, steps, step_size, norm, seed, rounding, batch_size: as for `craft`.
-        target_rule: chooses the targets of a targeted attack (`shift:K`, `least-likely`, `random`) where the list has
-            none.
-        labels: `given`, or `predicted`: the surrogate's own predictions of the clean images take the labels' place.
+        config: resolved for these images: with `targets=has_targets(images)` and `pool=pool is not None`.
         trust_labels: do not suspect labels of counting from 1.
         pool: images that `admix` mixes in, or their files from `list_images`, which a protocol prepares as it prepares
             the images under attack. They may be those.
@@ -97,51 +76,6 @@ def craft_folder(
         StoreError: the folder holds another job, is being written by another process, or the disk is full.
         RecipeError, BudgetError, ModelError, CaptureError, RuleError: as for `craft`.
     """
-    config = AttackConfig.resolve(
-        recipe,
-        eps=eps,
-        steps=steps,
-        step_size=step_size,
-        norm=norm,
-        seed=seed,
-        rounding=rounding,
-        labels=labels,
-        targets=has_targets(images),
-        target_rule=target_rule,
-        pool=pool is not None,
-        protocol=find_protocol(protocol) if isinstance(protocol, str) else protocol,
-        batch_size=batch_size,
-    )
-    return craft_into(
-        folder,
-        model,
-        images,
-        config,
-        trust_labels=trust_labels,
-        pool=pool,
-        proxies=proxies,
-        device=device,
-        threads=threads,
-        command=command,
-        progress=progress,
-    )
-
-
-def craft_into(
-    folder: str | os.PathLike[str],
-    model: Attackable,
-    images: Sequence[ImageRecord],
-    config: AttackConfig,
-    *,
-    trust_labels: bool = False,
-    pool: Pool | Sequence[ImageRecord] | None = None,
-    proxies: Sequence[Classifier] = (),
-    device: str | torch.device | None = None,
-    threads: int = 4,
-    command: str = "",
-    progress: ProgressCallback | None = None,
-) -> FolderReport:
-    """`craft_folder` with settings that are resolved already."""
     tell = progress or (lambda task, done, total: None)
     check_list(images, config)
     check_proxies(config.recipe, proxies)

@@ -13,14 +13,12 @@ from torch import fx
 from linbp.graph.kernels.entry import entry
 from linbp.graph.kernels.overwrite import overwrite
 from linbp.graph.kernels.stem import stem
-from linbp.graph.kernels.winograd import winograd
 
 __all__ = ["PASSES", "accelerate"]
 
 PASSES: dict[str, Callable[[fx.GraphModule], int]] = {
     "overwrite": overwrite,
     "stem": stem,
-    "winograd": winograd,
     "entry": entry,
 }
 """In their order: which operations write over their inputs is read off the graph as it was."""

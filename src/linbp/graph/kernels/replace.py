@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import fx, nn
 
-__all__ = ["replace", "replace_where"]
+__all__ = ["replace"]
 
 
 def replace(network: fx.GraphModule, node: fx.Node, kind: str, module: nn.Module) -> None:
@@ -25,14 +23,3 @@ def replace(network: fx.GraphModule, node: fx.Node, kind: str, module: nn.Module
     call.meta = {**node.meta, "operation": node.target}
     node.replace_all_uses_with(call)
     network.graph.erase_node(node)
-
-
-def replace_where(network: fx.GraphModule, kind: str, faster: Callable[[fx.Node], nn.Module | None]) -> int:
-    """Replace every node that has a faster form; how many there were."""
-    count = 0
-    for node in list(network.graph.nodes):
-        module = faster(node)
-        if module is not None:
-            replace(network, node, kind, module)
-            count += 1
-    return count

@@ -9,7 +9,6 @@ maps, which are then interleaved. The sums are the same, in another order.
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +16,7 @@ from torch import fx, nn
 from torch.nn import functional
 
 from linbp.graph.kernels.convolution import convolution_of
-from linbp.graph.kernels.replace import replace_where
+from linbp.graph.kernels.replace import replace
 
 __all__ = ["Stem", "stem"]
 
@@ -86,7 +85,11 @@ class _Convolution(torch.autograd.Function):
 
 def stem(network: fx.GraphModule) -> int:
     """Give first convolutions the faster input gradient; how many there are."""
-    return replace_where(network, "stem", partial(_stem_of, network))
+    found = {node: _stem_of(network, node) for node in network.graph.nodes}
+    faster = {node: module for node, module in found.items() if module is not None}
+    for node, module in faster.items():
+        replace(network, node, "stem", module)
+    return len(faster)
 
 
 def _stem_of(network: fx.GraphModule, node: fx.Node) -> Stem | None:
