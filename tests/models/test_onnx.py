@@ -26,24 +26,27 @@ def write(
     *,
     outputs: tuple[str, ...] = ("scores",),
     dtype: int = TensorProto.FLOAT,
+    axes: tuple[int, int] = (2, 3),
 ) -> torch.Tensor:
     """An ONNX file that averages over pixels and multiplies by a matrix, which is returned (3, 5)."""
     matrix = torch.from_numpy(np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32))
-    kind = np.float16 if dtype == TensorProto.FLOAT16 else np.float32
+    kind = {TensorProto.FLOAT16: np.float16, TensorProto.DOUBLE: np.float64}.get(dtype, np.float32)
+    levels = dtype == TensorProto.UINT8
     nodes = [
-        helper.make_node("ReduceMean", ["image", "axes"], ["means"], keepdims=0),
+        *([helper.make_node("Cast", ["image"], ["floats"], to=TensorProto.FLOAT)] if levels else []),
+        helper.make_node("ReduceMean", ["floats" if levels else "image", "axes"], ["means"], keepdims=0),
         helper.make_node("MatMul", ["means", "matrix"], [outputs[0]]),
         *(helper.make_node("Identity", ["means"], [name]) for name in outputs[1:]),
     ]
     weights = [
-        numpy_helper.from_array(np.array([2, 3]), "axes"),
+        numpy_helper.from_array(np.array(axes), "axes"),
         numpy_helper.from_array(matrix.numpy().astype(kind), "matrix"),
     ]
     graph = helper.make_graph(
         nodes,
         "graph",
         [helper.make_tensor_value_info("image", dtype, shape)],
-        [helper.make_tensor_value_info(name, dtype, None) for name in outputs],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT if levels else dtype, None) for name in outputs],
         weights,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
@@ -104,19 +107,38 @@ def test_of_several_outputs_the_logits_are_taken(tmp_path: Path) -> None:
     matrix = write(tmp_path / "net.onnx", ["N", 3, 12, 12], outputs=("logits", "means_again"))
     images = torch.rand(2, 3, 12, 12)
     torch.testing.assert_close(load(tmp_path / "net.onnx").logits(images), images.mean((2, 3)) @ matrix)
-    write(tmp_path / "net.onnx", ["N", 3, 12, 12], outputs=("scores", "means_again"))
-    with pytest.raises(ModelError, match=r"2 outputs.*scores, means_again"):
+    matrix = write(tmp_path / "net.onnx", ["N", 3, 12, 12], outputs=("scores", "means_again"))
+    with pytest.raises(ModelError, match=r"2 outputs.*scores .*means_again"):
+        load(tmp_path / "net.onnx")
+    (tmp_path / "net.json").write_text('{"output": "scores"}')
+    torch.testing.assert_close(load(tmp_path / "net.onnx").logits(images), images.mean((2, 3)) @ matrix)
+    (tmp_path / "net.json").write_text('{"output": "score"}')
+    with pytest.raises(ModelError, match="no output 'score'"):
         load(tmp_path / "net.onnx")
 
 
-def test_identity_is_stable_and_covers_weights_beside_the_file(tmp_path: Path) -> None:
+def test_identity_covers_weights_beside_the_file(tmp_path: Path) -> None:
+    """Under whatever name: what is read is what the file points at."""
     write(tmp_path / "net.onnx", ["N", 3, 12, 12])
-    first = load(tmp_path / "net.onnx").identity()
-    assert load(tmp_path / "net.onnx").identity() == first
-    (tmp_path / "net.onnx.data").write_bytes(b"1")
-    second = load(tmp_path / "net.onnx").identity()
-    assert second["file_sha256"] == first["file_sha256"]
-    assert second["weights_sha256"] != first["weights_sha256"]
+    assert load(tmp_path / "net.onnx").identity() == load(tmp_path / "net.onnx").identity()
+    (tmp_path / "net.onnx").rename(tmp_path / "whole.onnx")
+    images = torch.rand(2, 3, 12, 12)
+    answer = load(tmp_path / "whole.onnx").logits(images)
+    for name in ("net.onnx.data", "weights.bin", f"{'long' * 40}.bin"):
+        place, whole = tmp_path / name, onnx.load(tmp_path / "whole.onnx")
+        onnx.save(whole, tmp_path / "net.onnx", save_as_external_data=True, location=name, size_threshold=80)
+        first = load(tmp_path / "net.onnx").identity()
+        torch.testing.assert_close(load(tmp_path / "net.onnx").logits(images), answer)
+        content = bytearray(place.read_bytes())
+        content[-1] ^= 1
+        place.write_bytes(content)
+        second = load(tmp_path / "net.onnx").identity()
+        assert second["file_sha256"] == first["file_sha256"]
+        assert second["weights_sha256"] != first["weights_sha256"]
+        place.unlink()
+        with pytest.raises(ModelError, match=name) as caught:
+            load(tmp_path / "net.onnx")
+        assert str(tmp_path) in caught.value.hint
 
 
 def test_to_stays_on_the_cpu_without_the_cuda_provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,16 +152,17 @@ def test_to_stays_on_the_cpu_without_the_cuda_provider(tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("shape", "inputs", "message"),
     [
-        (["N", 12, 12, 3], ["image"], "NHWC"),
+        (["N", 1, 12, 12], ["image"], "1 channel, and images are RGB"),
+        (["N", 12, 12, 1], ["image"], "1 channel, and images are RGB"),
         (["N", 7, 12, 12], ["image"], "7 channels"),
         (["N", 3], ["image"], "shape"),
-        (["N", 3, 12, "W"], ["image"], "shape"),
-        (["N", 3, 12, 12], ["image", "mask"], "2 inputs: image, mask"),
-        (["N", 3, 12, 12], ["image"], r"tensor\(uint8\)"),
+        (["N", 3, 12, "W"], ["image"], r"\(N, 3, 12, W\), of which one side is free"),
+        (["N", 3, 12, 12], ["image", "mask"], r"2 inputs: image \(N, 3, 12, 12\), mask"),
+        (["N", 3, 12, 12], ["image"], r"tensor\(int8\)"),
     ],
 )
 def test_other_inputs_are_refused(tmp_path: Path, shape: Shape, inputs: list[str], message: str) -> None:
-    kind = TensorProto.UINT8 if "uint8" in message else TensorProto.FLOAT
+    kind = TensorProto.INT8 if "int8" in message else TensorProto.FLOAT
     values = [helper.make_tensor_value_info(name, kind, shape) for name in (*inputs, "scores")]
     graph = helper.make_graph(
         [helper.make_node("Identity", [inputs[0]], ["scores"])], "graph", values[:-1], values[-1:]
@@ -148,6 +171,67 @@ def test_other_inputs_are_refused(tmp_path: Path, shape: Shape, inputs: list[str
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), tmp_path / "net.onnx")
     with pytest.raises(ModelError, match=message):
         load(tmp_path / "net.onnx")
+
+
+@pytest.mark.parametrize("side", [12, "side"])
+def test_channels_last_gives_what_channels_first_gives(tmp_path: Path, side: int | str) -> None:
+    matrix = write(tmp_path / "net.onnx", ["N", side, side, 3], axes=(1, 2))
+    images = torch.rand(3, 3, 12, 12)
+    model = load(tmp_path / "net.onnx")
+    torch.testing.assert_close(model.logits(images), images.mean((2, 3)) @ matrix)
+    assert model.input_size == (None if side == "side" else (3, 12, 12))
+
+
+def test_inputs_of_other_dtypes(tmp_path: Path) -> None:
+    images = torch.from_numpy(np.random.default_rng(3).integers(0, 256, (2, 3, 12, 12), dtype=np.uint8))
+    matrix = write(tmp_path / "double.onnx", ["N", 3, 12, 12], dtype=TensorProto.DOUBLE)
+    expected = (images.double() / 255).mean((2, 3)) @ matrix.double()
+    double = load(tmp_path / "double.onnx")
+    assert double.dtype == torch.float64
+    torch.testing.assert_close(double.logits(images.double() / 255), expected, rtol=0, atol=1e-14)
+    matrix = write(tmp_path / "levels.onnx", ["N", 3, 12, 12], dtype=TensorProto.UINT8)
+    levels = load(tmp_path / "levels.onnx")
+    assert levels.dtype == torch.float32
+    torch.testing.assert_close(levels.logits(images / 255), images.float().mean((2, 3)) @ matrix)
+    (tmp_path / "levels.json").write_text('{"mean": 0.5}')
+    with pytest.raises(ModelError, match="uint8"):
+        load(tmp_path / "levels.onnx")
+
+
+def test_a_free_side_and_a_size_that_does_not_fit(tmp_path: Path) -> None:
+    matrix = write(tmp_path / "net.onnx", ["N", 3, 12, "W"])
+    with pytest.raises(ModelError, match="one side is free") as caught:
+        load(tmp_path / "net.onnx")
+    assert 'net.json: {"input_size": [3, 12, 12]}' in caught.value.hint
+    (tmp_path / "net.json").write_text('{"input_size": [3, 12, 9]}')
+    images = torch.rand(2, 3, 12, 9)
+    torch.testing.assert_close(load(tmp_path / "net.onnx").logits(images), images.mean((2, 3)) @ matrix)
+    (tmp_path / "net.json").write_text('{"input_size": 9}')
+    with pytest.raises(ModelError, match=r"net\.json says input_size \[3, 9, 9\].*\(N, 3, 12, W\)"):
+        load(tmp_path / "net.onnx")
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_batch_that_is_built_in(tmp_path: Path, rows: int) -> None:
+    """A Reshape to a number of images: one at a time it may work, and else it is said what to change."""
+    matrix = np.random.default_rng(0).normal(size=(12, 5)).astype(np.float32)
+    nodes = [
+        helper.make_node("Reshape", ["image", "shape"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "m"], ["z"]),
+    ]
+    weights = [numpy_helper.from_array(np.array([rows, -1]), "shape"), numpy_helper.from_array(matrix, "m")]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("image", "z")]
+    ends[0] = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 3, 2, 2])
+    graph = helper.make_graph(nodes, "graph", ends[:1], ends[1:], weights)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), tmp_path / "net.onnx"
+    )
+    model, images = load(tmp_path / "net.onnx"), torch.rand(rows, 3, 2, 2)
+    torch.testing.assert_close(model.logits(images), images.flatten(1) @ torch.from_numpy(matrix))
+    with pytest.raises(ModelError, match=r"net\.onnx") as caught:
+        model.logits(torch.rand(4, 3, 2, 2))
+    assert "batch" in caught.value.hint
+    assert "input_size" not in caught.value.hint
 
 
 @pytest.mark.parametrize("content", [b"", b"no protobuf at all"])

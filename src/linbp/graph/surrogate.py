@@ -22,7 +22,8 @@ from linbp.graph.structure.junctions import Junction
 from linbp.graph.structure.pools import MaxPool
 from linbp.graph.structure.sites import Site
 from linbp.graph.structure.structure import Structure
-from linbp.models.model import Model, check_logits
+from linbp.models.logits import check_logits
+from linbp.models.model import Model
 
 __all__ = ["Rule", "Surrogate"]
 

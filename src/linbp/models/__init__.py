@@ -2,7 +2,8 @@
 
 from linbp.models.black_box import BlackBox, Classifier
 from linbp.models.load import SOURCES, load_model
-from linbp.models.model import Model, check_logits, weights_sha256
+from linbp.models.logits import check_logits
+from linbp.models.model import Model, weights_sha256
 from linbp.models.onnx import OnnxModel
 
 __all__ = ["SOURCES", "BlackBox", "Classifier", "Model", "OnnxModel", "check_logits", "load_model", "weights_sha256"]

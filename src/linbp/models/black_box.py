@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from linbp.errors import LinbpError, ModelError
-from linbp.models.model import check_logits
+from linbp.models.logits import check_logits
 
 __all__ = ["BlackBox", "Classifier"]
 

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from linbp.errors import LogitsError, ModelError
+from linbp.models.logits import check_logits
+from linbp.models.preprocessing import read_preprocessing
 
 __all__ = ["Model", "weights_sha256"]
 
@@ -34,9 +35,9 @@ class Model(nn.Module):
     Args:
         module: takes a normalised batch (N, 3, H, W) and returns logits (N, classes). It is in evaluation mode only
             while it runs; its hooks and flags stay as they are.
-        input_size: (channels, height, width) that the module takes.
-        mean: of each channel, on the scale of [0, 1].
-        std: of each channel, on the scale of [0, 1].
+        input_size: (channels, height, width) that the module takes; one number is the side of a square RGB image.
+        mean: of each channel, on the scale of [0, 1], or one number for all.
+        std: of each channel, on the scale of [0, 1], or one number for all: 1/255 for a network that takes levels.
         interpolation: `bilinear`, `bicubic` or `nearest`.
         name: what results call the network.
         source: further facts for the results, such as the checkpoint's file and hash.
@@ -56,29 +57,18 @@ class Model(nn.Module):
         self,
         module: nn.Module,
         *,
-        input_size: Sequence[int],
-        mean: Sequence[float] = (0.0, 0.0, 0.0),
-        std: Sequence[float] = (1.0, 1.0, 1.0),
+        input_size: Sequence[int] | int,
+        mean: Sequence[float] | float = 0.0,
+        std: Sequence[float] | float = 1.0,
         interpolation: str = "bilinear",
         name: str | None = None,
         source: Mapping[str, Any] | None = None,
         program: torch.export.ExportedProgram | None = None,
     ) -> None:
         super().__init__()
-        if len(input_size) != 3 or min(input_size) < 1:
-            raise ModelError(
-                f"input_size is {tuple(input_size)}.", "Give (channels, height, width), such as (3, 224, 224)."
-            )
-        if not len(mean) == len(std) == input_size[0] or min(std) <= 0:
-            raise ModelError(
-                f"mean {tuple(mean)} and std {tuple(std)} do not fit {input_size[0]} channels.",
-                "Give one mean and one positive standard deviation for each channel, on the scale of [0, 1].",
-            )
-        if interpolation not in ("bilinear", "bicubic", "nearest"):
-            raise ModelError(f"Interpolation {interpolation!r} is not known.", "Use bilinear, bicubic or nearest.")
+        size, means, deviations = read_preprocessing(input_size, mean, std, interpolation)
         self.module = module
-        self.input_size = (int(input_size[0]), int(input_size[1]), int(input_size[2]))
-        self.mean, self.std = tuple(map(float, mean)), tuple(map(float, std))
+        self.input_size, self.mean, self.std = size, means, deviations
         self.interpolation = interpolation
         self.name = name or type(module).__name__
         self.source = dict(source or {})
@@ -149,29 +139,3 @@ class Model(nn.Module):
             "dtype": str(self.dtype).removeprefix("torch."),
             **self.source,
         }
-
-
-def check_logits(answer: Any, count: int, name: str) -> torch.Tensor:
-    """Check that `answer` is a finite tensor of shape (count, classes), and return it.
-
-    Raises:
-        ModelError: it is not.
-    """
-    if not isinstance(answer, torch.Tensor):
-        raise ModelError(
-            f"{name} answers with a {type(answer).__name__}, not with a tensor of logits.",
-            "Wrap the network so that its forward returns logits of shape (images, classes).",
-        )
-    if answer.ndim != 2 or len(answer) != count:
-        raise ModelError(
-            f"{name} answers {count} images with shape {tuple(answer.shape)}.",
-            "Logits must have shape (images, classes): flatten or select the output in a wrapper.",
-        )
-    finite = torch.isfinite(answer).all(1)
-    if not finite.all():
-        raise LogitsError(
-            f"{name} answers with NaN or infinite logits.",
-            "Check its weights and that mean, std and input range are those it was trained with.",
-            tuple((~finite).nonzero().flatten().tolist()),
-        )
-    return answer
