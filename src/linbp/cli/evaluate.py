@@ -10,6 +10,7 @@ import typer
 from linbp.cli.guard import Interrupted, guard
 from linbp.cli.options import BatchSize, Debug, Device, Json, Threads, command_line, usable_device
 from linbp.cli.output import add_row, counted, interval, make_table, print_json, progress_bars, share, stdout
+from linbp.cli.streams import is_standard_output, write_data
 
 if TYPE_CHECKING:
     from linbp.evaluation import FolderEvaluation
@@ -51,7 +52,8 @@ def evaluate(
         ),
     ] = None,
     csv: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE", help="Write one line for each victim and image.")
+        Path | None,
+        typer.Option("--csv", metavar="FILE", help="Write one line for each victim and image; - is standard output."),
     ] = None,
     batch_size: BatchSize = 32,
     device: Device = None,
@@ -75,10 +77,14 @@ def evaluate(
       linbp evaluate adv --victim file:my_network.py:build --json > result.json
     """
     from linbp.data.files import check_place
+    from linbp.errors import StoreError
     from linbp.evaluation import evaluate_folder
 
-    if csv is not None:
-        check_place(csv)  # what is quickly checked comes before what takes time
+    # What is quickly checked comes before what takes time.
+    if is_standard_output(csv) and json:
+        raise StoreError("--json and --csv both go to standard output.", "Give --csv a file.")
+    if csv is not None and not is_standard_output(csv):
+        check_place(csv)
     finished: list[FolderEvaluation] = []
     try:
         with progress_bars(json) as tell:
@@ -109,8 +115,8 @@ def evaluate(
 
 
 def _show(result: FolderEvaluation, csv: Path | None, json: bool) -> None:
-    """On standard output first: the file may fail."""
-    from linbp.evaluation import write_csv
+    """On standard output first: the file may fail. A CSV there leaves standard error to the table."""
+    from linbp.evaluation import csv_lines, write_csv
 
     if json:
         print_json(
@@ -127,7 +133,9 @@ def _show(result: FolderEvaluation, csv: Path | None, json: bool) -> None:
         )
     else:
         _print(result)
-    if csv is not None:
+    if is_standard_output(csv):
+        write_data(csv_lines(result))
+    elif csv is not None:
         write_csv(csv, result)
 
 

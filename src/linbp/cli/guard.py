@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import sys
@@ -11,6 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import typer
 
+from linbp.cli.streams import data_alone, is_standard_output
 from linbp.errors import LinbpError
 
 __all__ = ["Interrupted", "UsageError", "guard", "usage_lines"]
@@ -34,13 +36,16 @@ def guard(command: Callable[Parameters, Returned]) -> Callable[Parameters, Retur
     """Decorator of a command that turns errors into lines for people and an exit status for machines.
 
     A `LinbpError` gives two lines and status 2, Ctrl-C one line and 130, anything else one line and 1. The traceback is
-    shown with `--debug` only.
+    shown with `--debug` only. With `--json`, or `--csv -`, nothing but the data reaches standard output.
     """
 
     @functools.wraps(command)
     def guarded(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
+        csv: Any = kwargs.get("csv")
+        data = kwargs.get("json") or is_standard_output(csv)
         try:
-            return command(*args, **kwargs)
+            with data_alone() if data else contextlib.nullcontext():
+                return command(*args, **kwargs)
         except (BrokenPipeError, typer.Exit, typer.Abort):
             raise
         except (Exception, KeyboardInterrupt) as error:

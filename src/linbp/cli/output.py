@@ -14,6 +14,8 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from rich.table import Table
 from rich.text import Text
 
+from linbp.cli.streams import data_stream
+
 if TYPE_CHECKING:
     from linbp.evaluation import Rate
 
@@ -62,7 +64,7 @@ def counted(number: int, what: str) -> str:
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False), flush=True)
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False), file=data_stream(), flush=True)
 
 
 @contextlib.contextmanager

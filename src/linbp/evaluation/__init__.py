@@ -1,6 +1,6 @@
 """From victims' predictions to records, and from records to success rates with intervals."""
 
-from linbp.evaluation.csv_lines import attack_facts, write_csv
+from linbp.evaluation.csv_lines import attack_facts, csv_lines, write_csv
 from linbp.evaluation.evaluate import Evaluation, evaluate
 from linbp.evaluation.folder import FolderEvaluation, evaluate_folder
 from linbp.evaluation.records import Record
@@ -18,6 +18,7 @@ __all__ = [
     "Statistics",
     "VictimInput",
     "attack_facts",
+    "csv_lines",
     "evaluate",
     "evaluate_folder",
     "rate",

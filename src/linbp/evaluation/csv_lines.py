@@ -13,7 +13,7 @@ from linbp.data.files import write_file
 from linbp.evaluation.folder import FolderEvaluation
 from linbp.evaluation.records import Record
 
-__all__ = ["attack_facts", "write_csv"]
+__all__ = ["attack_facts", "csv_lines", "write_csv"]
 
 
 def attack_facts(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,13 +36,10 @@ def attack_facts(manifest: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def write_csv(path: str | os.PathLike[str], result: FolderEvaluation) -> None:
+def csv_lines(result: FolderEvaluation) -> bytes:
     """One line for each victim and image: the columns of `Record`, and what made the adversarial image.
 
     Lines of several folders can be joined: each says which attack it is of.
-
-    Raises:
-        StoreError: the file cannot be written.
     """
     attack = attack_facts(result.manifest)
     names = ["victim", *(field.name for field in dataclasses.fields(Record)), "fooled", "hit", *attack]
@@ -51,4 +48,13 @@ def write_csv(path: str | os.PathLike[str], result: FolderEvaluation) -> None:
     writer.writeheader()
     for evaluation in result.evaluations:
         writer.writerows({"victim": evaluation.name, **record.to_dict(), **attack} for record in evaluation.records)
-    write_file(path, text.getvalue().encode(errors="surrogateescape"))
+    return text.getvalue().encode(errors="surrogateescape")
+
+
+def write_csv(path: str | os.PathLike[str], result: FolderEvaluation) -> None:
+    """Write `csv_lines` to a file.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    write_file(path, csv_lines(result))
