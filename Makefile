@@ -57,5 +57,5 @@ $(VENV)/demo.stamp: $(VENV)/python.stamp pyproject.toml constraints.txt
 
 $(VENV)/test.stamp: $(VENV)/python.stamp pyproject.toml constraints.txt
 	@echo "Installing linbp with all extras into $(VENV) (about 3 GB with torch; once) ..."
-	@$(PIP) --editable '.[demo,docs,experiments,test]'
+	@$(PIP) --editable '.[demo,docs,experiments,report,test]'
 	@touch $@ $(VENV)/demo.stamp

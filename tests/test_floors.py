@@ -12,7 +12,20 @@ import linbp
 
 PACKAGE = Path(linbp.__file__).parent
 
-FLOORS = ("data", "jobs", "zoo", "models", "graph", "rules", "training", "attack", "evaluation", "bench", "cli")
+FLOORS = (
+    "data",
+    "jobs",
+    "zoo",
+    "models",
+    "graph",
+    "rules",
+    "training",
+    "attack",
+    "evaluation",
+    "bench",
+    "report",
+    "cli",
+)
 """The packages from the bottom up. Single modules (images, draws, parts, errors, ...) lie below them all."""
 
 GROUND = 0

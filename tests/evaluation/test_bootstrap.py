@@ -105,3 +105,20 @@ def test_one_victims_interval_is_about_wilsons() -> None:
     success = np.random.default_rng(6).random((1, 500)) < 0.4
     found = mean_over_victims(success, resamples=20_000)
     assert (found.low, found.high) == pytest.approx(proportion_confint(success.sum(), 500, method="wilson"), abs=0.005)
+
+
+def test_images_that_are_drawn_together_give_the_interval_of_images_drawn_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    success, counted = answers(np.random.default_rng(8), 3, 600, alike=0.6), np.random.default_rng(9).random((3, 600))
+    alone = mean_over_victims(success, counted < 0.8, resamples=20_000)
+    values = success.mean(0)
+    mean = bootstrap_mean(values, resamples=20_000)
+    monkeypatch.setattr("linbp.evaluation.statistics.bootstrap.MANY", 100)
+    for found, wanted in (
+        (mean_over_victims(success, counted < 0.8, resamples=20_000), alone),
+        (bootstrap_mean(values, resamples=20_000), mean),
+    ):
+        assert found.value == pytest.approx(wanted.value)
+        assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high), abs=0.0015)
+        assert found != wanted

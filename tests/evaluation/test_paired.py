@@ -12,7 +12,15 @@ from scipy.stats import binom, norm
 from statsmodels.stats.contingency_tables import mcnemar as mcnemar_of_statsmodels
 from statsmodels.stats.multitest import multipletests
 
-from linbp.evaluation.statistics import difference_by_image, holm, mcnemar, paired_test, rate, worst_case
+from linbp.evaluation.statistics import (
+    difference_by_image,
+    holm,
+    mcnemar,
+    paired_test,
+    rate,
+    sign_flip_p,
+    worst_case,
+)
 
 RUNS, FLIPS = 300, 199
 
@@ -44,6 +52,25 @@ def test_few_images_get_the_share_of_all_signs() -> None:
     means = [float(np.mean(values * signs)) for signs in product((-1, 1), repeat=len(values))]
     expected = 2 * np.mean([mean >= values.mean() for mean in means])
     assert paired_test(values).p == pytest.approx(expected)
+    assert paired_test(values, flips=9_999).p == pytest.approx(expected)
+
+
+def test_the_p_of_many_comparisons_is_that_of_scipys_permutations() -> None:
+    draw = np.random.default_rng(12)
+    few, many = draw.integers(-2, 4, (3, 12)) / 3, draw.normal(0.08, 1, (4, 300))  # exact, and drawn
+    for rows in (few, many):
+        found = sign_flip_p(rows)
+        for row, p in zip(rows, found, strict=True):
+            assert p == pytest.approx(paired_test(row, flips=9_999).p, rel=0.15, abs=0.012)
+            assert sign_flip_p(row) == pytest.approx(p)
+    assert sign_flip_p(np.zeros((2, 9))).tolist() == [1, 1]
+
+
+def test_for_one_victim_the_p_of_flips_is_mcnemars() -> None:
+    draw = np.random.default_rng(6)
+    for images, share in ((30, 0.6), (400, 0.55), (3000, 0.51)):
+        one, other = draw.random(images) < share, draw.random(images) < 0.5
+        assert paired_test(one.astype(float) - other).p == pytest.approx(mcnemar(one, other)[2])
 
 
 @pytest.mark.slow

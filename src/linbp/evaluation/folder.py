@@ -18,7 +18,7 @@ from linbp.data.image_list import list_images
 from linbp.data.images import Pixels, distances, pixel_sha256, read_ahead, size_batches
 from linbp.data.preprocessing import Preparation
 from linbp.errors import ImageError, ModelError, StoreError
-from linbp.evaluation.evaluate import Evaluation
+from linbp.evaluation.in_memory import Evaluation
 from linbp.evaluation.predict import (
     check_classes,
     check_victim_not_shifted,

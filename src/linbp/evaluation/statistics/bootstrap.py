@@ -13,6 +13,9 @@ __all__ = ["Interval", "bootstrap_mean", "mean_over_victims", "resample_counts"]
 RESAMPLES = 2000
 """How many times the images are drawn again."""
 
+MANY = 2000
+"""Of more images than that, those with the same answers are drawn together: the same distribution, in less memory."""
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -54,8 +57,8 @@ def bootstrap_mean(
         seed: of the draws.
     """
     numbers = np.asarray(values, dtype=np.float64)
-    counts = resample_counts(len(numbers), resamples, seed)
-    low, high = _percentiles(unit * counts @ numbers / len(numbers), confidence)
+    columns, counts = _drawn(numbers[None], resamples, seed)
+    low, high = _percentiles(unit * counts @ columns[0] / len(numbers), confidence)
     return Interval(value=unit * float(numbers.mean()), low=low, high=high)
 
 
@@ -86,10 +89,24 @@ def mean_over_victims(
     wins = np.asarray(success, dtype=np.float64)
     known = np.ones_like(wins) if counted is None else np.asarray(counted, dtype=np.float64)
     wins = wins * known
-    counts = resample_counts(wins.shape[1], resamples, seed).T
-    means = unit * ((wins @ counts) / np.maximum(1, known @ counts)).mean(0)
+    columns, counts = _drawn(np.concatenate([wins, known]), resamples, seed)
+    sums = columns @ counts.T
+    means = unit * (sums[: len(wins)] / np.maximum(1, sums[len(wins) :])).mean(0)
     low, high = _percentiles(means, confidence)
     return Interval(value=unit * float((wins.sum(1) / np.maximum(1, known.sum(1))).mean()), low=low, high=high)
+
+
+def _drawn(columns: Floats, resamples: int, seed: int) -> tuple[Floats, Floats]:
+    """Columns of numbers, one an image, and how often each is drawn: (resamples, columns).
+
+    Images with the same numbers are interchangeable. Where there are many images, each such group is one column, drawn
+    as often as its images would be together.
+    """
+    n = columns.shape[1]
+    if n <= MANY:
+        return columns, resample_counts(n, resamples, seed)
+    different, sizes = np.unique(columns, axis=1, return_counts=True)
+    return different, np.random.default_rng(seed).multinomial(n, sizes / n, resamples).astype(np.float64)
 
 
 def _percentiles(values: Floats, confidence: float) -> tuple[float, float]:

@@ -9,11 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from linbp.evaluation.statistics.bootstrap import Floats, Interval, bootstrap_mean
+from linbp.evaluation.statistics.sign_flips import sign_flip_p
 
-__all__ = ["Difference", "difference_by_image", "holm", "mcnemar", "paired_test"]
-
-FLIPS = 9_999
-"""How many random changes of signs a permutation test takes; its smallest p is 2 / (FLIPS + 1)."""
+__all__ = ["Difference", "difference_by_image", "holm", "mcnemar", "paired_differences", "paired_test"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,7 +37,7 @@ def difference_by_image(one: npt.ArrayLike, other: npt.ArrayLike, counted: npt.A
     return found
 
 
-def paired_test(values: npt.ArrayLike, *, unit: float = 1.0, flips: int = FLIPS, seed: int = 0) -> Difference:
+def paired_test(values: npt.ArrayLike, *, unit: float = 1.0, flips: int | None = None, seed: int = 0) -> Difference:
     """A difference that is a mean over images, its 95% bootstrap interval, and p of the paired permutation test.
 
     If the two attacks were alike, an image's difference could as well have the other sign (Fisher 1935). p is
@@ -49,16 +47,36 @@ def paired_test(values: npt.ArrayLike, *, unit: float = 1.0, flips: int = FLIPS,
     Args:
         values: (images,) such as those of `difference_by_image`.
         unit: what the difference and its interval are multiplied by: 100 for points.
-        flips: how many draws of signs; all of them are tried where there are fewer.
+        flips: let scipy draw so many signs, or try all of them where there are fewer. Default: the same test by
+            `sign_flip_p`, which is exact more often, and ten times faster.
         seed: of the draws.
     """
+    if flips is None:
+        return paired_differences([values], unit=unit, seed=seed)[0]
+    numbers = np.asarray(values, dtype=np.float64)
+    mean = bootstrap_mean(numbers, unit=unit, seed=seed)
     from scipy.stats import permutation_test  # type: ignore[import-untyped]  # a second that nothing else needs
 
-    numbers = np.asarray(values, dtype=np.float64)
     found = permutation_test(
         (numbers,), np.mean, permutation_type="samples", n_resamples=flips, vectorized=True, batch=2000, rng=seed
     )
-    return Difference(**dataclasses.asdict(bootstrap_mean(numbers, unit=unit, seed=seed)), p=float(found.pvalue))
+    return Difference(**dataclasses.asdict(mean), p=float(found.pvalue))
+
+
+def paired_differences(values: Sequence[npt.ArrayLike], *, unit: float = 1.0, seed: int = 0) -> list[Difference]:
+    """`paired_test` of many comparisons, faster: those of as many images are tested with the same signs.
+
+    Args:
+        values: one (images,) a comparison.
+        unit, seed: as in `paired_test`.
+    """
+    rows = [np.asarray(one, dtype=np.float64) for one in values]
+    p: dict[int, float] = {}
+    for images in {len(row) for row in rows}:
+        alike = [number for number, row in enumerate(rows) if len(row) == images]
+        p.update(zip(alike, sign_flip_p(np.stack([rows[number] for number in alike]), seed=seed).tolist(), strict=True))
+    means = [dataclasses.asdict(bootstrap_mean(row, unit=unit, seed=seed)) for row in rows]
+    return [Difference(**mean, p=p[number]) for number, mean in enumerate(means)]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
