@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from linbp.data.images import Pixels, to_unit
-from linbp.data.labels import shift_of
+from linbp.data.numbering import order_of
 from linbp.errors import ImageError, LinbpError, ModelError
 from linbp.models import BlackBox, Classifier, Model, OnnxModel, load_model
 
@@ -109,7 +109,7 @@ def check_classes(name: str, classes: int, ids: Sequence[str], labels: Sequence[
 
 
 def check_victim_not_shifted(name: str, labels: Sequence[int], predictions: Sequence[int], classes: int) -> None:
-    """Refuse a network whose classes seem to stand one place beside the labels', as with one for the background.
+    """Refuse a network that seems to number its classes otherwise than the labels, as with one for the background.
 
     Args:
         name: of the network.
@@ -118,16 +118,21 @@ def check_victim_not_shifted(name: str, labels: Sequence[int], predictions: Sequ
         classes: how many the network has.
 
     Raises:
-        ModelError: its predictions are the labels' neighbours.
+        ModelError: its predictions are the labels' neighbours, or the labels in another order; see `order_of`.
     """
-    shift = shift_of(labels, predictions, classes)
-    if shift is not None:
-        from_1 = (
-            "If the labels count from 1: craft again with --first-label 1 (first_label=1) into a new folder. Else give"
-        )
+    order = order_of(labels, predictions, classes)
+    if order is None:
+        return
+    counts = f"of {len(labels)} clean images it predicts {order.explained} {order.name} and {order.equal} as label."
+    trust = "if its predictions are only bad, --trust-labels (trust_labels=True)."
+    if order.by == 0:
         raise ModelError(
-            f"The classes of {name} and the labels seem to be shifted: of {len(labels)} clean images it predicts "
-            f"{shift.beside} as label {'-' if shift.by < 0 else '+'} 1 and {shift.equal} as label.",
-            f"{from_1 if shift.by < 0 else 'Give'} a network whose classes are numbered like the labels, from 0, "
-            "without one for the background; if its predictions are only bad, --trust-labels (trust_labels=True).",
+            f"The classes of {name} and the labels seem to be in different orders: {counts}",
+            f"{order.mend} I{trust[1:]}",
         )
+    from_1 = "If the labels count from 1: craft again with --first-label 1 (first_label=1) into a new folder. Else give"
+    raise ModelError(
+        f"The classes of {name} and the labels seem to be shifted: {counts}",
+        f"{from_1 if order.by < 0 else 'Give'} a network whose classes are numbered like the labels, from 0, "
+        f"without one for the background; {trust}",
+    )
