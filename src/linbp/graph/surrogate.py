@@ -14,7 +14,7 @@ from linbp.graph.capture.capture import Capture, capture
 from linbp.graph.engine.plan import Plan
 from linbp.graph.engine.rewrite import rewrite
 from linbp.graph.kernels import accelerate
-from linbp.graph.kernels.layout import GROUP, MemoryFormat, best_memory_format, in_memory_format
+from linbp.graph.kernels.layout import GROUP, SMALL_GROUP, MemoryFormat, best_memory_format, in_memory_format
 from linbp.graph.structure.attention import Attention
 from linbp.graph.structure.concatenations import Concatenation
 from linbp.graph.structure.feature_maps import find_output
@@ -254,15 +254,16 @@ class Surrogate:
         return gradient
 
     def _in_groups(self, network: fx.GraphModule, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """What a network returns, computed on a CPU in groups of one size, the last one filled up with copies.
+        """What a network returns, computed on a CPU in groups of eight, the last one filled up with copies to four or
+        eight.
 
         CPU libraries choose kernels by the number of images, and their last bits differ. One different sign is enough
         to change thousands of pixels some steps later, so an image's adversarial image would depend on its companions.
         """
-        size = GROUP if self.dtype == torch.float32 and self.device.type == "cpu" else max(len(images), 1)
+        grouped = self.dtype == torch.float32 and self.device.type == "cpu"
         answers: list[tuple[torch.Tensor, ...]] = []
-        for group in torch.split(images, size):
-            missing = size - len(group)
+        for group in torch.split(images, GROUP if grouped else max(len(images), 1)):
+            missing = (-len(group)) % SMALL_GROUP if grouped else 0
             full = torch.cat([group, group[:1].expand(missing, -1, -1, -1)]) if missing else group
             found = network(self._prepared(full))
             values = found if isinstance(found, tuple) else (found,)

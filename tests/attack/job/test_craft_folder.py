@@ -17,6 +17,7 @@ from resolved_jobs import craft_folder
 from stopped_pools import Stopped
 from torch import nn
 
+import linbp
 from linbp import Model, Recipe, craft
 from linbp.attack.job import resume as job
 from linbp.attack.job.adversarial_folder import AdversarialFolder
@@ -381,7 +382,7 @@ def test_predicted_labels_are_the_surrogates(model: Model, images: tuple[ImageRe
     assert report.manifest["settings"]["labels"] == "predicted"
 
 
-def test_labels_from_one_are_suspected_unless_trusted(tmp_path: Path) -> None:
+def test_labels_from_one_are_suspected_unless_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class FirstPixel(nn.Module):
         """Knows every image: its class is its first red level."""
 
@@ -395,9 +396,18 @@ def test_labels_from_one_are_suspected_unless_trusted(tmp_path: Path) -> None:
         pixels[0, 0, 0] = label - 1
         write_png(tmp_path / f"{label}.png", pixels)
         records.append(ImageRecord(image_id=str(label), path=tmp_path / f"{label}.png", label=label))
+    asked: list[int] = []
+    logits = linbp.Surrogate.logits
+
+    def noted(self: linbp.Surrogate, images: torch.Tensor) -> torch.Tensor:
+        asked.append(len(images))
+        return logits(self, images)
+
+    monkeypatch.setattr(linbp.Surrogate, "logits", noted)
     counted_from_one = tuple(records)
     with pytest.raises(ImageError, match="count from 1"):
         run(knowing, counted_from_one, tmp_path / "out", steps=2)
+    assert asked == [16, 14], "the surrogate is asked in batches"
     assert not (tmp_path / "out").exists()
     assert run(knowing, counted_from_one, tmp_path / "out", steps=2, trust_labels=True).made == 30
 

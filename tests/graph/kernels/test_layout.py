@@ -71,3 +71,34 @@ def test_only_weights_of_convolutions_are_laid_out_anew() -> None:
     for name, tensor in network.named_buffers():
         assert torch.equal(tensor, before[name])
         assert tensor.is_contiguous() == (tensor.ndim != 4)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("rule", [None, linbp.LinBP(start=3)], ids=["ordinary", "linbp"])
+def test_a_last_group_of_few_images_has_the_bits_of_a_whole_one(
+    squeezenet: linbp.Surrogate, rule: linbp.LinBP | None, count: int
+) -> None:
+    images, surrogate = random_images(8, 64, torch.float32), squeezenet.with_rule(rule)
+    labels = torch.arange(8)
+    whole = surrogate.gradient(images, labels)
+    assert torch.equal(surrogate.gradient(images[-count:], labels[-count:]), whole[-count:])
+    assert torch.equal(surrogate.run(images[-count:]), surrogate.run(images)[-count:])
+
+
+def test_few_images_are_filled_up_to_four(squeezenet: linbp.Surrogate, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    prepared = squeezenet._prepared
+
+    def noted(images: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(images))
+        return prepared(images)
+
+    monkeypatch.setattr(squeezenet, "_prepared", noted)
+    for count in (1, 4, 5, 8, 12):
+        squeezenet.run(random_images(count, 32, torch.float32))
+    assert sizes == [4, 4, 8, 8, 8, 4]
+
+
+@pytest.fixture(scope="module")
+def squeezenet() -> linbp.Surrogate:
+    return linbp.Surrogate(linbp.load_model("demo:squeezenet1_1"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from linbp.attack.config import AttackConfig
@@ -12,11 +13,14 @@ from linbp.attack.ensemble import Ensemble
 from linbp.attack.inputs import check_channels
 from linbp.attack.job.images import JobImages
 from linbp.data.image_list import ImageRecord
-from linbp.data.images import to_unit
+from linbp.data.images import size_batches, to_unit
 from linbp.data.labels import check_labels, check_not_shifted, spread
 from linbp.errors import ImageError
 
 __all__ = ["check_classes", "check_label_shift", "goal_of"]
+
+ASKED = 16
+"""Images that the surrogate is asked about at a time."""
 
 
 def check_classes(ensemble: Ensemble, config: AttackConfig, read: JobImages) -> None:
@@ -47,11 +51,12 @@ def check_label_shift(ensemble: Ensemble, read: JobImages) -> None:
         ImageError: they do.
     """
     rows = spread(len(read.records))
-    asked = [read.records[row] for row in rows]
-    predictions = []
-    for pixels in read.pixels(rows):
-        unit = to_unit(pixels[None], ensemble.dtype, ensemble.device)
-        predictions.append(int(ensemble.logits(unit).argmax(1)))
+    batches = [[rows[place] for place in batch] for batch in size_batches([read.sizes[row] for row in rows], ASKED)]
+    asked = [read.records[row] for batch in batches for row in batch]
+    predictions: list[int] = []
+    for batch in batches:
+        unit = to_unit(np.stack(list(read.pixels(batch))), ensemble.dtype, ensemble.device)
+        predictions += ensemble.logits(unit).argmax(1).tolist()
     every = [image.label for image in read.records if image.label is not None]
     given = [image.label for image in asked if image.label is not None]
     check_not_shifted(given, predictions, every, ensemble.classes)

@@ -14,12 +14,16 @@ from torch import fx
 from linbp.graph.capture.constants import constant
 from linbp.graph.structure.operations import CONVOLUTIONS
 
-__all__ = ["GROUP", "MemoryFormat", "best_memory_format", "in_memory_format"]
+__all__ = ["GROUP", "SMALL_GROUP", "MemoryFormat", "best_memory_format", "in_memory_format"]
 
 MemoryFormat = Literal["contiguous", "channels_last"]
 CONVOLUTION_RANK = 4
 GROUP = 8
-"""Images that a CPU computes at a time in float32. With fewer than four for each thread, some kernels change."""
+"""Images that a CPU computes at a time in float32."""
+
+SMALL_GROUP = 4
+"""Images of a last group, where there are no more: they get the bits of a group of eight. With one to three, some
+kernels change."""
 
 
 def best_memory_format(network: fx.GraphModule) -> MemoryFormat:
