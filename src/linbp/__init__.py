@@ -12,7 +12,7 @@ from linbp.version import __version__
 
 if TYPE_CHECKING:
     from linbp.attack import Ensemble, Pool, Recipe, choose_start, craft
-    from linbp.errors import LinbpError
+    from linbp.errors import LinbpError, LinbpWarning
     from linbp.evaluation import evaluate
     from linbp.graph import Surrogate
     from linbp.models import Model, load_model
@@ -25,6 +25,7 @@ __all__ = [
     "Ensemble",
     "LinBP",
     "LinbpError",
+    "LinbpWarning",
     "Model",
     "Pool",
     "Recipe",
@@ -43,6 +44,7 @@ _HOMES = {
     "Pool": "linbp.attack",
     "LinBP": "linbp.rules",
     "LinbpError": "linbp.errors",
+    "LinbpWarning": "linbp.errors",
     "Model": "linbp.models",
     "Recipe": "linbp.attack",
     "SGM": "linbp.rules",

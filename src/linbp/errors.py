@@ -10,6 +10,7 @@ __all__ = [
     "CaptureError",
     "ImageError",
     "LinbpError",
+    "LinbpWarning",
     "ModelError",
     "RecipeError",
     "RuleError",
@@ -28,6 +29,10 @@ class LinbpError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+class LinbpWarning(UserWarning):
+    """What a user should know of a result that was computed all the same."""
 
 
 class ModelError(LinbpError):

@@ -246,9 +246,7 @@ def test_each_image_has_its_own_radius_and_step() -> None:
 
 def test_the_default_radius_is_that_of_the_norm() -> None:
     config = AttackConfig.resolve("ifgsm")
-    assert (config.eps, config.steps, config.step_size) == ((8 / 255,), 50, (1 / 255,))
-    assert AttackConfig.resolve("fgsm", eps="4/255").step_size == (4 / 255,)
-    assert AttackConfig.resolve("mi", norm="l2", eps=[1.0, 2.0], images=2).step_size == (0.05, 0.1)
+    assert (config.eps, config.steps) == ((8 / 255,), 50)
     with pytest.raises(BudgetError, match="L2 radius has no default"):
         AttackConfig.resolve("ifgsm", norm="l2")
     with pytest.raises(BudgetError, match=r"eps is \[1.0\]"):

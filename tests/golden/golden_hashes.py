@@ -78,6 +78,8 @@ def crafted(network: str, dtype: torch.dtype, recipe: str, options: dict[str, An
         options["pool"] = linbp.Pool(*images_of(network, 6, seed=1))
     options.setdefault("eps", "6.5/255")
     single = linbp.Recipe.parse(recipe).single_step
+    if not single and options.get("norm") != "l2":
+        options.setdefault("step_size", "1/255")  # three steps stay inside the radius
     try:
         found = linbp.craft(
             attacked, images, labels, recipe, steps=None if single else 3, ids=["one", "two"], **options

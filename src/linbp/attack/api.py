@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -17,6 +18,8 @@ from linbp.attack.loop import attack_batch
 from linbp.attack.pool import Pool
 from linbp.attack.prepare import Prepared, prepare
 from linbp.attack.recipe.recipe import Recipe
+from linbp.attack.unmoved import Unmoved, unmoved_notes
+from linbp.errors import LinbpWarning
 
 __all__ = ["craft", "craft_batches"]
 
@@ -51,8 +54,8 @@ def craft(
         recipe: a recipe or its text.
         eps: radius on the scale of [0, 1] (`8/255` as text or a number), one or one for each image.
         steps: number of steps; by default 50, or 1 for a recipe of a single step.
-        step_size: on the scale of [0, 1]; by default 1/255, and 2.5 eps / steps in L2. A recipe of a single step takes
-            the whole radius.
+        step_size: on the scale of [0, 1]; by default (`auto`) 1/255, or eps / steps where that is more, and 2.5 eps /
+            steps in L2: all steps together reach the radius. A recipe of a single step takes the whole radius.
         norm: `linf` or `l2`.
         seed: of all randomness, together with the images' ids.
         targets: (N,) classes that the adversarial images should get, for a targeted attack.
@@ -66,6 +69,9 @@ def craft(
 
     Returns:
         The adversarial images, on the 8-bit grid in [0, 1]: the images' shape and kind of array, the network's dtype.
+
+    Warns:
+        LinbpWarning: a radius that all steps together do not reach, or images without a gradient or a change.
 
     Raises:
         ImageError, BudgetError, RecipeError, RuleError, CaptureError, ModelError: with what to do about it.
@@ -86,7 +92,9 @@ def craft(
     )
     prepared = prepare(model, config.recipe, device)
     inputs = Inputs.check(given, labels, targets, ids, prepared.ensemble)
-    adv = craft_batches(prepared, config, inputs, pool, progress)
+    unmoved = Unmoved()
+    adv = craft_batches(prepared, config, inputs, pool, progress, unmoved)
+    _warn(config, unmoved)
     return adv.numpy() if isinstance(images, np.ndarray) else adv
 
 
@@ -96,8 +104,11 @@ def craft_batches(
     inputs: Inputs,
     pool: Pool | None = None,
     progress: Callable[[int, int], None] | None = None,
+    unmoved: Unmoved | None = None,
 ) -> torch.Tensor:
     """The adversarial images, batch by batch, on the images' device; everything given is trusted.
+
+    `unmoved` counts the images that could not be moved.
 
     Raises:
         As `attack_batch`; ImageError: an image is not on the 8-bit grid.
@@ -115,6 +126,7 @@ def craft_batches(
     for begin in range(0, len(images), config.batch_size):
         rows = slice(begin, begin + config.batch_size)
         clean = inputs.clean(rows, ensemble)
+        flat: list[str] = []
         found = attack_batch(
             prepared.stages,
             config.of(rows),
@@ -123,6 +135,15 @@ def craft_batches(
             inputs.ids[rows],
             pool=pool,
             on_step=partial(advance, len(clean)),
+            on_flat=flat.extend,
         )
+        if unmoved is not None:
+            unmoved.add(clean, found, len(flat))
         adv.append(found.to(images.device))
     return torch.cat(adv)
+
+
+def _warn(config: AttackConfig, unmoved: Unmoved) -> None:
+    """Tell the caller of `craft` what a folder's manifest would have among its notes."""
+    for note in (*config.notes, *unmoved_notes(**vars(unmoved))):
+        warnings.warn(note, LinbpWarning, stacklevel=3)

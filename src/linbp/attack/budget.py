@@ -21,6 +21,8 @@ Rounding = Literal["inward", "nearest", "truncate"]
 LEVELS = 255
 WHOLE = 1e-3
 """Levels by which a value may lie below a level and still be that level when fractions are cut off."""
+LEAST_LEVELS: dict[Rounding, float] = {"inward": 0.5, "nearest": 0.5, "truncate": WHOLE}
+"""The smallest change, in levels, that rounding to 8-bit values does not take back everywhere."""
 
 
 def parse_radius(value: Any, what: str = "eps") -> float:
@@ -61,10 +63,11 @@ def check_budget(eps: Sequence[float], norm: Norm, rounding: Rounding) -> None:
             f"eps is {least:g}, less than one level of 8-bit images (1/255): no adversarial image could differ.",
             "Give at least 1/255, or 0.5/255 with rounding=nearest.",
         )
-    if norm == "linf" and rounding == "nearest" and least * LEVELS < 0.5:
+    if least * LEVELS < LEAST_LEVELS[rounding]:
         raise BudgetError(
-            f"eps is {least:g}, less than half a level of 8-bit images: every adversarial image would be rounded back.",
-            "Give at least 0.5/255.",
+            f"eps is {least:g}, less than {'half' if rounding == 'nearest' else 'a thousandth of'} a level of 8-bit "
+            "images: every adversarial image would be rounded back.",
+            f"Give at least {LEAST_LEVELS[rounding]:g}/255.",
         )
 
 

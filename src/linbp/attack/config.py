@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import operator
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
@@ -15,6 +14,12 @@ from linbp.attack.budget import Norm, Rounding, check_budget, parse_radius
 from linbp.attack.protocol import Protocol
 from linbp.attack.published_protocols import find_protocol
 from linbp.attack.recipe.recipe import Recipe
+from linbp.attack.step_size import (
+    auto_step_size,
+    parse_step_size,
+    radius_notes,
+    refuse_vanishing_steps,
+)
 from linbp.attack.targets import TargetRule
 from linbp.errors import BudgetError, ImageError, RecipeError
 
@@ -36,7 +41,8 @@ class AttackConfig:
         recipe: the attack.
         eps: radii on the scale of [0, 1], one for all images or one for each.
         steps: what the attack is asked for; a stage may have its own number.
-        step_size: on the scale of [0, 1], one for all images or one for each. A single step takes the whole radius.
+        step_sizes: of each stage, on the scale of [0, 1], one for all images or one for each. A single step takes the
+            whole radius.
         norm: of the ball.
         seed: of all randomness.
         rounding: to the 8-bit grid.
@@ -50,7 +56,7 @@ class AttackConfig:
     recipe: Recipe
     eps: tuple[float, ...]
     steps: int
-    step_size: tuple[float, ...]
+    step_sizes: tuple[tuple[float, ...], ...]
     norm: Norm
     seed: int
     rounding: Rounding
@@ -87,7 +93,8 @@ class AttackConfig:
             recipe: or its text.
             eps: one radius, or one for each image where `images` says how many there are; by default 8/255 in L-inf.
             steps: by default 50, or 1 for a recipe of a single step.
-            step_size: by default 1/255, as in the LinBP paper; 2.5 eps / steps in L2, as in Madry et al.'s code.
+            step_size: of every stage of several steps; by default, and as `auto`, the one with which a stage reaches
+                the radius (`auto_step_size`): 1/255, or eps / steps where that is more; 2.5 eps / steps in L2.
             norm: by default `linf`.
             seed: any whole number.
             rounding: by default `inward`.
@@ -117,11 +124,8 @@ class AttackConfig:
             raise ImageError(f"Labels cannot be {labels!r}.", "Use given or predicted.")
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise RecipeError(f"batch_size is {batch_size!r}.", "Give a whole number of at least 1.")
-        size_name = "--step-size (step_size in Python)"
-        if recipe.single_step and step_size is not None:
-            raise RecipeError(f"{recipe} takes one step of the whole radius.", f"Leave {size_name} out.")
         radii = None if eps is None else _radii(eps, images)
-        size = None if step_size is None else parse_radius(step_size, size_name)
+        size = None if step_size is None else parse_step_size(step_size, recipe)
         if protocol is not None:
             radii = (protocol.resolve_number("eps", None if radii is None else radii[0], protocol.eps),)
             norm = protocol.resolve("norm", norm, (protocol.norm,))
@@ -129,27 +133,23 @@ class AttackConfig:
             protocol.check_targets(None if rule is None else str(rule), targets)
             if not recipe.single_step:
                 steps = protocol.resolve("steps", steps, protocol.steps)
+                if size is None and step_size is not None:
+                    (size,) = auto_step_size(radii, steps, norm, rounding)
                 size = protocol.resolve_number("step-size", size, (protocol.step_size,))
         steps, norm, rounding = recipe.check_steps(steps), norm or "linf", rounding or "inward"
         if radii is None:
             radii = (parse_radius(_default_eps(norm)),)
         check_budget(radii, norm, rounding)
-        if recipe.single_step:
-            sizes = radii
-        elif size is not None:
-            if norm == "linf" and size > 1:
-                raise BudgetError(
-                    f"step_size is {size:g}, more than the whole range of an image.", "Did you mean 1/255?"
-                )
-            sizes = (size,)
-        else:
-            _check_default_step(recipe, norm, steps)
-            sizes = default_step_size(norm, radii, steps)
+        if size is not None and norm == "linf" and size > 1:
+            raise BudgetError(f"step_size is {size:g}, more than the whole range of an image.", "Did you mean 1/255?")
+        sizes = _step_sizes(recipe, steps, size, radii, norm, rounding)
+        last = recipe.stages[-1]
+        refuse_vanishing_steps(last, last.own_steps(steps), radii, sizes[-1], rounding)
         return cls(
             recipe=recipe,
             eps=radii,
             steps=steps,
-            step_size=sizes,
+            step_sizes=sizes,
             norm=norm,
             seed=_whole_seed(seed),
             rounding=rounding,
@@ -162,24 +162,29 @@ class AttackConfig:
 
     def of(self, rows: slice) -> AttackConfig:
         """The settings of some of the images."""
-        eps, sizes = (values if len(values) == 1 else values[rows] for values in (self.eps, self.step_size))
-        return dataclasses.replace(self, eps=eps, step_size=sizes)
+        eps, *sizes = (values if len(values) == 1 else values[rows] for values in (self.eps, *self.step_sizes))
+        return dataclasses.replace(self, eps=eps, step_sizes=tuple(sizes))
 
     def shortened(self, most: int) -> AttackConfig:
         """The same attack with at most so many steps; the default L2 step, made for all steps, is made for these."""
-        steps, sizes = min(self.steps, most), self.step_size
-        if self.norm == "l2" and sizes == default_step_size("l2", self.eps, self.steps):
-            sizes = default_step_size("l2", self.eps, steps)
-        return dataclasses.replace(self, steps=steps, step_size=sizes)
+        steps, sizes = min(self.steps, most), self.step_sizes
+        settings = (None, self.eps, self.norm, self.rounding)
+        if self.norm == "l2" and sizes == _step_sizes(self.recipe, self.steps, *settings):
+            sizes = _step_sizes(self.recipe, steps, *settings)
+        return dataclasses.replace(self, steps=steps, step_sizes=sizes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for the manifest of a job, whose images have one radius."""
-        (eps,), (step_size,) = self.eps, self.step_size
+        """Plain values, for the manifest of a job, whose images have one radius.
+
+        The step size is one number, or one for each stage where stages of several steps differ.
+        """
+        (eps,), sizes = self.eps, [size for (size,) in self.step_sizes]
+        several = [size for size, stage in zip(sizes, self.recipe.stages, strict=True) if not stage.update.single_step]
         return {
             "recipe": str(self.recipe),
             "eps": eps,
             "steps": self.steps,
-            "step_size": step_size,
+            "step_size": sizes if len(set(several)) > 1 else (several or sizes)[0],
             "norm": self.norm,
             "seed": self.seed,
             "rounding": self.rounding,
@@ -191,24 +196,23 @@ class AttackConfig:
 
     @property
     def notes(self) -> list[str]:
-        """A note if all steps of the last stage together stay inside the radius, which then never binds."""
-        last, eps, size = self.recipe.stages[-1], min(self.eps), max(self.step_size)
-        steps = last.own_steps(self.steps)
-        if self.norm == "linf" and self.rounding == "inward":
-            eps = math.floor(255 * eps) / 255
-        if last.update.single_step or last.start is not None or steps * size > eps - 1e-9:
-            return []
-        taken, lead = ("1 step", "leads") if steps == 1 else (f"{steps} steps", "lead")
-        return [
-            f"{taken} of {_in_levels(size)} {lead} at most {_in_levels(steps * size)} away from a clean image, and "
-            f"the radius is {_in_levels(eps)}: take more steps (--steps) or longer ones (--step-size) to "
-            "use it up."
-        ]
+        """What a user should know of radius and steps: a radius that nothing reaches, or that is another's."""
+        last = self.recipe.stages[-1]
+        return radius_notes(last, last.own_steps(self.steps), self.eps, self.step_sizes[-1], self.norm, self.rounding)
 
 
-def default_step_size(norm: Norm, eps: Sequence[float], steps: int) -> tuple[float, ...]:
-    """1/255 in L-inf, as in the LinBP paper; 2.5 eps / steps in L2, as in Madry et al.'s released code."""
-    return (1 / 255,) if norm == "linf" else tuple(2.5 * value / steps for value in eps)
+def _step_sizes(
+    recipe: Recipe, steps: int, size: float | None, eps: tuple[float, ...], norm: Norm, rounding: Rounding
+) -> tuple[tuple[float, ...], ...]:
+    """The step of each stage: the given size, or `auto`; a single step takes the whole radius."""
+    return tuple(
+        eps
+        if stage.update.single_step
+        else auto_step_size(eps, stage.own_steps(steps), norm, rounding)
+        if size is None
+        else (size,)
+        for stage in recipe.stages
+    )
 
 
 def _default_eps(norm: Norm) -> str:
@@ -235,26 +239,8 @@ def _radii(eps: Any, images: int | None) -> tuple[float, ...]:
     return tuple(parse_radius(value) for value in eps)
 
 
-def _check_default_step(recipe: Recipe, norm: Norm, steps: int) -> None:
-    """Refuse the default step of L2, which is made for all steps, where a stage has its own number of them.
-
-    Raises:
-        RecipeError: a stage has.
-    """
-    taken = {stage.own_steps(steps) for stage in recipe.stages if not stage.update.single_step}
-    if norm == "l2" and taken - {steps}:
-        raise RecipeError(
-            f"{recipe} has a stage of {min(taken - {steps})} steps, and the default L2 step is made for {steps}.",
-            "Give the step size: --step-size (step_size in Python).",
-        )
-
-
 def _whole_seed(seed: Any) -> int:
     try:
         return operator.index(seed)
     except TypeError:
         raise RecipeError(f"seed is {seed!r}.", "Give a whole number.") from None
-
-
-def _in_levels(value: float) -> str:
-    return f"{255 * value:.4g}/255"

@@ -34,11 +34,13 @@ class Trace:
         images: (N, C, H, W), where it ended, before the values are put on the 8-bit grid.
         iterates: its images before each step and after the last one; kept only where the next stage asks for them.
         objectives: its objective's values (N,) at each of them; kept only where the next stage asks for them.
+        flat: (N,) booleans: every gradient that was taken at the image is zero.
     """
 
     images: torch.Tensor
     iterates: tuple[torch.Tensor, ...] = ()
     objectives: tuple[torch.Tensor, ...] = ()
+    flat: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

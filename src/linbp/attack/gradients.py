@@ -31,6 +31,9 @@ class StageGradients:
         self.transforms = sorted(stage.parts.transforms, key=lambda transform: not transform.at_image)
         self.measures = [stage.parts.objective.bind(context, _features(surrogate)) for surrogate in stage.surrogates]
         self.each: tuple[Gradient, ...] = tuple(map(self._member, range(len(stage.surrogates))))
+        clean = context.budget.clean
+        self.flat = torch.ones(len(clean), dtype=torch.bool, device=clean.device)
+        """(N,): every gradient so far is zero."""
 
     def at(self, step: int, draws: Draws, iterate: torch.Tensor) -> GradientOracle:
         """What the estimator may ask in a step."""
@@ -93,7 +96,9 @@ class StageGradients:
         return image, images
 
     def _check_finite(self, gradient: torch.Tensor, ids: Sequence[str]) -> None:
+        """Refuse gradients that are no numbers, and note where they are zero."""
         total = absolute_sum(gradient)[:, 0, 0, 0]  # NaN or infinite if any entry is
+        self.flat &= total == 0
         if not bool(torch.isfinite(total).all()):
             finite = torch.isfinite(total).tolist()
             bad = [image_id for image_id, fine in zip(ids, finite, strict=True) if not fine]

@@ -26,6 +26,7 @@ def attack_batch(
     *,
     pool: Pool | None = None,
     on_step: Callable[[], None] | None = None,
+    on_flat: Callable[[Sequence[str]], None] | None = None,
 ) -> torch.Tensor:
     """Attack one batch, stage by stage; arguments are not checked.
 
@@ -39,6 +40,7 @@ def attack_batch(
         ids: what the draws of each image are keyed by.
         pool: images to mix in.
         on_step: called after each step.
+        on_flat: called once with the ids of the images at which every gradient of the last stage was zero.
 
     Returns:
         The adversarial images (N, C, H, W), on the 8-bit grid.
@@ -50,11 +52,12 @@ def attack_batch(
     budget = Budget(clean, _for_each(clean, config.eps), norm=config.norm, rounding=config.rounding)
     trace: Trace | None = None
     for number, stage in enumerate(stages):
-        sizes = config.eps if stage.parts.update.single_step else config.step_size
         context = Context(
             budget=budget,
             goal=goal,
-            step_size=torch.tensor(_for_each(clean, sizes), dtype=torch.float64).to(clean).view(-1, 1, 1, 1),
+            step_size=torch.tensor(_for_each(clean, config.step_sizes[number]), dtype=torch.float64)
+            .to(clean)
+            .view(-1, 1, 1, 1),
             steps=stage.parts.own_steps(config.steps),
             pool=pool,
             trace=trace,
@@ -63,6 +66,8 @@ def attack_batch(
         traced = any(later.parts.objective.needs_iterates for later in stages[number + 1 : number + 2])
         trace = _run_stage(stage, context, draws, traced, on_step)
     assert trace is not None  # a recipe has at least one stage
+    if on_flat is not None and trace.flat is not None:
+        on_flat([image_id for image_id, flat in zip(ids, trace.flat.tolist(), strict=True) if flat])
     return budget.finish(trace.images)
 
 
@@ -93,7 +98,7 @@ def _run_stage(
     if traced:
         iterates.append(images)
         objectives.append(gradients.values(images))
-    return Trace(images=images, iterates=tuple(iterates), objectives=tuple(objectives))
+    return Trace(images=images, iterates=tuple(iterates), objectives=tuple(objectives), flat=gradients.flat)
 
 
 def _for_each(images: torch.Tensor, values: tuple[float, ...]) -> tuple[float, ...]:

@@ -63,7 +63,10 @@ def craft(
     steps: Annotated[int | None, typer.Option("--steps", help="Number of steps. Default: 50; 1 for fgsm.")] = None,
     step_size: Annotated[
         str | None,
-        typer.Option("--step-size", help="Size of a step. Default: 1/255; for l2 2.5 eps / steps."),
+        typer.Option(
+            "--step-size",
+            help="Size of a step. Default, or auto: 1/255, or eps / steps where that is more; for l2 2.5 eps / steps.",
+        ),
     ] = None,
     norm: Annotated[
         Literal["linf", "l2"] | None, typer.Option("--norm", help="The ball's norm. Default: linf.")
@@ -259,9 +262,4 @@ def _print(report: FolderReport) -> None:
             "counts from 1 needs --first-label 1), and are they classes of this network?"
         )
     console.print(f"Largest change {counted(facts['linf_max'], 'level')}, mean L2 {facts['l2_mean']:.3f}.")
-    if facts["unchanged"]:
-        console.print(
-            f"Note: {facts['unchanged']} adversarial images are their clean images: the gradient was 0 there, as it is "
-            "where a network is more certain than floats can hold, or rounding took back a small change."
-        )
     console.print(f"Next: linbp evaluate {facts['folder']} --victim MODEL", markup=False)

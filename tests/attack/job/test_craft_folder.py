@@ -56,7 +56,7 @@ def images(tmp_path: Path) -> tuple[ImageRecord, ...]:
     return list_images(tmp_path / "clean")
 
 
-SETTINGS: dict[str, Any] = {"recipe": "pgd + mi", "eps": 6 / 255, "steps": 4, "batch_size": 2}
+SETTINGS: dict[str, Any] = {"recipe": "pgd + mi", "eps": 4 / 255, "steps": 4, "batch_size": 2}
 
 
 def run(model: Model, images: tuple[ImageRecord, ...], folder: Path, **changes: Any) -> FolderReport:
@@ -97,7 +97,7 @@ def test_adversarial_images_are_those_of_craft_and_everything_is_recorded(
             clean.transpose(2, 0, 1)[None],
             [image.label],
             "pgd + mi",
-            eps=6 / 255,
+            eps=4 / 255,
             steps=4,
             ids=[image.image_id],
         )
@@ -106,7 +106,7 @@ def test_adversarial_images_are_those_of_craft_and_everything_is_recorded(
         assert (record["label"], record["target"], record["gradients"]) == (image.label, None, 4)
         assert (record["sha256"], record["clean_sha256"]) == (pixel_sha256(adv_image), pixel_sha256(clean))
         difference = clean.astype(float) - adv_image
-        assert record["linf"] == np.abs(difference).max() <= 6
+        assert record["linf"] == np.abs(difference).max() <= 4
         assert record["l2"] == pytest.approx(np.linalg.norm(difference / 255))
         for name, pixels in (("clean", clean), ("adv", adv_image)):
             logits = model.logits(torch.from_numpy(pixels.transpose(2, 0, 1)[None] / 255))
@@ -114,7 +114,7 @@ def test_adversarial_images_are_those_of_craft_and_everything_is_recorded(
             assert record[f"loss_{name}"] == pytest.approx(float(-logits.log_softmax(1)[0, image.label]))
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["settings"]["recipe"] == str(Recipe.parse("pgd + mi"))
-    assert manifest["settings"]["eps"] == 6 / 255
+    assert manifest["settings"]["eps"] == 4 / 255
     assert manifest["settings"]["step_size"] == 1 / 255
     assert manifest["settings"]["surrogate"]["weights_sha256"] == model.identity()["weights_sha256"]
     assert manifest["gradients_per_image"] == 4
@@ -225,7 +225,7 @@ def test_batch_size_and_threads_change_nothing(
     ("changes", "words"),
     [
         ({"recipe": "mi"}, r"recipe: .* -> mi"),
-        ({"eps": 7 / 255}, r"eps: 0\.0235.* -> 0\.0274"),
+        ({"eps": 3 / 255}, r"eps: 0\.0156.* -> 0\.0117"),
         ({"steps": 5}, r"steps: 4 -> 5"),
         ({"step_size": 2 / 255}, r"step_size: 0\.0039.* -> 0\.0078"),
         ({"norm": "l2", "step_size": 1 / 255}, r"norm: linf -> l2"),
@@ -421,28 +421,6 @@ def test_progress_counts_every_image_and_step(model: Model, images: tuple[ImageR
         assert done == sorted(done), stage
         assert steps[-1][0] == steps[-1][1], stage
     assert seen["crafting"][-1] == (4 * COUNT, 4 * COUNT)
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"recipe": "ifgsm", "steps": 3}, "3 steps of 1/255 lead at most 3/255 away from a clean image"),
-        ({"recipe": "ifgsm", "steps": 1}, "1 step of 1/255 lead"),
-        ({"recipe": "mi >> ila(at='1', steps=5)", "steps": 9}, "5 steps of 1/255 lead"),
-        ({"recipe": "ifgsm", "steps": 6}, None),
-        ({"recipe": "ifgsm", "steps": 3, "step_size": "2/255"}, None),
-        ({"recipe": "pgd", "steps": 3}, None),
-        ({"recipe": "fgsm", "steps": None}, None),
-        ({"recipe": "ifgsm", "steps": 3, "norm": "l2"}, None),
-        ({"recipe": "ifgsm", "steps": 7, "eps": 0.03}, None),  # of 7.65 levels 7 are allowed
-        ({"recipe": "ifgsm", "steps": 7, "eps": 0.03, "rounding": "nearest"}, "the radius is 7.65/255"),
-    ],
-)
-def test_steps_that_cannot_use_up_the_radius_are_noted(
-    model: Model, images: tuple[ImageRecord, ...], tmp_path: Path, changes: dict[str, Any], words: str | None
-) -> None:
-    notes = " ".join(run(model, images, tmp_path / "out", **changes).manifest["notes"])
-    assert (words in notes) if words else "radius" not in notes
 
 
 def test_hits_are_counted_where_the_target_is_not_the_label(tmp_path: Path) -> None:

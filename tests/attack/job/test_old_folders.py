@@ -39,7 +39,7 @@ def copied(kind: str, folder: Path) -> Path:
 
 
 def resumed(model: Model, folder: Path, **changes: Any) -> FolderReport:
-    options = {"eps": 6 / 255, "steps": 4, "batch_size": 2, "trust_labels": True, **changes}
+    options = {"eps": 6 / 255, "steps": 4, "step_size": "1/255", "batch_size": 2, "trust_labels": True, **changes}
     return craft_folder(model, list_images(OLD / "clean"), folder, "pgd + mi", **options)
 
 

@@ -47,7 +47,8 @@ def craft_batch(
     unit = to_unit(clean, ensemble.dtype, ensemble.device)
     before = _logits(ensemble, unit, ids)
     goal = goal_of(config, images, before)
-    adv = attack_batch(prepared.stages, config, unit, goal, ids, pool=pool, on_step=on_step)
+    flat: set[str] = set()
+    adv = attack_batch(prepared.stages, config, unit, goal, ids, pool=pool, on_step=on_step, on_flat=flat.update)
     levels = to_uint8(adv.permute(0, 2, 3, 1).cpu().double().numpy(), "adversarial images")
     after = _logits(ensemble, to_unit(levels, ensemble.dtype, ensemble.device), ids)
     classes = goal.labels if goal.targets is None else goal.targets
@@ -62,6 +63,7 @@ def craft_batch(
             None if goal.targets is None else int(goal.targets[row]),
             *answer,
             gradients,
+            image.image_id in flat,
         )
         for row, (image, answer) in enumerate(zip(images, answers, strict=True))
     ]
@@ -93,6 +95,7 @@ def _record(
     answer_clean: tuple[int, float],
     answer_adv: tuple[int, float],
     gradients: int,
+    flat: bool,
 ) -> dict[str, Any]:
     linf, l2 = distances(clean, adv_image, image.image_id)
     return {
@@ -109,4 +112,5 @@ def _record(
         "loss_clean": answer_clean[1],
         "loss_adv": answer_adv[1],
         "gradients": gradients,
+        "zero_gradient": flat,
     }

@@ -12,6 +12,7 @@ from linbp.attack.config import AttackConfig
 from linbp.attack.job.adversarial_folder import AdversarialFolder
 from linbp.attack.job.batch import craft_batch
 from linbp.attack.job.images import JobImages
+from linbp.attack.job.report import result_notes
 from linbp.attack.pool import Pool
 from linbp.attack.prepare import Prepared
 from linbp.attack.recipe.recipe import Recipe
@@ -82,7 +83,10 @@ def craft_missing(
                     folder.add(adv_image, record)
                     finished[record["image_id"]] = record
             # The order of the list, whatever was interrupted when.
-            folder.write_records([finished[image_id] for image_id in images.ids])
+            records = [finished[image_id] for image_id in images.ids]
+            folder.write_records(records)
+            manifest["notes"] = [*new_manifest()["notes"], *result_notes(records, config.targeted)]
+            folder.write_manifest(manifest)
     return manifest, finished, kept
 
 
