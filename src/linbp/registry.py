@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from typing import Any, Literal, TypeVar, get_args
 
@@ -12,7 +14,7 @@ from typing_extensions import dataclass_transform
 
 from linbp.errors import RecipeError, nearest_name
 
-__all__ = ["Kind", "find", "grammar_name", "kinds", "names", "part", "register"]
+__all__ = ["Kind", "find", "grammar_name", "is_part", "kinds", "names", "part", "register", "typed", "typed_name"]
 
 Kind = Literal["recipe", "rule", "transform", "objective", "estimator", "update", "start"]
 """What a part does. Each kind is a word of the documentation; `start` is where the first step begins."""
@@ -77,9 +79,32 @@ def find(name: str) -> tuple[Kind, Callable[..., Any]]:
     raise RecipeError(f"There is no recipe or part called {name!r}.", nearest_name(name, known))
 
 
+def is_part(thing: Any) -> bool:
+    """Whether something is an instance of a part."""
+    return getattr(thing, "kind", None) in _registry and hasattr(thing, "grammar_name") and not isinstance(thing, type)
+
+
 def grammar_name(thing: Any) -> str:
     """The word that an instance of a registered part is written with."""
     return str(thing.grammar_name)
+
+
+_words: contextvars.ContextVar[Callable[[str], str]] = contextvars.ContextVar("words", default=str)
+
+
+@contextlib.contextmanager
+def typed(words: Callable[[str], str]) -> Iterator[None]:
+    """Inside, messages call parts by the words that a user typed: `words` gives that of a part's own name."""
+    token = _words.set(words)
+    try:
+        yield
+    finally:
+        _words.reset(token)
+
+
+def typed_name(thing: Any) -> str:
+    """What messages call an instance of a part: `mifgsm` where `mi` came with that recipe, else its own name."""
+    return _words.get()(grammar_name(thing))
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from linbp.errors import RecipeError
-from linbp.registry import grammar_name
+from linbp.registry import typed_name
 
 __all__ = ["check_range", "number", "one_of", "read_fraction", "whole"]
 
@@ -34,7 +34,7 @@ def number(part: Any, name: str, *, least: float, most: float = math.inf) -> Non
     value = getattr(part, name)
     if not _is_number(value) or not least <= value <= most:
         bounds = f"from {least:g} to {most:g}" if math.isfinite(most) else f"of at least {least:g}"
-        raise RecipeError(f"{grammar_name(part)}({name}={value}) is out of range.", f"{name} is a number {bounds}.")
+        raise RecipeError(f"{typed_name(part)}({name}={value}) is out of range.", f"{name} is a number {bounds}.")
 
 
 def whole(part: Any, name: str, *, least: int) -> None:
@@ -46,7 +46,7 @@ def whole(part: Any, name: str, *, least: int) -> None:
     value = getattr(part, name)
     if not _is_number(value, whole=True) or value < least:
         raise RecipeError(
-            f"{grammar_name(part)}({name}={value}) is out of range.", f"{name} is a whole number of at least {least}."
+            f"{typed_name(part)}({name}={value}) is out of range.", f"{name} is a whole number of at least {least}."
         )
 
 
@@ -59,7 +59,7 @@ def one_of(part: Any, name: str, allowed: tuple[Any, ...]) -> None:
     value = getattr(part, name)
     if value not in allowed:
         words = ", ".join("none" if word is None else str(word) for word in allowed)
-        raise RecipeError(f"{grammar_name(part)}({name}={value}) is not known.", f"{name} is one of: {words}.")
+        raise RecipeError(f"{typed_name(part)}({name}={value}) is not known.", f"{name} is one of: {words}.")
 
 
 def check_range(

@@ -13,7 +13,7 @@ import torch
 from linbp.attack.budget import Norm, Rounding, check_budget, parse_radius
 from linbp.attack.protocol import Protocol
 from linbp.attack.published_protocols import find_protocol
-from linbp.attack.recipe.recipe import Recipe
+from linbp.attack.recipe.recipe import Recipe, as_recipe
 from linbp.attack.step_size import (
     auto_step_size,
     parse_step_size,
@@ -111,7 +111,7 @@ class AttackConfig:
             ImageError: `labels` is neither `given` nor `predicted`.
             RecipeError: a setting contradicts the protocol or the recipe, or is out of range.
         """
-        recipe = Recipe.parse(recipe) if isinstance(recipe, str) else recipe
+        recipe = as_recipe(recipe)
         rule = TargetRule.parse(target_rule) if isinstance(target_rule, str) else target_rule
         protocol = find_protocol(protocol) if isinstance(protocol, str) else protocol
         if targets and rule is not None:

@@ -13,6 +13,7 @@ from linbp.attack.gradients import StageGradients
 from linbp.attack.pool import Pool
 from linbp.attack.prepare import PreparedStage
 from linbp.randomness import Draws
+from linbp.registry import typed
 
 __all__ = ["attack_batch"]
 
@@ -64,7 +65,8 @@ def attack_batch(
         )
         draws = Draws(config.seed, ids, 0, f"stage {number}/" if number else "")
         traced = any(later.parts.objective.needs_iterates for later in stages[number + 1 : number + 2])
-        trace = _run_stage(stage, context, draws, traced, on_step)
+        with typed(stage.parts.typed_word):
+            trace = _run_stage(stage, context, draws, traced, on_step)
     assert trace is not None  # a recipe has at least one stage
     if on_flat is not None and trace.flat is not None:
         on_flat([image_id for image_id, flat in zip(ids, trace.flat.tolist(), strict=True) if flat])

@@ -13,7 +13,7 @@ from linbp.attack.recipe.recipe import Recipe
 from linbp.attack.recipe.stage import Stage
 from linbp.errors import ModelError, RecipeError, RuleError
 from linbp.graph import Rule, Structure, Surrogate, find_output
-from linbp.registry import grammar_name
+from linbp.registry import typed, typed_name
 
 __all__ = ["Prepared", "PreparedStage", "prepare"]
 
@@ -93,8 +93,11 @@ def prepare(model: Attackable | Prepared, recipe: Recipe, device: str | torch.de
             f"{surrogates[0].model.name} computes in bfloat16, which cannot hold the 256 levels of an image.",
             "Use it in float32 (module.float()) as a surrogate.",
         )
-    stages = tuple(_prepare_stage(stage, ensemble, first=not number) for number, stage in enumerate(recipe.stages))
-    return Prepared(recipe=recipe, stages=stages, ensemble=ensemble)
+    stages = []
+    for number, stage in enumerate(recipe.stages):
+        with typed(stage.typed_word):
+            stages.append(_prepare_stage(stage, ensemble, first=not number))
+    return Prepared(recipe=recipe, stages=tuple(stages), ensemble=ensemble)
 
 
 def _prepare_stage(stage: Stage, ensemble: Ensemble, first: bool) -> PreparedStage:
@@ -103,7 +106,7 @@ def _prepare_stage(stage: Stage, ensemble: Ensemble, first: bool) -> PreparedSta
     stage.estimator.check_members(len(surrogates))
     if not alone and fuse != "losses" and type(stage.objective).feature_maps is not Objective.feature_maps:
         raise RecipeError(
-            f"{grammar_name(stage.objective)} reads feature maps, and an ensemble's {fuse} have none.",
+            f"{typed_name(stage.objective)} reads feature maps, and an ensemble's {fuse} have none.",
             "Average the losses instead (fuse='losses' in Python, --fuse losses).",
         )
     ready = []
@@ -140,7 +143,7 @@ def _check_reach(stage: Stage, rules: Sequence[Rule], structure: Structure, path
     """
     for rule in rules:
         if not _reaches(rule, structure, paths):
-            name, reader = getattr(rule, "grammar_name", type(rule).__name__), grammar_name(stage.objective)
+            name, reader = getattr(rule, "grammar_name", type(rule).__name__), typed_name(stage.objective)
             raise RecipeError(
                 f"{name} would have no effect: it acts behind {paths[-1]!r}, and {reader} reads nothing there.",
                 f"Let {reader} read a later feature map, start {name} earlier, or leave it out of this stage.",

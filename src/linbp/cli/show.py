@@ -123,9 +123,12 @@ def _plain(value: Any) -> Any:
 
 
 def _print(entry: dict[str, Any]) -> None:
+    from linbp.attack.recipe.grammar import write_value
+
     console = stdout()
     written = [
-        one["name"] if one["required"] else f"{one['name']}={_written(one['default'])}" for one in entry["parameters"]
+        one["name"] if one["required"] else f"{one['name']}={write_value(one['default'])}"
+        for one in entry["parameters"]
     ]
     call = f"{entry['name']}({', '.join(written)})" if written else entry["name"]
     console.print(f"[bold]{entry['kind']}[/bold]", end=" ")
@@ -136,12 +139,5 @@ def _print(entry: dict[str, Any]) -> None:
     if entry["parameters"]:
         table = make_table("parameter", "default", "type")
         for one in entry["parameters"]:
-            add_row(table, one["name"], "required" if one["required"] else _written(one["default"]), one["type"])
+            add_row(table, one["name"], "required" if one["required"] else write_value(one["default"]), one["type"])
         console.print(table)
-
-
-def _written(value: Any) -> str:
-    """A value as the grammar of recipes writes it."""
-    if value is None:
-        return "none"
-    return str(value).lower() if isinstance(value, bool) else str(value)

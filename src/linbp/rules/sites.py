@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from linbp.errors import RecipeError, RuleError
 from linbp.graph import Position, Structure, first_site, published_position
-from linbp.registry import grammar_name
+from linbp.registry import typed_name
 from linbp.validation import one_of
 
 __all__ = ["SelectedSites", "Which", "check_sites", "select_sites"]
@@ -50,7 +50,7 @@ def check_sites(part: Any) -> None:
     object.__setattr__(part, "sites", tuple(part.sites))
     if not part.sites or not all(type(index) is int for index in part.sites):
         raise RecipeError(
-            f"{grammar_name(part)}(sites={list(part.sites)}) names no sites.",
+            f"{typed_name(part)}(sites={list(part.sites)}) names no sites.",
             "Give their numbers, such as sites=[3, 5].",
         )
 

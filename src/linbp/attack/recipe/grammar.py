@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import math
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, NoReturn
 
-from linbp.errors import RecipeError, nearest_name
-from linbp.registry import find, grammar_name
+from linbp.errors import LinbpError, RecipeError, nearest_name
+from linbp.registry import find, grammar_name, is_part, typed
 
 __all__ = ["Term", "build", "parse_stages", "write", "write_value"]
 
@@ -23,6 +26,11 @@ TOKEN = re.compile(
     r"|(?P<sign>>>|[()\[\],=+])"
     r")"
 )
+LONG, LARGEST = 8, 999
+"""Decimals of more characters than this are written as fractions, where one with no larger denominator is the same."""
+NESTED = 8
+SHOWN = 200
+"""Characters of a recipe that cannot be read, for the message."""
 WORDS: dict[str, Any] = {"none": None, "true": True, "false": False}
 
 
@@ -59,7 +67,7 @@ def build(term: Term) -> Any:
     Raises:
         RecipeError: an unknown name or parameter, a missing parameter, or a value that the part refuses.
     """
-    _, maker = find(term.name)
+    kind, maker = find(term.name)
     known = _parameters(maker)
     for option in term.options:
         if option not in known:
@@ -71,7 +79,23 @@ def build(term: Term) -> Any:
             f"{term.name} needs {missing[0]}.",
             f"Write {term.name}({missing[0]}=...); `linbp show {term.name}` explains it.",
         )
-    return maker(**term.options)
+    with typed((lambda own: term.name) if kind == "recipe" else str):
+        try:
+            made = maker(**term.options)
+        except LinbpError:
+            raise
+        except Exception as fault:  # of another package, or a value of a kind that the part does not check
+            raise RecipeError(
+                f"{term.text or term.name} cannot be made: {type(fault).__name__}: {fault}".rstrip(". ") + ".",
+                f"`linbp show {term.name}` lists its parameters and what they may be.",
+            ) from fault
+    wrong = [one for one in (made if isinstance(made, tuple) else (made,)) if not is_part(one)]
+    if wrong:
+        raise RecipeError(
+            f"{term.name} of {maker.__module__} gives {wrong[0]!r}, which is no part.",
+            "Make it a class with the decorator linbp.registry.part, or a function that returns a tuple of parts.",
+        )
+    return made
 
 
 def write(part: Any) -> str:
@@ -92,6 +116,8 @@ def write_value(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(write_value(item) for item in value) + "]"
+    if isinstance(value, float):
+        return write_number(value)
     if isinstance(value, str):
         match = TOKEN.fullmatch(value)
         plain = match is not None and match["name"] is not None and value == match["name"] and value not in WORDS
@@ -99,6 +125,16 @@ def write_value(value: Any) -> str:
             return value
         return f"'{value}'" if "'" not in value else json.dumps(value)
     return repr(value)
+
+
+def write_number(value: float) -> str:
+    """A number as people write it, `8/7` and `8/255` among them, that is read back to the same bits."""
+    plain = repr(value)
+    if len(plain) > LONG and math.isfinite(value):
+        fraction = Fraction(value).limit_denominator(LARGEST)
+        if fraction and fraction.numerator / fraction.denominator == value:
+            return f"{fraction.numerator}/{fraction.denominator}"
+    return plain
 
 
 def _parameters(maker: Callable[..., Any]) -> dict[str, bool]:
@@ -138,7 +174,7 @@ class _Parser:
             while not self._sign(")"):
                 key = self._take("name")
                 if key is None:
-                    self._fail("expected a parameter's name")
+                    self._fail(f"expected a parameter's name, as in {name}({_first_parameter(name)}=...),")
                 if key in options:
                     raise RecipeError(f"{name} is given {key} twice.", "Leave one out.")
                 if not self._sign("="):
@@ -149,12 +185,14 @@ class _Parser:
                     self._fail("expected , or )")
         return Term(name, options, name + (f"({', '.join(texts)})" if texts else ""))
 
-    def _value(self) -> tuple[Any, str]:
+    def _value(self, depth: int = 0) -> tuple[Any, str]:
         """A value, and how it is written."""
+        if depth > NESTED:
+            self._fail("expected no more lists inside lists")
         if self._sign("["):
             items = []
             while not self._sign("]"):
-                items.append(self._value())
+                items.append(self._value(depth + 1))
                 if not self._sign(",") and self._peek() != "]":
                     self._fail("expected , or ]")
             return [item for item, _ in items], "[" + ", ".join(text for _, text in items) + "]"
@@ -171,11 +209,14 @@ class _Parser:
 
     def _number(self, text: str) -> int | float:
         top, _, bottom = text.partition("/")
-        if bottom:
-            if int(bottom) == 0:
-                self._fail("division by zero")
-            return float(top) / int(bottom)
-        return int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
+        try:
+            if bottom:
+                return float(top) / int(bottom)
+            return int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
+        except ZeroDivisionError:
+            self._fail("division by zero")
+        except (ValueError, OverflowError):
+            self._fail("expected a smaller number")
 
     def _take(self, kind: str) -> str | None:
         match = TOKEN.match(self.text, self.at)
@@ -198,7 +239,25 @@ class _Parser:
         place = self.at - back
         rest = self.text[place:].strip()
         where = f"before {rest[:20]!r}" if rest else "at the end"
+        shown = self.text if len(self.text) <= SHOWN else f"{self.text[:SHOWN]}..."
+        foreign = next((character for character in self.text[place:] if not character.isspace()), "")
         raise RecipeError(
-            f"The recipe {self.text!r} cannot be read: {expected} {where}.",
-            "A recipe is a sum of names with parameters, such as linbp(start=layer3.1) + di + mi.",
+            f"The recipe {shown!r} cannot be read: {expected} {where}.",
+            ("" if foreign.isascii() else _ascii_hint(foreign))
+            + "A recipe is a sum of names with parameters, such as linbp(start=layer3.1) + di + mi.",
         )
+
+
+def _first_parameter(name: str) -> str:
+    try:
+        return next(iter(_parameters(find(name)[1])), "name")
+    except RecipeError:
+        return "name"
+
+
+def _ascii_hint(character: str) -> str:
+    """What to type instead of a character that looks like one of the grammar's."""
+    name = unicodedata.name(character, "a character without a name").lower()
+    plain = unicodedata.normalize("NFKC", character)
+    instead = f": type {plain}" if plain.isascii() and plain.isprintable() else ""
+    return f"{character!r} is {name}, and recipes are written in ASCII{instead}. "

@@ -9,9 +9,9 @@ from typing import Any
 from linbp.attack.recipe.grammar import parse_stages
 from linbp.attack.recipe.stage import Stage
 from linbp.errors import LinbpError, RecipeError
-from linbp.registry import grammar_name
+from linbp.registry import grammar_name, is_part, typed
 
-__all__ = ["Recipe"]
+__all__ = ["Recipe", "as_recipe"]
 
 DEFAULT_STEPS = 50
 
@@ -41,8 +41,7 @@ class Recipe:
             if not stage.objective.needs_guide:
                 before = " >> ".join(map(str, stages[:number]))
                 raise RecipeError(
-                    f"{before} >> ... would have no effect: {grammar_name(stage.objective)} makes no use of the stage "
-                    "before it.",
+                    f"{before} >> ... would have no effect: {stage} makes no use of the stage before it.",
                     "Give the last stage an objective that does (`linbp list objectives`), or leave the first one out.",
                 )
 
@@ -132,7 +131,8 @@ class Recipe:
                 f"{self} takes one step of the whole radius, not {steps}.", "Leave steps out, or use ifgsm."
             )
         for stage in self.stages:
-            stage.check_steps(steps)
+            with typed(stage.typed_word):
+                stage.check_steps(steps)
         return steps
 
     def check_targets(self, given: bool) -> None:
@@ -154,8 +154,8 @@ class Recipe:
                 )
             if given and not stage.objective.takes_targets:
                 raise RecipeError(
-                    f"{grammar_name(stage.objective)} leads away from the clean image and to no class: it has no "
-                    "targeted form.",
+                    f"{stage.typed_word(grammar_name(stage.objective))} leads away from the clean image and to "
+                    "no class: it has no targeted form.",
                     "Leave the targets out, or use ce, logit or margin.",
                 )
 
@@ -165,12 +165,34 @@ class Recipe:
         Raises:
             RecipeError: it is so.
         """
-        needed = [part for stage in self.stages for part in stage.transforms if part.needs_pool]
+        needed = [
+            stage.typed_word(grammar_name(part))
+            for stage in self.stages
+            for part in stage.transforms
+            if part.needs_pool
+        ]
         if needed and not given:
             raise RecipeError(
-                f"{grammar_name(needed[0])} mixes in images of a pool, and there is none.",
+                f"{needed[0]} mixes in images of a pool, and there is none.",
                 "Give one: --pool FOLDER_OR_CSV (pool=linbp.Pool(images) in Python); it may be the images under "
                 "attack.",
             )
         if given and not needed:
             raise RecipeError(f"{self} makes no use of a pool.", "Leave the pool out.")
+
+
+def as_recipe(given: Any) -> Recipe:
+    """A recipe from what a user gives: itself, its text, or a part, which is I-FGSM with that part.
+
+    Raises:
+        RecipeError: none of these, or as `Recipe.parse`.
+    """
+    if isinstance(given, Recipe):
+        return given
+    if isinstance(given, str):
+        return Recipe.parse(given)
+    if is_part(given):
+        return Recipe.of([given])
+    raise RecipeError(
+        f"{given!r} is no recipe.", "Write its text, such as 'linbp(start=0.5) + mi', or linbp.Recipe.of(parts)."
+    )

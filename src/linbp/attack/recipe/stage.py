@@ -18,7 +18,7 @@ from linbp.attack.recipe.grammar import Term, build, write
 from linbp.attack.recipe.named import needs_targets
 from linbp.errors import RecipeError
 from linbp.graph import Rule
-from linbp.registry import Kind, grammar_name
+from linbp.registry import Kind, grammar_name, is_part, typed_name
 
 __all__ = ["Stage"]
 
@@ -76,8 +76,8 @@ class Stage:
         self._check_pairs()
         if self.objective.needs_start and self.start is None:
             raise RecipeError(
-                f"{grammar_name(self.objective)} has no gradient at the clean image, where the attack would begin and "
-                "stay.",
+                f"{self.typed_word(grammar_name(self.objective))} has no gradient at the clean image, where the attack "
+                "would begin and stay.",
                 "Add a start, such as random-start(radius=0.1).",
             )
         if self.terms and Stage.of(part for term in self.terms for part in _parts(term)) != self:
@@ -91,7 +91,8 @@ class Stage:
         for part in parts:
             for other, why in getattr(part, "excludes", {}).items():
                 if other in names:
-                    raise RecipeError(f"{grammar_name(part)} + {other}: {why}.", "Leave one of the two out.")
+                    both = f"{self.typed_word(grammar_name(part))} + {self.typed_word(other)}"
+                    raise RecipeError(f"{both}: {why}.", "Leave one of the two out.")
 
     @classmethod
     def written(cls, terms: Sequence[Term]) -> Stage:
@@ -100,8 +101,9 @@ class Stage:
         Raises:
             RecipeError: an unknown name or parameter, a value out of range, or parts that contradict each other.
         """
-        stage = cls.of(part for term in terms for part in _parts(term))
-        return dataclasses.replace(stage, terms=tuple(terms))
+        made = [(term.name, _parts(term)) for term in terms]
+        fields = _summed((word, part) for word, parts in made for part in parts)
+        return cls(**fields, terms=tuple(terms))
 
     @classmethod
     def of(cls, parts: Iterable[Any]) -> Stage:
@@ -110,17 +112,21 @@ class Stage:
         Raises:
             RecipeError: two parts claim the same role.
         """
-        fields: dict[str, Any] = {}
+        parts = list(parts)
         for part in parts:
-            kind = part.kind
-            if kind in MANY:
-                fields[MANY[kind]] = (*fields.get(MANY[kind], ()), part)
-            elif ONE[kind] in fields:
-                both = f"{grammar_name(fields[ONE[kind]])} and {grammar_name(part)}"
-                raise RecipeError(f"{both} both {MEANING[kind]}.", "Leave one out: it would have no effect.")
-            else:
-                fields[ONE[kind]] = part
-        return cls(**fields)
+            if not is_part(part):
+                raise RecipeError(
+                    f"{part!r} is no part of a recipe.",
+                    f"Write {part.__name__}(...)."
+                    if isinstance(part, type)
+                    else "Give instances of parts, such as linbp.LinBP(start=0), or a recipe's text.",
+                )
+        return cls(**_summed((grammar_name(part), part) for part in parts))
+
+    def typed_word(self, name: str) -> str:
+        """The word that a part came with in the stage's text: `mifgsm` for `mi`; its own name where it has no other."""
+        words = {grammar_name(part): term.name for term in self.terms for part in _parts(term)}
+        return words.get(name, name)
 
     def __str__(self) -> str:
         """One line of the grammar: the terms as they were written, or else the parts."""
@@ -214,14 +220,14 @@ class Stage:
             RecipeError: there is one.
         """
         if self.update.single_step and getattr(self.objective, "steps", None) not in (None, 1):
-            name = f"{grammar_name(self.objective)}(steps=...)"
+            name = f"{typed_name(self.objective)}(steps=...)"
             raise RecipeError(
-                f"{name} would have no effect: {grammar_name(self.update)} takes one step.", "Leave one of them out."
+                f"{name} would have no effect: {typed_name(self.update)} takes one step.", "Leave one of them out."
             )
         taken = self.own_steps(steps)
         for part in (self.update, self.estimator, self.objective):
             if taken < part.fewest_steps and (part is not self.objective or self.starts_at_clean):
-                name = grammar_name(part)
+                name = typed_name(part)
                 raise RecipeError(
                     f"{name} would have no effect in {taken} step.", f"Take more steps, or leave {name} out."
                 )
@@ -230,6 +236,31 @@ class Stage:
 def _options(part: Any) -> dict[str, Any]:
     """The parameters of a part."""
     return {known.name: getattr(part, known.name) for known in dataclasses.fields(part)}
+
+
+def _summed(parts: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """The fields of the stage that parts make up, each with the word that it came with.
+
+    Raises:
+        RecipeError: two of them claim the same role.
+    """
+    fields: dict[str, Any] = {}
+    words: dict[str, str] = {}
+    parts = list(parts)
+    for word, part in parts:
+        kind = part.kind
+        role = grammar_name(part) if kind in MANY else ONE[kind]
+        if role in words:
+            both = f"{words[role]} and {word}"
+            if words[role] == word:
+                raise RecipeError(f"{word} stands twice in the recipe.", "Leave one out: it would do nothing new.")
+            what = f"are both the {kind} {role}" if kind in MANY else f"both {MEANING[kind]}"
+            sums = {name: [write(one) for own, one in parts if own == name] for name in (words[role], word)}
+            written = [f" {name} stands for {' + '.join(sum_)}." for name, sum_ in sums.items() if len(sum_) > 1]
+            raise RecipeError(f"{both} {what}.", "Leave one out: it would have no effect." + "".join(written))
+        words[role] = word
+        fields[MANY.get(kind) or ONE[kind]] = (*fields.get(MANY[kind], ()), part) if kind in MANY else part
+    return fields
 
 
 def _parts(term: Term) -> tuple[Any, ...]:

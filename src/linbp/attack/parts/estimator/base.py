@@ -10,7 +10,7 @@ import torch
 from linbp.attack.context import Context
 from linbp.attack.gradient_oracle import GradientOracle
 from linbp.errors import RecipeError
-from linbp.registry import grammar_name
+from linbp.registry import typed_name
 
 __all__ = ["Estimate", "Estimator", "refuse_one_member"]
 
@@ -54,7 +54,7 @@ def refuse_one_member(estimator: Estimator, members: int) -> None:
         RecipeError: there is one.
     """
     if members < 2:
-        name = grammar_name(estimator)
+        name = typed_name(estimator)
         raise RecipeError(
             f"{name} goes from surrogate to surrogate, and there is only one.",
             f"Give at least two (--surrogate several times; linbp.Ensemble in Python), or leave {name} out.",

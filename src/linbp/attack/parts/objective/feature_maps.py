@@ -9,7 +9,7 @@ import torch
 
 from linbp.errors import RecipeError
 from linbp.graph import Structure, published_feature_map
-from linbp.registry import grammar_name
+from linbp.registry import typed_name
 
 __all__ = ["Paths", "as_vector", "check_paths", "guided_feature_maps", "listed", "unit_or_zero"]
 
@@ -27,7 +27,7 @@ def check_paths(part: Any) -> None:
     if given is None:  # the objective finds them itself
         return
     paths = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, list | tuple) else ()
-    name = grammar_name(part)
+    name = typed_name(part)
     if not paths or not all(isinstance(path, str) and path for path in paths):
         raise RecipeError(
             f"{name}(at={given}) names no module.",

@@ -13,7 +13,7 @@ from linbp.attack.parts.objective.cross_entropy import CrossEntropy
 from linbp.attack.parts.objective.feature_maps import Paths, check_paths, listed
 from linbp.errors import RecipeError
 from linbp.graph import Structure, stage_outputs
-from linbp.registry import part
+from linbp.registry import part, typed_name
 from linbp.validation import number
 
 __all__ = ["TAP"]
@@ -57,7 +57,8 @@ class TAP(Objective):
         number(self, "smoothness", least=0.0)
         if not (self.distance or self.smoothness):
             raise RecipeError(
-                "tap would have no effect: distance and smoothness are 0, which leaves the cross-entropy.",
+                f"{typed_name(self)} would have no effect: distance and smoothness are 0, which leaves "
+                "the cross-entropy.",
                 "Use ce, or leave one of them above 0.",
             )
 

@@ -12,7 +12,7 @@ from linbp.attack.context import Context
 from linbp.attack.parts.transform.base import Transform
 from linbp.errors import RecipeError
 from linbp.randomness import Draws
-from linbp.registry import part
+from linbp.registry import part, typed_name
 from linbp.validation import number, one_of
 
 __all__ = ["DiverseInputs", "Interpolation"]
@@ -48,7 +48,8 @@ class DiverseInputs(Transform):
         """The changed images, of the same shape."""
         if int(images.shape[-2] * self.scale) <= images.shape[-2]:
             raise RecipeError(
-                f"di(scale={self.scale:g}) would have no effect on images {images.shape[-2]} pixels high.",
+                f"{typed_name(self)}(scale={self.scale:g}) would have no effect on images "
+                f"{images.shape[-2]} pixels high.",
                 "Give a larger scale.",
             )
         rows = [self._one(image[None], draw) for image, draw in zip(images, draws.generators("di"), strict=True)]

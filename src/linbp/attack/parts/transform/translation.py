@@ -11,7 +11,7 @@ from linbp.attack.context import Context
 from linbp.attack.parts.transform.base import Transform
 from linbp.errors import RecipeError
 from linbp.randomness import Draws
-from linbp.registry import part
+from linbp.registry import part, typed_name
 from linbp.validation import number, one_of, whole
 
 __all__ = ["Kernel", "TranslationInvariant"]
@@ -59,19 +59,21 @@ class TranslationInvariant(Transform):
         one_of(self, "kernel", ("gaussian", "uniform", "linear"))
         if self.size % 2 == 0:
             raise RecipeError(
-                f"ti(size={self.size}) would shift the gradient: an even kernel has no middle.",
+                f"{typed_name(self)}(size={self.size}) would shift the gradient: an even kernel has no middle.",
                 f"Take {self.size - 1} or {self.size + 1}.",
             )
         if self.sigma is not None:
             number(self, "sigma", least=1e-9)
             if self.kernel != "gaussian":
                 raise RecipeError(
-                    f"sigma would have no effect on ti(kernel={self.kernel}).", "Leave sigma out, or take gaussian."
+                    f"sigma would have no effect on {typed_name(self)}(kernel={self.kernel}).",
+                    "Leave sigma out, or take gaussian.",
                 )
             if float(self.weights().max()) > 1 - LEAST:
                 raise RecipeError(
-                    f"ti(sigma={self.sigma:g}) would have no effect: all the weight is on the middle pixel.",
-                    "Give a standard deviation of at least half a pixel, or leave ti out.",
+                    f"{typed_name(self)}(sigma={self.sigma:g}) would have no effect: all the weight is on the "
+                    "middle pixel.",
+                    "Give a standard deviation of at least half a pixel, or leave it out.",
                 )
 
     def weights(self) -> torch.Tensor:
