@@ -210,7 +210,9 @@ def test_a_term_that_an_objective_takes_from_the_image_itself_is_convolved_too(c
             return measure
 
     recipe = Recipe.of([TranslationInvariant(size=5), Nearness()])
-    adv = linbp.craft(case.model, torch.full_like(case.images, 128), case.labels, recipe, eps=EPS, steps=1)
+    adv = linbp.craft(
+        case.model, torch.full_like(case.images, 128), case.labels, recipe, eps=EPS, steps=1, step_size="1/255"
+    )
     expected = 128 + np.sign(convolved(weight.numpy(), kernel(5, "gaussian", 2 / 3)))
     assert np.array_equal(adv.numpy() * 255, np.broadcast_to(expected, adv.shape))
     assert not np.array_equal(expected, 128 + np.sign(weight.numpy()))
