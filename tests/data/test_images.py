@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, features
 
 from linbp.data import images
+from linbp.data.stored import bits_per_channel
 from linbp.errors import ImageError, StoreError
 
 
@@ -229,3 +232,149 @@ def test_distances_are_those_of_numpy() -> None:
     assert l2 == pytest.approx(np.linalg.norm(difference / 255))
     with pytest.raises(ImageError, match="shape"):
         images.distances(clean, adv_image[1:])
+
+
+def png(kind: int, samples: np.ndarray) -> bytes:
+    """A PNG of 16 bits a channel, which Pillow does not write: `kind` is PNG's number of the colour type."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    height, width = samples.shape[:2]
+    head = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)
+    lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in samples)
+    content = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + content
+
+
+def tiff(samples: np.ndarray, bits: int, kind: int) -> bytes:
+    """An uncompressed TIFF; `kind` is 1 for whole numbers and 3 for floats."""
+    height, width, channels = samples.shape
+    content, after = samples.tobytes(), 8 + 2 + 12 * 10 + 4
+    short, bits_at = struct.Struct(f"<{channels}H"), after + len(samples.tobytes())
+    bits_value, kind_value = (bits_at, bits_at + short.size) if channels > 2 else (bits, kind)
+    fields = [
+        *((256, 3, 1, width), (257, 3, 1, height), (258, 3, channels, bits_value), (259, 3, 1, 1)),
+        *((262, 3, 1, 2 if channels > 2 else 1), (273, 4, 1, after), (277, 3, 1, channels), (278, 3, 1, height)),
+        *((279, 4, 1, len(content)), (339, 3, channels, kind_value)),
+    ]
+    entries = b"".join(struct.pack("<HHII", *field) for field in fields)
+    head = b"II*\0" + struct.pack("<IH", 8, len(fields)) + entries + struct.pack("<I", 0)
+    return head + content + short.pack(*[bits] * channels) + short.pack(*[kind] * channels)
+
+
+DEEP = np.random.default_rng(0).integers(0, 65_536, (6, 5, 4), dtype=np.uint16)
+DEEP_FILES = {
+    "grey.png": png(0, DEEP[..., :1]),
+    "rgb.png": png(2, DEEP[..., :3]),
+    "grey-alpha.png": png(4, DEEP[..., :2]),
+    "rgba.png": png(6, DEEP),
+    "grey.tif": tiff(DEEP[..., :1].copy(), 16, 1),
+    "rgb.tif": tiff(DEEP[..., :3].copy(), 16, 1),
+    "rgba.tif": tiff(DEEP, 16, 1),
+    "float.tif": tiff(DEEP[..., :1].astype(np.float32), 32, 3),
+    "float-rgb.tif": tiff(DEEP[..., :3].astype(np.float32), 32, 3),
+    "rgb.ppm": b"P6 5 6 65535\n" + DEEP[..., :3].astype(">u2").tobytes(),
+    "ten.ppm": b"P6 5 6 1023\n" + (DEEP[..., :3] >> 6).astype(">u2").tobytes(),
+    "grey.pgm": b"P5 5 6 65535\n" + DEEP[..., :1].astype(">u2").tobytes(),
+}
+
+
+@pytest.mark.parametrize("name", DEEP_FILES)
+def test_more_than_eight_bits_are_refused_in_every_kind_of_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(DEEP_FILES[name])
+    with pytest.raises(ImageError, match=name) as caught:
+        images.read_image(tmp_path / name)
+    assert "8-bit" in caught.value.hint
+    if name != "float-rgb.tif":  # which Pillow does not open at all
+        assert "more than 8 bits" in caught.value.message
+
+
+@pytest.mark.skipif(not features.check("jpg_2000"), reason="this Pillow has no JPEG 2000")
+def test_more_than_eight_bits_in_jpeg_2000(tmp_path: Path) -> None:
+    Image.fromarray(noise(16, 16)).save(tmp_path / "a.jp2")
+    content = bytearray((tmp_path / "a.jp2").read_bytes())
+    assert images.read_image(tmp_path / "a.jp2").shape == (16, 16, 3)
+    at = content.index(b"\xff\x4f\xff\x51") + 42
+    content[at : at + 9 : 3] = b"\x0b" * 3  # twelve bits a channel
+    (tmp_path / "a.jp2").write_bytes(content)
+    with pytest.raises(ImageError, match=r"more than 8 bits a channel \(12"):
+        images.read_image(tmp_path / "a.jp2")
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
+def test_more_than_eight_bits_in_avif(tmp_path: Path) -> None:
+    Image.fromarray(noise(16, 16)).save(tmp_path / "a.avif")
+    content = bytearray((tmp_path / "a.avif").read_bytes())
+    at = content.index(b"av1C") + 6
+    with Image.open(tmp_path / "a.avif") as image:
+        depths = []
+        for flags in (0x0C, 0x4C, 0x6C):
+            content[at] = flags
+            depths.append(bits_per_channel(image, bytes(content)))
+    assert depths == [8, 10, 12]
+
+
+def test_fewer_bits_and_a_packed_pixel_are_eight_bits(tmp_path: Path) -> None:
+    (tmp_path / "six.ppm").write_bytes(b"P6 5 6 63\n" + (DEEP[..., :3] >> 10).astype(np.uint8).tobytes())
+    assert images.read_image(tmp_path / "six.ppm").max() > 63
+    head = struct.pack("<2sIIIIiiHHIIiiII", b"BM", 54 + 16, 0, 54, 40, 2, 4, 1, 16, 0, 16, 0, 0, 0, 0)
+    (tmp_path / "packed.bmp").write_bytes(head + bytes(16))
+    assert images.read_image(tmp_path / "packed.bmp").shape == (4, 2, 3)
+
+
+@pytest.mark.parametrize("mode", ["LAB", "YCbCr"])
+def test_other_colour_spaces_become_rgb(tmp_path: Path, mode: str) -> None:
+    from PIL import ImageCms
+
+    grey = Image.fromarray(np.full((4, 4, 3), 119, np.uint8))
+    made = grey.convert(mode) if mode != "LAB" else None
+    if made is None:
+        profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+        made = ImageCms.profileToProfile(grey, *profiles, outputMode="LAB")
+    assert made is not None
+    made.save(tmp_path / "a.tif")
+    assert np.abs(images.read_image(tmp_path / "a.tif").astype(int) - 119).max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("empty.png", "is empty"),
+        ("folder.png", "directory"),
+        ("broken.png", "link to gone"),
+        ("loop.png", "links"),
+        ("page.png", "Pillow knows"),
+        ("x" * 304 + ".png", "too long"),
+    ],
+)
+def test_what_is_no_image_is_named_with_its_fault(tmp_path: Path, name: str, words: str) -> None:
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "broken.png").symlink_to("gone")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    (tmp_path / "page.png").write_text("<html>")
+    with pytest.raises(ImageError, match=words) as caught:
+        images.read_image(tmp_path / name)
+    assert caught.value.hint
+    assert "\n" not in caught.value.message
+
+
+def test_too_many_open_files_are_no_fault_of_the_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images.write_png(tmp_path / "a.png", noise())
+
+    def full(*_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(ImageError, match="Too many open files") as caught:
+        images.read_image(tmp_path / "a.png")
+    assert "--threads" in caught.value.hint
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_every_level_survives_every_kind_of_float(dtype: type) -> None:
+    levels = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
+    assert np.array_equal(images.to_uint8((levels / np.float64(255)).astype(dtype)), levels)
+    with pytest.raises(ImageError, match="8-bit grid"):
+        images.to_uint8((levels[..., 1:, 1:] / np.float64(255) - 0.3 / 255).astype(dtype))

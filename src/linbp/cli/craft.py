@@ -9,11 +9,12 @@ import typer
 
 from linbp.cli.guard import Interrupted, guard
 from linbp.cli.options import BatchSize, Debug, Device, Json, Threads, command_line, usable_device
-from linbp.cli.output import counted, interval, print_json, progress_bars, stdout
+from linbp.cli.output import counted, interval, print_json, print_unused, progress_bars, stdout
 from linbp.cli.surrogates import load_surrogates
 
 if TYPE_CHECKING:
     from linbp.attack.job.report import FolderReport
+    from linbp.data.unused import Unused
 
 __all__ = ["craft"]
 
@@ -161,6 +162,7 @@ def craft(
     where = usable_device(device)
     images = list_images(data, targets=targets, first_label=first_label)
     partners = None if pool is None else list_images(pool, first_label=first_label)
+    unused = {one.source: one.unused for one in (images, *([] if partners is None else [partners]))}
     config = AttackConfig.resolve(
         recipe,
         eps=eps,
@@ -177,6 +179,12 @@ def craft(
         batch_size=batch_size,
     )
     with progress_bars(json) as tell:
+
+        def noting(stage: str, done: int, total: int) -> None:
+            if stage == "crafting":  # by now all is checked: an error would have had the last word
+                _note(unused)
+            tell(stage, done, total)
+
         model = load_surrogates(surrogates, fuse, tell)
         try:
             report = craft_folder(
@@ -190,14 +198,22 @@ def craft(
                 device=where,
                 threads=threads,
                 command=command_line(),
-                progress=tell,
+                progress=noting,
             )
         except KeyboardInterrupt:
             raise Interrupted(_kept(out, len(images))) from None
+    _note(unused)
+    print_unused("the images", report.unused[len(images.unused) :])
     if json:
         print_json(_facts(report))
     else:
         _print(report)
+
+
+def _note(unused: dict[str, tuple[Unused, ...]]) -> None:
+    """Say once what is not used of each list."""
+    for source in list(unused):
+        print_unused(source, unused.pop(source))
 
 
 def _kept(out: Path, wanted: int) -> str:
@@ -217,6 +233,7 @@ def _facts(report: FolderReport) -> dict[str, Any]:
         "kept": report.kept,
         "gradients_per_image": report.manifest["gradients_per_image"],
         **report.summary(),
+        "unused": [one.to_dict() for one in report.unused],
         "manifest": report.manifest,
     }
 

@@ -10,7 +10,7 @@ import typer
 from linbp.cli.guard import guard
 from linbp.cli.inspect_tables import print_places
 from linbp.cli.options import Debug, Device, Json, load_surrogate, usable_device
-from linbp.cli.output import counted, print_json, progress_bars
+from linbp.cli.output import counted, print_json, print_unused, progress_bars
 
 if TYPE_CHECKING:
     from linbp.graph import Surrogate
@@ -52,10 +52,13 @@ def inspect(
       linbp inspect file:my_network.py:build --json
     """
     from linbp.data.images import read_image
+    from linbp.data.stored import left_out
+    from linbp.data.unused import by_kind
     from linbp.graph import Surrogate
 
     device = usable_device(device)
     pixels = None if image is None else read_image(image)
+    unused = by_kind((kind, str(image)) for kind in (left_out(image) if image is not None else ()))
     with progress_bars(json) as tell:
         tell("capturing the network", 0, 1)
         loaded = load_surrogate(model)
@@ -68,7 +71,12 @@ def inspect(
             for output in surrogate.structure.outputs.values()
         ]
     if pixels is not None:
-        facts["image"] = {"file": str(image), **_look(surrogate, pixels)}
+        facts["image"] = {
+            "file": str(image),
+            "unused": [one.to_dict() for one in unused],
+            **_look(surrogate, pixels),
+        }
+    print_unused("the image", unused)
     if json:
         print_json(facts)
     else:

@@ -10,7 +10,7 @@ import typer
 
 from linbp.cli.guard import Interrupted, guard
 from linbp.cli.options import Debug, Device, Json, Threads, command_line, load_surrogate, usable_device
-from linbp.cli.output import add_row, interval, make_table, print_json, progress_bars, share, stdout
+from linbp.cli.output import add_row, interval, make_table, print_json, print_unused, progress_bars, share, stdout
 
 if TYPE_CHECKING:
     from linbp.training.lins import LinearizeReport
@@ -126,7 +126,7 @@ def linearize(
 
     Then: linbp craft --surrogate lins/model.pt2 --recipe mi --data photos --out adv
     """
-    from linbp.data.image_list import list_images
+    from linbp.data.image_list import list_images, not_used
     from linbp.training.lins import Tuning, linearize_folder
 
     # What is quickly checked comes before what takes time.
@@ -170,6 +170,8 @@ def linearize(
             )
         except KeyboardInterrupt:
             raise Interrupted(_kept(out)) from None
+    for one in (images, *([] if isinstance(apart, float) else [apart])):
+        print_unused(one.source, not_used(one))
     if json:
         print_json(_facts(report))
     else:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Collection, Iterator
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
@@ -17,9 +18,20 @@ from rich.text import Text
 from linbp.cli.streams import data_stream
 
 if TYPE_CHECKING:
+    from linbp.data.unused import Unused
     from linbp.evaluation import Rate
 
-__all__ = ["add_row", "counted", "interval", "make_table", "print_json", "progress_bars", "share", "stdout"]
+__all__ = [
+    "add_row",
+    "counted",
+    "interval",
+    "make_table",
+    "print_json",
+    "print_unused",
+    "progress_bars",
+    "share",
+    "stdout",
+]
 
 
 def stdout() -> Console:
@@ -65,6 +77,14 @@ def counted(number: int, what: str) -> str:
 def print_json(value: Any) -> None:
     """One JSON document on standard output."""
     print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False), file=data_stream(), flush=True)
+
+
+def print_unused(place: str, unused: Sequence[Unused]) -> None:
+    """A note on standard error of what is not used of a list or of its images; nothing where all is."""
+    from linbp.data.unused import sentence
+
+    if unused:
+        print(f"Note: {sentence(place, unused)}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

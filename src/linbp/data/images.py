@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import collections
+import contextlib
+import errno
 import hashlib
 import io
 import os
@@ -15,15 +17,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import ExifTags, Image
+from PIL import Image, UnidentifiedImageError
 
 from linbp.data.files import write_atomically
+from linbp.data.stored import HEAD, bits_per_channel, is_turned
 from linbp.errors import ImageError
 
 __all__ = [
     "EXTENSIONS",
     "Pixels",
     "distances",
+    "grid_tolerance",
     "is_turned",
     "pixel_sha256",
     "read_ahead",
@@ -36,11 +40,15 @@ __all__ = [
 
 Pixels = npt.NDArray[np.uint8]
 
-EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-"""Endings, in lower case, of the files that count as images."""
-
-GRID_TOLERANCE = 0.01
-"""How far, in levels, a float may lie from the 8-bit grid and still stand for that level."""
+EXTENSIONS = frozenset(
+    f".{ending}"
+    for ending in (
+        *("apng", "avif", "avifs", "bmp", "dib", "gif", "ico", "j2c", "j2k", "jfif", "jp2", "jpc", "jpe", "jpeg"),
+        *("jpf", "jpg", "jpx", "mpo", "pbm", "pcx", "pgm", "png", "pnm", "ppm", "qoi", "sgi", "tga", "tif", "tiff"),
+        "webp",
+    )
+)
+"""Endings, in lower case, of the files that count as images: what Pillow reads as pixels."""
 
 
 def read_image(path: str | os.PathLike[str]) -> Pixels:
@@ -49,7 +57,7 @@ def read_image(path: str | os.PathLike[str]) -> Pixels:
     Greyscale, palette and CMYK images are converted, an alpha channel is dropped, of an animation the first frame is
     taken. The orientation that a camera writes beside the pixels (EXIF) is not applied, except in TIFF files, where
     Pillow applies it by itself: that is what the loaders of torchvision and timm do, on which networks are trained and
-    published figures were made. Whoever needs to know asks `is_turned`.
+    published figures were made. Whoever needs to know asks `is_turned`, and `left_out` for the rest.
 
     Raises:
         ImageError: the file is missing, broken, cut short, or holds more than 8 bits a channel.
@@ -58,43 +66,64 @@ def read_image(path: str | os.PathLike[str]) -> Pixels:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with path.open("rb") as file:
+                head = file.read(HEAD)
             with Image.open(path) as image:
-                image.load()
-                if image.mode in ("I", "F") or image.mode.startswith("I;"):
+                depth = bits_per_channel(image, head)
+                if depth > 8:
                     raise ImageError(
-                        f"{path} holds more than 8 bits a channel (Pillow's mode {image.mode}).",
+                        f"{path} holds more than 8 bits a channel ({depth}; Pillow's mode {image.mode}).",
                         "Convert it to an 8-bit image first: attacks and their budgets are defined on 256 levels.",
                     )
-                # Pillow warns about a palette with transparency unless it goes by way of RGBA.
-                plain = image.convert("RGBA") if "transparency" in image.info else image
-                return np.array(plain.convert("RGB"))
-    except FileNotFoundError:
-        raise ImageError(f"Image {path} does not exist.", "Check the path, or the list that names it.") from None
+                image.load()
+                return _rgb(image)
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageError(f"Image {path} has more pixels than Pillow opens.", "Scale it down first.") from None
     # Pillow's decoders raise SyntaxError, ValueError, EOFError, struct.error and others on broken files.
     except Exception as error:
-        raise ImageError(
-            f"Image {path} cannot be read: {' '.join(str(error).split()) or type(error).__name__}.",
-            "Replace the file or take it out of the list.",
-        ) from error
+        raise _unreadable(path, error) from error
 
 
-def is_turned(path: str | os.PathLike[str]) -> bool:
-    """Whether viewers show an image otherwise than `read_image` gives it, because a camera noted how it was turned.
+def _rgb(image: Image.Image) -> Pixels:
+    """The pixels of a loaded image. Some modes have no way to RGB but by another one; a palette with transparency makes
+    Pillow warn."""
+    if image.mode == "LAB":
+        from PIL import ImageCms
 
-    Only the head of the file is read. False for a file that cannot be read: `read_image` says what is wrong with it.
-    """
-    try:
-        with Image.open(path) as image:
-            # A TIFF's orientation is applied when its pixels are read.
-            noted = image.getexif().get(ExifTags.Base.Orientation, 1) if "exif" in image.info else 1
-    # As in `read_image`: Pillow's decoders share no base class of exceptions.
-    except Exception:
-        return False
-    return noted in range(2, 9)
+        profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        image = ImageCms.profileToProfile(image, *profiles, outputMode="RGB") or image
+    if "transparency" in image.info or image.mode in ("RGBa", "La"):
+        image = image.convert("LA" if image.mode == "La" else "RGBA")
+    return np.array(image.convert("RGB"))
+
+
+def _unreadable(path: Path, error: Exception) -> ImageError:
+    """What to tell about a file that cannot be opened or decoded."""
+    if isinstance(error, FileNotFoundError):
+        what = f"is a link to {os.readlink(path)}, which does not exist" if path.is_symlink() else "does not exist"
+        return ImageError(f"Image {path} {what}.", "Check the path, or the list that names it.")
+    if isinstance(error, OSError) and error.errno is not None:
+        hints = {
+            errno.EISDIR: "Give an image file.",
+            errno.EMFILE: "Raise the limit (see ulimit -n), or use fewer --threads.",
+            errno.ENFILE: "Close other programs, or use fewer --threads.",
+            errno.EACCES: "Change its permissions, or take it out of the list.",
+        }
+        hint = hints.get(error.errno, "Check the path, or the list that names it.")
+        return ImageError(f"Image {path} cannot be read: {error.strerror}.", hint)
+    replace = "Replace the file or take it out of the list."
+    with contextlib.suppress(OSError):
+        if not path.stat().st_size:
+            return ImageError(f"Image {path} cannot be read: it is empty.", replace)
+    if isinstance(error, UnidentifiedImageError):
+        return ImageError(
+            f"Image {path} cannot be read: its content is of no kind that Pillow knows, or is damaged.",
+            "Save it as an 8-bit PNG or JPEG, or take it out of the list.",
+        )
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return ImageError(f"Image {path} cannot be read: {reason}.", replace)
 
 
 def write_png(path: str | os.PathLike[str], pixels: Pixels) -> None:
@@ -115,6 +144,15 @@ def pixel_sha256(pixels: Pixels) -> str:
     return digest.hexdigest()
 
 
+def grid_tolerance(eps: float) -> float:
+    """How far, in levels, a float may lie from the 8-bit grid and still stand for that level.
+
+    Args:
+        eps: of the floats' dtype, as `finfo` gives it: of k/255 below 1, half-precision floats lose up to 0.062 levels.
+    """
+    return max(0.01, 255 * eps / 4 * 1.1)
+
+
 def to_uint8(values: npt.NDArray[Any], what: str = "images") -> Pixels:
     """Levels 0 to 255 of an array that holds them already, or holds k/255 as floats.
 
@@ -125,13 +163,13 @@ def to_uint8(values: npt.NDArray[Any], what: str = "images") -> Pixels:
         return values
     if not np.issubdtype(values.dtype, np.floating):
         raise ImageError(f"The {what} are {values.dtype}.", "Give uint8 levels, or floats in [0, 1].")
-    levels = values.astype(np.float64) * 255
-    if not (np.isfinite(levels).all() and levels.min(initial=0) > -GRID_TOLERANCE):
+    levels, tolerance = values.astype(np.float64) * 255, grid_tolerance(float(np.finfo(values.dtype).eps))
+    if not (np.isfinite(levels).all() and levels.min(initial=0) > -tolerance):
         raise ImageError(f"The {what} hold values below 0, or NaN.", "Give uint8 levels, or floats in [0, 1].")
-    if levels.max(initial=0) > 255 + GRID_TOLERANCE:
+    if levels.max(initial=0) > 255 + tolerance:
         raise ImageError(f"The {what} hold values above 1.", "Give uint8 levels, or floats in [0, 1].")
     nearest = np.rint(levels)
-    if np.abs(levels - nearest).max(initial=0) > GRID_TOLERANCE:
+    if np.abs(levels - nearest).max(initial=0) > tolerance:
         raise ImageError(
             f"The {what} are not on the 8-bit grid.",
             "Round them to k/255 first: what counts is the image as it can be saved.",

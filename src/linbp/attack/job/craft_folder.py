@@ -27,7 +27,8 @@ from linbp.attack.job.report import FolderReport
 from linbp.attack.job.resume import craft_missing
 from linbp.attack.pool import Pool
 from linbp.attack.prepare import Prepared, prepare
-from linbp.data.image_list import ImageRecord, list_sha256
+from linbp.data.image_list import ImageRecord, list_sha256, not_used
+from linbp.data.unused import Unused
 from linbp.jobs.progress import ProgressCallback
 from linbp.jobs.provenance import run_facts
 from linbp.models import Classifier
@@ -82,7 +83,7 @@ def craft_folder(
     preparation = preparation_of(config, models_of(model))
     if pool is not None and not isinstance(pool, Pool):
         pool = read_pool(pool, preparation, threads, tell)
-    job_images = scan(JobImages(tuple(images), preparation, threads), tell)
+    job_images = scan(JobImages(images, preparation, threads), tell)
     store = AdversarialFolder(folder)
     before = store.read_manifest()
     choice = None if before is None else before.get("choice")
@@ -96,6 +97,7 @@ def craft_folder(
     recipe = config.recipe if choice is None else with_start(config.recipe, choice["start"])
     prepared = prepare(ensemble, recipe)
     tell("capturing the surrogate", 1, 1)
+    unused = not_used(images)
     wanted = {
         **config.to_dict(),
         "preparation": None if preparation is None else preparation.to_dict(),
@@ -108,7 +110,7 @@ def craft_folder(
     manifest, finished, kept = craft_missing(
         store,
         wanted,
-        lambda: _new_manifest(wanted, config, job_images, prepared, choice),
+        lambda: _new_manifest(wanted, config, images, unused, prepared, choice),
         {**run_facts(ensemble.device, command), "threads": threads},
         prepared,
         config,
@@ -120,6 +122,7 @@ def craft_folder(
         folder=store.path,
         made=len(job_images.ids) - kept,
         kept=kept,
+        unused=unused,
         manifest=manifest,
         records=tuple(finished[image_id] for image_id in job_images.ids),
     )
@@ -128,7 +131,8 @@ def craft_folder(
 def _new_manifest(
     settings: dict[str, Any],
     config: AttackConfig,
-    job_images: JobImages,
+    images: Sequence[ImageRecord],
+    unused: Sequence[Unused],
     prepared: Prepared,
     choice: dict[str, Any] | None,
 ) -> dict[str, Any]:
@@ -138,8 +142,9 @@ def _new_manifest(
         "choice": choice,
         "protocol": None if config.protocol is None else config.protocol.to_dict(),
         "gradients_per_image": config.recipe.gradients(config.steps, settings["members"]),
-        "images": len(job_images.records),
+        "images": len(images),
+        "unused": [one.to_dict() for one in unused],
         "classes": prepared.ensemble.classes,
-        "notes": [*choice_notes(choice), *config.notes, *prepared.notes, *turned_note(job_images.records)],
+        "notes": [*choice_notes(choice), *config.notes, *prepared.notes, *turned_note(images)],
         "runs": [],
     }

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from linbp.attack.config import AttackConfig
 from linbp.attack.pool import Pool
+from linbp.data.image_csv import label_hint
 from linbp.data.image_list import ImageRecord
 from linbp.data.images import Pixels, is_turned, pixel_sha256, read_ahead
 from linbp.data.preprocessing import Preparation
@@ -37,7 +38,7 @@ class JobImages:
         hashes: of their prepared pixels, once they were scanned.
     """
 
-    records: tuple[ImageRecord, ...]
+    records: Sequence[ImageRecord]
     preparation: Preparation | None
     threads: int
     sizes: tuple[tuple[int, int], ...] = ()
@@ -71,8 +72,10 @@ def check_list(records: Sequence[ImageRecord], config: AttackConfig) -> None:
     if config.labels == "given" and unlabelled is not None:
         raise ImageError(
             f"Image {unlabelled.image_id!r} has no label.",
-            "Give labels in a CSV or as names of sub-folders, or take the surrogate's own predictions with "
-            "--labels predicted (labels='predicted' in Python).",
+            (
+                label_hint(records) + " Give labels in a CSV or as names of sub-folders, or take the surrogate's own "
+                "predictions with --labels predicted (labels='predicted' in Python)."
+            ).lstrip(),
         )
     with_target = sum(record.target is not None for record in records)
     if with_target not in (0, len(records)):

@@ -30,6 +30,12 @@ def check_classes(ensemble: Ensemble, config: AttackConfig, read: JobImages) -> 
         ImageError: one of them.
     """
     check_channels(ensemble, 3)
+    wanted = getattr(read.records, "classes", None)
+    if config.labels == "given" and wanted not in (None, ensemble.classes):
+        raise ImageError(
+            f"The list names its classes as ImageNet's {wanted}, but {ensemble.name} has {ensemble.classes} classes.",
+            "Write the numbers of the network's classes instead, from 0, in a CSV or as names of the sub-folders.",
+        )
     if config.labels == "given":
         labels = [image.label for image in read.records if image.label is not None]
         check_labels(read.ids, labels, ensemble.classes, network=ensemble.name)

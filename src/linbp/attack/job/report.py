@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from linbp.attack.unmoved import unmoved_notes
+from linbp.data.unused import Unused
 
 __all__ = ["FolderReport", "result_notes", "summarise"]
 
@@ -23,6 +24,7 @@ class FolderReport:
         folder: where the adversarial images lie.
         made: how many adversarial images this run made.
         kept: how many an earlier run had finished.
+        unused: what the list and its files hold that this run did not use; `not_used` of the images.
         manifest: the folder's manifest.
         records: one an image, in the list's order.
     """
@@ -30,6 +32,7 @@ class FolderReport:
     folder: Path
     made: int
     kept: int
+    unused: tuple[Unused, ...]
     manifest: dict[str, Any]
     records: tuple[dict[str, Any], ...]
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from linbp.data.image_list import ImageRecord
+from linbp.data.image_list import ImageRecord, not_used
+from linbp.data.unused import Unused
 from linbp.errors import ModelError, StoreError
 from linbp.graph import Position
 from linbp.jobs.provenance import run_facts
@@ -114,7 +115,9 @@ def linearize_folder(
         lists = _facts_of_lists(training, kept_apart, job.tell)
         share = validation if isinstance(validation, int | float) else None
         settings = _settings(model, start, sites, share, job, lists)
-        manifest = manifest or _new_manifest(settings, job, lists)
+        if manifest is None:
+            others = () if isinstance(validation, int | float) else not_used(validation)
+            manifest = _new_manifest(settings, job, lists, (*not_used(images), *others))
         refuse_other_settings(store.path, manifest["settings"], settings)
         if manifest["finished"] and store.model_sha256() == manifest["result"]["file_sha256"]:
             store.drop_checkpoint()
@@ -196,7 +199,9 @@ def _settings(
     }
 
 
-def _new_manifest(settings: dict[str, Any], job: Linearization, lists: Mapping[str, Any]) -> dict[str, Any]:
+def _new_manifest(
+    settings: dict[str, Any], job: Linearization, lists: Mapping[str, Any], unused: Sequence[Unused]
+) -> dict[str, Any]:
     sites, notes = job.program.structure.sites, job.notes
     if lists["in_both"]:
         notes.append(f"{lists['in_both']} validation images are among the training images too, pixel for pixel")
@@ -207,6 +212,7 @@ def _new_manifest(settings: dict[str, Any], job: Linearization, lists: Mapping[s
         "sites": len(sites),
         "training_images": lists["training"]["images"],
         "validation_images": lists["validation"]["images"],
+        "unused": [one.to_dict() for one in unused],
         "notes": notes,
         "runs": [],
         "finished": False,

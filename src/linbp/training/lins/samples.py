@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from linbp.data.image_csv import label_hint
 from linbp.data.image_list import ImageRecord, list_sha256
 from linbp.data.images import pixel_sha256, read_ahead, to_unit
 from linbp.errors import ImageError
@@ -56,7 +57,11 @@ class Files:
             if record.label is None:
                 raise ImageError(
                     f"Image {record.image_id!r} has no label, and fine-tuning needs one for each image.",
-                    "Give a CSV with a column label, or one sub-folder for each class, named by its number.",
+                    (
+                        label_hint(records)
+                        + " Give a CSV with a column label, or one sub-folder for each class, named "
+                        "by its number."
+                    ).strip(),
                 )
             labels.append(record.label)
         self.records, self.threads = tuple(records), threads
