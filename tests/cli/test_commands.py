@@ -297,7 +297,7 @@ def test_a_changed_setting_is_named(linbp: Run) -> None:
 
 def test_bad_input_of_evaluate_gives_two_lines(linbp: Run) -> None:
     linbp(*CRAFT)
-    two_lines(linbp("evaluate", "gone", "--victim", "file:networks.py:net"), "gone", "manifest.json")
+    two_lines(linbp("evaluate", "gone", "--victim", "file:networks.py:net"), "gone", "does not exist")
     two_lines(linbp("evaluate", "out", "--victim", "file:networks.py:small"), "3 classes", "'i3'")
     two_lines(linbp("evaluate", "out", "--victim", "file:networks.py:nan"), "NaN")
     two_lines(linbp("evaluate", "out", "--victim", "gone.onnx"), "gone.onnx")
@@ -309,7 +309,7 @@ def test_bad_input_of_evaluate_gives_two_lines(linbp: Run) -> None:
     write_png("out/i1.png", 255 - pixels)
     two_lines(linbp("evaluate", "out", "--victim", "file:networks.py:net"), "i1.png", "recorded")
     Path("out/i1.png").unlink()
-    two_lines(linbp("evaluate", "out", "--victim", "file:networks.py:net"), "i1.png", "does not exist")
+    two_lines(linbp("evaluate", "out", "--victim", "file:networks.py:net"), "i1.png", "missing")
 
 
 def test_victims_that_were_asked_are_not_lost_when_a_later_one_fails(
@@ -336,20 +336,20 @@ def test_victims_that_were_asked_are_not_lost_when_a_later_one_fails(
 
     from linbp.evaluation import folder
 
-    ask = folder._ask
+    ask = folder.ask
 
     def interrupted(victim: Any, *arguments: Any) -> Any:
         if victim.name == "tiny1":
             raise KeyboardInterrupt
         return ask(victim, *arguments)
 
-    monkeypatch.setattr(folder, "_ask", interrupted)
+    monkeypatch.setattr(folder, "ask", interrupted)
     answer = linbp(*command, "--csv", "some.csv")
     assert answer.status == 130
     assert "1 of 4 victims" in answer.err
     assert "another file than some.csv" in answer.err  # the same one would lose the lines of the first
     assert "tiny0" in answer.out
-    monkeypatch.setattr(folder, "_ask", lambda victim, *arguments: interrupted(Namespace(name="tiny1")))
+    monkeypatch.setattr(folder, "ask", lambda victim, *arguments: interrupted(Namespace(name="tiny1")))
     assert "No victim had answered yet" in linbp(*command).err
 
 

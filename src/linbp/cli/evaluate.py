@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,7 +14,7 @@ from linbp.cli.output import add_row, counted, interval, make_table, print_json,
 from linbp.cli.streams import is_standard_output, write_data
 
 if TYPE_CHECKING:
-    from linbp.evaluation import FolderEvaluation
+    from linbp.evaluation import Evaluation, FolderEvaluation
 
 __all__ = ["evaluate"]
 
@@ -34,7 +35,14 @@ def evaluate(
         bool,
         typer.Option(
             "--trust-labels",
-            help="Do not suspect that a victim's classes are not the labels' (another number of them, or shifted).",
+            help="Do not suspect that a victim's classes are not the labels' (another number or order of them).",
+        ),
+    ] = False,
+    trust_victim: Annotated[
+        bool,
+        typer.Option(
+            "--trust-victim",
+            help="Do not ask a victim again, in other company, nor try other preprocessing if it is often wrong.",
         ),
     ] = False,
     victim_input: Annotated[
@@ -94,6 +102,7 @@ def evaluate(
                 data=data,
                 partial=partial,
                 trust_labels=trust_labels,
+                trust_victim=trust_victim,
                 victim_input=victim_input,
                 select=select,
                 batch_size=batch_size,
@@ -116,7 +125,7 @@ def evaluate(
 
 def _show(result: FolderEvaluation, csv: Path | None, json: bool) -> None:
     """On standard output first: the file may fail. A CSV there leaves standard error to the table."""
-    from linbp.evaluation import csv_lines, write_csv
+    from linbp.evaluation import csv_bytes, write_csv
 
     if json:
         print_json(
@@ -124,6 +133,7 @@ def _show(result: FolderEvaluation, csv: Path | None, json: bool) -> None:
                 "folder": str(result.folder),
                 "finished": result.expected == result.evaluations[0].statistics.images,
                 "missing": list(result.missing),
+                "notes": list(result.notes),
                 "manifest": result.manifest,
                 "run": result.run,
                 "victim_input": result.victim_input,
@@ -134,7 +144,7 @@ def _show(result: FolderEvaluation, csv: Path | None, json: bool) -> None:
     else:
         _print(result)
     if is_standard_output(csv):
-        write_data(csv_lines(result))
+        write_data(csv_bytes(result))
     elif csv is not None:
         write_csv(csv, result)
 
@@ -161,7 +171,7 @@ def _print(result: FolderEvaluation) -> None:
         numbers = evaluation.statistics
         add_row(
             table,
-            evaluation.name,
+            _title(evaluation),
             f"{numbers.right_on_clean}/{numbers.images}",
             share(numbers.success),
             interval(numbers.success),
@@ -171,21 +181,8 @@ def _print(result: FolderEvaluation) -> None:
             f"{numbers.l2_mean:.3f}",
         )
     console.print(table)
-    asked = (result.manifest.get("choice") or {}).get("proxies", [])
-    both = [evaluation.name for evaluation in result.evaluations if evaluation.name in asked]
-    if both:
-        console.print(
-            f"Note: {', '.join(both)} chose where the rule starts, so it is not a black-box model.",
-            markup=False,
-        )
-    for evaluation in result.evaluations:
-        place = Path(str(evaluation.victim.get("spec", "")))
-        if place.suffix in (".onnx", ".pt2") and not place.with_suffix(".json").is_file():
-            console.print(
-                f"Note: {evaluation.name} gets RGB in [0, 1] as it is. If it was trained on normalised images, say so "
-                f"in {place.with_suffix('.json').name} beside it (docs/victims.md).",
-                markup=False,
-            )
+    for note in (*result.notes, *_role_notes(result), *(note for one in result.evaluations for note in one.notes)):
+        console.print(f"Note: {note}", markup=False)
     console.print(
         "Over all images: 1 - accuracy; mean and largest L-inf in levels of 0 to 255; mean L2 with images in [0, 1]."
         + (" Hits are counted where the target is not the label." if targeted else ""),
@@ -195,6 +192,20 @@ def _print(result: FolderEvaluation) -> None:
         _print_selection(result, targeted)
     if result.missing:
         console.print(f"Not asked: {', '.join(result.missing)}.", markup=False)
+
+
+def _title(evaluation: Evaluation) -> str:
+    """A victim's name, and what it was to the attack."""
+    return evaluation.name + ("" if evaluation.role == "victim" else f" ({evaluation.role})")
+
+
+def _role_notes(result: FolderEvaluation) -> Iterator[str]:
+    """Which networks are no black-box models to this attack."""
+    named = {role: [one.name for one in result.evaluations if one.role == role] for role in ("white box", "proxy")}
+    if names := named["white box"]:
+        yield f"{', '.join(names)}: the surrogate itself, a white box. Its rate says nothing about other networks."
+    if names := named["proxy"]:
+        yield f"{', '.join(names)} chose where the rule starts, so it is not a black-box model."
 
 
 def _print_protocol(result: FolderEvaluation) -> None:
@@ -217,6 +228,6 @@ def _print_selection(result: FolderEvaluation, targeted: bool) -> None:
     heads = ["hit the target" if targeted else "fooled", "95% interval"]
     table = make_table("victim", *heads, right=heads)
     for evaluation, success in zip(result.evaluations, selection.success, strict=True):
-        add_row(table, evaluation.name, share(success), interval(success))
+        add_row(table, _title(evaluation), share(success), interval(success))
     console.print(f"Over the {len(selection.image_ids)} images that every victim named here knows:")
     console.print(table)

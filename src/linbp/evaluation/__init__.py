@@ -6,10 +6,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from linbp.evaluation.csv_lines import attack_facts, csv_lines, write_csv
+    from linbp.evaluation.csv_lines import attack_facts, csv_bytes, write_csv
     from linbp.evaluation.folder import FolderEvaluation, evaluate_folder
-    from linbp.evaluation.in_memory import Evaluation, evaluate
+    from linbp.evaluation.in_memory import evaluate
     from linbp.evaluation.records import Record
+    from linbp.evaluation.result import Evaluation
     from linbp.evaluation.selection import Select, Selection, select_every_victim
     from linbp.evaluation.statistics import Rate, Statistics, rate, summarise
     from linbp.evaluation.victim_input import VictimInput
@@ -24,7 +25,7 @@ __all__ = [
     "Statistics",
     "VictimInput",
     "attack_facts",
-    "csv_lines",
+    "csv_bytes",
     "evaluate",
     "evaluate_folder",
     "rate",
@@ -35,9 +36,9 @@ __all__ = [
 
 _HOMES = {
     "attack_facts": "linbp.evaluation.csv_lines",
-    "csv_lines": "linbp.evaluation.csv_lines",
+    "csv_bytes": "linbp.evaluation.csv_lines",
     "write_csv": "linbp.evaluation.csv_lines",
-    "Evaluation": "linbp.evaluation.in_memory",
+    "Evaluation": "linbp.evaluation.result",
     "evaluate": "linbp.evaluation.in_memory",
     "FolderEvaluation": "linbp.evaluation.folder",
     "evaluate_folder": "linbp.evaluation.folder",

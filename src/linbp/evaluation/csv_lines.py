@@ -13,7 +13,7 @@ from linbp.data.files import write_file
 from linbp.evaluation.folder import FolderEvaluation
 from linbp.evaluation.records import Record
 
-__all__ = ["attack_facts", "csv_lines", "write_csv"]
+__all__ = ["attack_facts", "csv_bytes", "write_csv"]
 
 
 def attack_facts(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,25 +36,27 @@ def attack_facts(manifest: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def csv_lines(result: FolderEvaluation) -> bytes:
+def csv_bytes(result: FolderEvaluation) -> bytes:
     """One line for each victim and image: the columns of `Record`, and what made the adversarial image.
 
-    Lines of several folders can be joined: each says which attack it is of.
+    Lines of several folders can be joined: each says which attack it is of, what the victim was to it (`role`), and
+    what was noted about all numbers and about the victim's (`notes`).
     """
     attack = attack_facts(result.manifest)
-    names = ["victim", *(field.name for field in dataclasses.fields(Record)), "fooled", "hit", *attack]
+    names = ["victim", *(field.name for field in dataclasses.fields(Record)), "fooled", "hit", *attack, "role", "notes"]
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
     for evaluation in result.evaluations:
-        writer.writerows({"victim": evaluation.name, **record.to_dict(), **attack} for record in evaluation.records)
+        facts = {**attack, "role": evaluation.role, "notes": " ".join((*result.notes, *evaluation.notes))}
+        writer.writerows({"victim": evaluation.name, **record.to_dict(), **facts} for record in evaluation.records)
     return text.getvalue().encode(errors="surrogateescape")
 
 
 def write_csv(path: str | os.PathLike[str], result: FolderEvaluation) -> None:
-    """Write `csv_lines` to a file.
+    """Write `csv_bytes` to a file.
 
     Raises:
         StoreError: the file cannot be written.
     """
-    write_file(path, csv_lines(result))
+    write_file(path, csv_bytes(result))

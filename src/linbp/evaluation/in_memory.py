@@ -2,52 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from linbp.data.images import Pixels, distances, to_uint8
+from linbp.data.images import Pixels, distances, size_batches, to_uint8
 from linbp.errors import ImageError
-from linbp.evaluation.predict import (
-    check_classes,
-    check_victim_not_shifted,
-    load_victim,
-    predict,
-)
-from linbp.evaluation.records import Record, make_records
-from linbp.evaluation.statistics import Statistics, summarise
+from linbp.evaluation.ask import Questions, ask
+from linbp.evaluation.predict import load_victim
+from linbp.evaluation.result import Evaluation
+from linbp.evaluation.victim_input import VictimPreprocessing
 from linbp.models import Classifier
 
 __all__ = ["Evaluation", "evaluate"]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """One victim's answers to images and their adversarial images.
-
-    Attributes:
-        victim: the victim's identity: name, SHA-256 of the weights, preprocessing.
-        records: one an image.
-        statistics: the records in numbers.
-        preprocessing: what was done to each image before the victim classified it, in words.
-    """
-
-    victim: dict[str, Any]
-    records: tuple[Record, ...]
-    statistics: Statistics
-    preprocessing: str = "its own resizing"
-
-    @property
-    def name(self) -> str:
-        """What results call the victim."""
-        return str(self.victim["name"])
-
-    def to_dict(self) -> dict[str, Any]:
-        """Victim and statistics as plain values, for JSON."""
-        return {"victim": self.victim, "preprocessing": self.preprocessing, **self.statistics.to_dict()}
 
 
 def evaluate(
@@ -59,6 +28,7 @@ def evaluate(
     targets: Any = None,
     ids: Sequence[str] | None = None,
     trust_labels: bool = False,
+    trust_victim: bool = False,
     batch_size: int = 32,
 ) -> Evaluation:
     """How many of the adversarial images fool the victim, counted on the 8-bit images.
@@ -74,12 +44,15 @@ def evaluate(
         labels: integers (N,), counted from 0.
         targets: integers (N,), for targeted attacks.
         ids: the images' names; default: `0`, `1`, ...
-        trust_labels: do not suspect that the network's classes are shifted against the labels.
+        trust_labels: do not suspect that the network numbers its classes otherwise than the labels.
+        trust_victim: neither ask the network again, about a few images in other company, nor try other preprocessing
+            if it is often wrong.
         batch_size: images at a time.
 
     Raises:
         ImageError: shapes do not fit, or values are not on the 8-bit grid.
-        ModelError: the network cannot be loaded, has too few classes, gives NaN, or its classes seem to be shifted.
+        ModelError: the network cannot be loaded, has too few classes, gives NaN, numbers its classes otherwise, or its
+            answers depend on chance or on the batch.
     """
     clean, changed = _levels(images, "images"), _levels(adv, "adv")
     if clean.shape != changed.shape:
@@ -96,21 +69,19 @@ def evaluate(
         raise ImageError(f"There are {len(clean)} images but {len(names)} ids.", "Give one id for each image.")
     if batch_size < 1:
         raise ImageError(f"The batch size is {batch_size}.", "Give at least 1.")
-    victim = load_victim(model_or_name)
-
-    def batches(pixels: Pixels) -> Iterator[Pixels]:
-        return (pixels[at : at + batch_size] for at in range(0, len(pixels), batch_size))
-
-    before, classes = predict(victim, batches(clean))
-    check_classes(victim.name, classes, names, wanted)
-    if not trust_labels:
-        check_victim_not_shifted(victim.name, wanted, before.tolist(), classes)
-    if aimed is not None:
-        check_classes(victim.name, classes, names, aimed, "target")
-    after, _ = predict(victim, batches(changed))
-    distance = [distances(*pair) for pair in zip(clean, changed, strict=True)]
-    records = make_records(names, wanted, aimed, before, after, distance)
-    return Evaluation(victim=victim.identity(), records=records, statistics=summarise(records))
+    questions = Questions(
+        ids=names,
+        labels=wanted,
+        targets=aimed,
+        distances=[distances(*pair) for pair in zip(clean, changed, strict=True)],
+        batches=size_batches([pixels.shape for pixels in clean], batch_size),
+        batch_size=batch_size,
+        clean=lambda rows: (clean[row] for row in rows),
+        adv=lambda rows: (changed[row] for row in rows),
+        trust_labels=trust_labels,
+        trust_victim=trust_victim,
+    )
+    return ask(load_victim(model_or_name), questions, VictimPreprocessing())
 
 
 def _levels(images: Any, what: str) -> Pixels:

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from linbp.data.images import Pixels, to_unit
+from linbp.data.images import Pixels
 from linbp.data.numbering import order_of
-from linbp.errors import ImageError, LinbpError, ModelError
+from linbp.errors import ModelError
+from linbp.evaluation.answers import Preprocess, answers_of
 from linbp.models import BlackBox, Classifier, Model, OnnxModel, load_model
 
-__all__ = ["check_classes", "check_victim_not_shifted", "load_victim", "predict", "predict_batch"]
+__all__ = ["check_classes", "check_victim_not_shifted", "load_victim", "name_of", "predict"]
 
 
-def load_victim(victim: Classifier | str, device: str | torch.device | None = None) -> Classifier:
+def name_of(victim: Any) -> str:
+    """What results call a victim that was given as an object."""
+    return str(getattr(victim, "name", None) or getattr(victim, "__name__", None) or type(victim).__name__)
+
+
+def load_victim(
+    victim: Classifier | Callable[[torch.Tensor], Any] | str, device: str | torch.device | None = None
+) -> Classifier:
     """The victim itself, one that is no network of linbp's as a `BlackBox`; or the network of that name, on `device`.
 
     Raises:
@@ -28,70 +37,18 @@ def load_victim(victim: Classifier | str, device: str | torch.device | None = No
     return model if device is None else model.to(device)
 
 
-def predict_batch(
-    model: Classifier, pixels: Pixels, preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None
-) -> tuple[npt.NDArray[np.int64], int]:
-    """Predicted classes (N,) of levels (N, H, W, 3), and how many classes the network has.
-
-    Args:
-        model: the network.
-        pixels: images of one size.
-        preprocess: what is done to the images (N, 3, H, W) in [0, 1] before the network gets them.
-
-    Raises:
-        ModelError: the network answers with something other than finite logits.
-    """
-    images = to_unit(pixels, getattr(model, "dtype", torch.float32))
-    if preprocess is not None:
-        images = preprocess(images)
-    try:
-        logits = model.logits(images)
-    except (LinbpError, MemoryError, torch.OutOfMemoryError):
-        raise
-    # A network of the user's may raise anything; without its name nobody would know which of the victims it was.
-    except Exception as error:
-        reason = (str(error).strip().splitlines() or [""])[0]
-        raise ModelError(
-            f"{model.name} failed on {len(images)} images of {tuple(images.shape[1:])}: "
-            f"{type(error).__name__}: {reason}",
-            "Check that it takes images of this size, on this device; --debug shows where it failed.",
-        ) from error
-    return logits.argmax(1).cpu().numpy().astype(np.int64), int(logits.shape[1])
-
-
 def predict(
     model: Classifier,
     batches: Iterable[Pixels],
     on_batch: Callable[[int], None] | None = None,
-    preprocess: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    preprocess: Preprocess | None = None,
 ) -> tuple[npt.NDArray[np.int64], int]:
     """Predicted classes of all images of `batches`, each of levels (N, H, W, 3), and the number of classes.
 
-    Args:
-        model: the network.
-        batches: images of one size each.
-        on_batch: called after each batch with the number of its images.
-        preprocess: what is done to the images before the network gets them.
-
-    Raises:
-        ModelError: logits are not finite, or not of one shape.
-        ImageError: there are no images.
+    Args and errors: as for `answers_of`.
     """
-    found, classes = [], 0
-    for pixels in batches:
-        predictions, count = predict_batch(model, pixels, preprocess)
-        if classes and count != classes:
-            raise ModelError(
-                f"{model.name} answers with {classes} classes for one batch and {count} for another.",
-                "Its output must not depend on the number or size of the images.",
-            )
-        classes = count
-        found.append(predictions)
-        if on_batch is not None:
-            on_batch(len(pixels))
-    if not found:
-        raise ImageError("There are no images to predict.", "Give at least one.")
-    return np.concatenate(found), classes
+    found = answers_of(model, batches, on_batch, preprocess)
+    return found.predictions, found.classes
 
 
 def check_classes(name: str, classes: int, ids: Sequence[str], labels: Sequence[int], what: str = "label") -> None:

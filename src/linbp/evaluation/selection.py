@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from linbp.evaluation.in_memory import Evaluation
+from linbp.evaluation.result import Evaluation
 from linbp.evaluation.statistics import Rate, rate
 
 __all__ = ["Select", "Selection", "select_every_victim"]

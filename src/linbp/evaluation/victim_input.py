@@ -10,6 +10,7 @@ import torch
 
 from linbp.data.preprocessing import Crop, Network, View, apply_view, read_view
 from linbp.errors import ImageError, ModelError
+from linbp.evaluation.roles import has_weights_of_surrogate
 from linbp.models import Classifier
 
 __all__ = ["VictimInput", "VictimPreprocessing", "preprocessing_for", "resolve_victim_input"]
@@ -72,7 +73,7 @@ def preprocessing_for(victim: Classifier, manifest: Mapping[str, Any], chosen: V
     if chosen == "own":
         return VictimPreprocessing()
     facts = victim.identity()
-    white = facts.get("weights_sha256") in _hashes(manifest["settings"]["surrogate"])
+    white = has_weights_of_surrogate(facts, manifest)
     view = read_view(manifest["protocol"]["white_box" if white else "victims"])
     role = "white box: " if white else ""
     if not view:
@@ -100,12 +101,6 @@ def _without_size(victim: Classifier, view: View, role: str) -> VictimPreprocess
         )
     description = role + ", ".join([*map(str, known), "its own resizing to a size unknown"])
     return VictimPreprocessing(steps=known, description=description)
-
-
-def _hashes(surrogate: Mapping[str, Any]) -> set[str]:
-    """The weights' hashes of the surrogate, or of every member of an ensemble."""
-    members = surrogate.get("members", [surrogate])
-    return {str(member["weights_sha256"]) for member in members}
 
 
 def _crop_fraction(victim: Classifier) -> float:

@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from torch import nn
 
 from linbp.errors import LinbpError, ModelError
 from linbp.models.logits import check_logits
@@ -42,24 +43,25 @@ class BlackBox:
     need, and `class_names`.
 
     Args:
-        victim: returns a tensor or an array (N, classes).
+        victim: returns a tensor or an array (N, classes); or a function of images that does.
         source: further facts for the results.
         place: says where in the user's code an exception came from.
 
     Raises:
-        ModelError: results cannot record its identity.
+        ModelError: results cannot record its identity, or it is neither a classifier nor a function.
     """
 
     differentiable = False
 
     def __init__(
         self,
-        victim: Classifier,
+        victim: Classifier | Callable[[torch.Tensor], Any],
         *,
         source: Mapping[str, Any] | None = None,
         place: Callable[[Exception], str] | None = None,
     ) -> None:
-        self.victim, self.name, self.source, self._place = victim, str(victim.name), dict(source or {}), place
+        self.victim = victim = _classifier(victim)
+        self.name, self.source, self._place = str(victim.name), dict(source or {}), place
         self.dtype: torch.dtype = getattr(victim, "dtype", torch.float32)
         self.input_size: tuple[int, int, int] | None = getattr(victim, "input_size", None)
         self.class_names: tuple[str, ...] = tuple(getattr(victim, "class_names", ()))
@@ -103,8 +105,42 @@ class BlackBox:
                 f"{self.name} failed on {len(images)} images: {self._where(error)}{type(error).__name__}: {error}",
                 "Fix it, then run the same command again.",
             ) from error
-        return check_logits(answer, len(images), self.name).cpu()
+        return check_logits(answer, len(images), self.name).detach().cpu()
 
     def identity(self) -> dict[str, Any]:
         """What results record: the classifier's own identity, and where it came from."""
         return {**self._identity, "name": self.name, **self.source}
+
+
+class _Function:
+    """A function of images as a classifier, called what it is called."""
+
+    def __init__(self, function: Callable[[torch.Tensor], Any]) -> None:
+        self.name, self.logits = str(getattr(function, "__name__", type(function).__name__)), function
+
+    def identity(self) -> dict[str, Any]:
+        """Nothing is known of it but its name."""
+        return {"name": self.name}
+
+
+def _classifier(victim: Any) -> Classifier:
+    """A victim of the user's own as a classifier.
+
+    Raises:
+        ModelError: it is a bare module, whose preprocessing is unknown, or nothing that answers.
+    """
+    if isinstance(victim, nn.Module) and not isinstance(victim, Classifier):
+        raise ModelError(
+            f"{type(victim).__name__} is a module, and its preprocessing is not known.",
+            "Give linbp.Model(module, input_size=(3, 224, 224), mean=(...), std=(...)).",
+        )
+    if isinstance(victim, Classifier):
+        return victim
+    if isinstance(victim, type) or not callable(victim) or hasattr(victim, "logits"):
+        lacks = [name for name in ("name", "logits", "identity") if not hasattr(victim, name)]
+        raise ModelError(
+            f"The victim is {type(victim).__name__}, without {', '.join(lacks) or 'an instance'}.",
+            "Give a linbp.Model, the name of one, a function of images (N, 3, H, W), or an object with name, logits "
+            "and identity.",
+        )
+    return _Function(victim)

@@ -1,0 +1,140 @@
+"""What a victim answers to a list of images: classes, and how sure they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+
+from linbp.data.images import Pixels, to_unit
+from linbp.errors import ImageError, LinbpError, ModelError
+from linbp.models import Classifier
+from linbp.models.logits import are_probabilities
+
+__all__ = ["Answers", "Preprocess", "answers_of", "scores_of", "spreads"]
+
+Preprocess = Callable[[torch.Tensor], torch.Tensor]
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """A victim's answers to N images.
+
+    Attributes:
+        predictions: the class of each, (N,).
+        classes: how many the victim has.
+        margins: by how much the best score exceeds the second, as a share of the image's scores' range, (N,).
+        losses: the cross-entropy to the classes that were asked about, in nats, (N,); NaN where there is none.
+        probabilities: whether all scores are probabilities.
+        scores: of the images that were to be kept, by their place in the list.
+    """
+
+    predictions: npt.NDArray[np.int64]
+    classes: int
+    margins: Floats
+    losses: Floats
+    probabilities: bool
+    scores: dict[int, torch.Tensor]
+
+
+def scores_of(model: Classifier, pixels: Pixels, preprocess: Preprocess | None = None) -> torch.Tensor:
+    """Scores (N, classes), on the CPU, of levels (N, H, W, 3).
+
+    Args:
+        model: the network.
+        pixels: images of one size.
+        preprocess: what is done to the images (N, 3, H, W) in [0, 1] before the network gets them.
+
+    Raises:
+        ModelError: the network answers with something other than finite logits.
+    """
+    images = to_unit(pixels, getattr(model, "dtype", torch.float32))
+    if preprocess is not None:
+        images = preprocess(images)
+    try:
+        return model.logits(images).detach().cpu()
+    except (LinbpError, MemoryError, torch.OutOfMemoryError):
+        raise
+    # A network of the user's may raise anything; without its name nobody would know which of the victims it was.
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [""])[0]
+        raise ModelError(
+            f"{model.name} failed on {len(images)} images of {tuple(images.shape[1:])}: "
+            f"{type(error).__name__}: {reason}",
+            "Check that it takes images of this size, on this device; --debug shows where it failed.",
+        ) from error
+
+
+def answers_of(
+    model: Classifier,
+    batches: Iterable[Pixels],
+    on_batch: Callable[[int], None] | None = None,
+    preprocess: Preprocess | None = None,
+    *,
+    aims: Sequence[int] | None = None,
+    keep: Collection[int] = (),
+) -> Answers:
+    """The answers to all images of `batches`, each of levels (N, H, W, 3).
+
+    Args:
+        model: the network.
+        batches: images of one size each.
+        on_batch: called after each batch with the number of its images.
+        preprocess: what is done to the images before the network gets them.
+        aims: the class of each image that `losses` are about.
+        keep: places in the list of the images whose scores are kept.
+
+    Raises:
+        ModelError: logits are not finite, or not of one shape.
+        ImageError: there are no images.
+    """
+    predictions, margins, losses = [], [], []
+    classes, done, sums_to_one, kept = 0, 0, True, {}
+    for pixels in batches:
+        answer = scores_of(model, pixels, preprocess)
+        sums_to_one = sums_to_one and are_probabilities(answer)
+        scores = answer.double()
+        if classes and scores.shape[1] != classes:
+            raise ModelError(
+                f"{model.name} answers with {classes} classes for one batch and {scores.shape[1]} for another.",
+                "Its output must not depend on the number or size of the images.",
+            )
+        classes = scores.shape[1]
+        # Not of `topk`, whose first of several equal scores is another one.
+        predictions.append(answer.argmax(1).numpy().astype(np.int64))
+        best = scores.topk(2).values
+        margins.append(((best[:, 0] - best[:, 1]) / spreads(scores)).numpy())
+        losses.append(_losses(scores, None if aims is None else aims[done : done + len(scores)]))
+        kept.update({place: scores[place - done] for place in keep if done <= place < done + len(scores)})
+        done += len(scores)
+        if on_batch is not None:
+            on_batch(len(pixels))
+    if not predictions:
+        raise ImageError("There are no images to predict.", "Give at least one.")
+    return Answers(
+        predictions=np.concatenate(predictions),
+        classes=classes,
+        margins=np.concatenate(margins),
+        losses=np.concatenate(losses),
+        probabilities=sums_to_one,
+        scores=kept,
+    )
+
+
+def spreads(scores: torch.Tensor) -> torch.Tensor:
+    """The range of each image's scores (N, classes), and 1 where all are equal: differences are measured by it."""
+    ranges = scores.amax(1) - scores.amin(1)
+    return torch.where(ranges > 0, ranges, torch.ones_like(ranges))
+
+
+def _losses(scores: torch.Tensor, aims: Sequence[int] | None) -> Floats:
+    if aims is None or min(aims) < 0 or max(aims) >= scores.shape[1]:
+        return np.full(len(scores), np.nan)
+    found: Floats = functional.cross_entropy(scores, torch.tensor(aims), reduction="none").numpy()
+    return found

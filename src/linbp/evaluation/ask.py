@@ -1,0 +1,183 @@
+"""One victim and a list of pairs: asked, doubted, counted."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from linbp.data.images import Pixels
+from linbp.data.labels import spread
+from linbp.errors import ModelError
+from linbp.evaluation.answers import Answers, answers_of
+from linbp.evaluation.asked_twice import ASKED, ask_twice
+from linbp.evaluation.other_input import TRIED, check_input
+from linbp.evaluation.plausible import notes_on_answers, notes_on_counts
+from linbp.evaluation.predict import check_classes, check_victim_not_shifted
+from linbp.evaluation.records import make_records
+from linbp.evaluation.result import Evaluation
+from linbp.evaluation.roles import role_of
+from linbp.evaluation.statistics import summarise
+from linbp.evaluation.victim_input import VictimPreprocessing
+from linbp.models import Classifier
+
+__all__ = ["Questions", "ask"]
+
+Read = Callable[[Sequence[int]], Iterator[Pixels]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Questions:
+    """What every victim is asked.
+
+    Attributes:
+        ids: the images' names.
+        labels: counted from 0.
+        targets: of a targeted attack, or None.
+        distances: L-inf and L2 of each pair.
+        batches: rows of the images, in the order in which victims are asked; those of a batch have one size.
+        batch_size: the most images in one.
+        clean: reads the clean images of some rows.
+        adv: reads the adversarial images of some rows.
+        classes: how many a victim must have, or None.
+        trust_labels: whether the labels' order is not doubted.
+        trust_victim: whether the victim is not asked again, nor with other preprocessing.
+        manifest: of the attack, where it is known.
+        records: of the attack, one an image, likewise.
+    """
+
+    ids: Sequence[str]
+    labels: Sequence[int]
+    targets: Sequence[int] | None
+    distances: Sequence[tuple[int, float]]
+    batches: Sequence[Sequence[int]]
+    batch_size: int
+    clean: Read
+    adv: Read
+    classes: int | None = None
+    trust_labels: bool = False
+    trust_victim: bool = False
+    manifest: Mapping[str, Any] | None = None
+    records: Sequence[Mapping[str, Any]] = ()
+
+
+def ask(
+    victim: Classifier,
+    questions: Questions,
+    preprocessing: VictimPreprocessing,
+    tell: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """One victim's answers to all pairs.
+
+    Args:
+        victim: the network.
+        questions: the pairs.
+        preprocessing: what is done to images before the victim gets them.
+        tell: told how many of how many images are answered.
+
+    Raises:
+        ModelError: the victim fails, has other classes, or its answers are no measure of it.
+    """
+    notes: list[str] = []
+    again = spread(len(questions.ids), ASKED)
+    clean = _answers(victim, questions, preprocessing, questions.clean, tell, keep=again)
+    _check_classes(victim, questions, clean)
+    if not questions.trust_victim and again:
+        notes += ask_twice(
+            victim,
+            list(questions.clean(again)),
+            torch.stack([clean.scores[row] for row in again]),
+            clean.margins,
+            batch_size=questions.batch_size,
+            preprocess=preprocessing.apply,
+        )
+    if not questions.trust_labels:
+        check_victim_not_shifted(victim.name, questions.labels, clean.predictions.tolist(), clean.classes)
+    if not questions.trust_victim:
+        tried = spread(len(questions.ids), TRIED)
+        notes += check_input(
+            victim,
+            lambda: list(questions.clean(tried)),
+            [questions.labels[row] for row in tried],
+            [int(clean.predictions[row]) for row in tried],
+            batch_size=questions.batch_size,
+            preprocess=preprocessing.apply,
+        )
+    adv = _answers(victim, questions, preprocessing, questions.adv, tell)
+    records = make_records(
+        questions.ids, questions.labels, questions.targets, clean.predictions, adv.predictions, questions.distances
+    )
+    statistics, identity = summarise(records), victim.identity()
+    notes += [*notes_on_answers(victim, clean, adv, questions.labels), *notes_on_counts(victim.name, statistics)]
+    return Evaluation(
+        victim=identity,
+        records=records,
+        statistics=statistics,
+        preprocessing=preprocessing.description,
+        role="victim"
+        if questions.manifest is None
+        else role_of(identity, questions.manifest, questions.records, clean, adv),
+        notes=tuple(notes),
+    )
+
+
+def _answers(
+    victim: Classifier,
+    questions: Questions,
+    preprocessing: VictimPreprocessing,
+    read: Read,
+    tell: Callable[[int, int], None],
+    keep: Sequence[int] = (),
+) -> Answers:
+    """The answers to the clean or the adversarial images, in the order of the rows."""
+    rows = [row for batch in questions.batches for row in batch]
+    places = {row: place for place, row in enumerate(rows)}
+    aims = questions.labels if questions.targets is None else questions.targets
+    total, before = 2 * len(rows), 0 if keep else len(rows)
+    done = before
+
+    def on_batch(count: int) -> None:
+        nonlocal done
+        done += count
+        tell(done, total)
+
+    if rows:
+        tell(before, total)
+    found = answers_of(
+        victim,
+        _stacked(read(rows), questions.batches),
+        on_batch,
+        preprocessing.apply,
+        aims=[aims[row] for row in rows],
+        keep=[places[row] for row in keep],
+    )
+    order = np.array([places[row] for row in range(len(rows))])
+    return dataclasses.replace(
+        found,
+        predictions=found.predictions[order],
+        margins=found.margins[order],
+        losses=found.losses[order],
+        scores={row: found.scores[places[row]] for row in keep},
+    )
+
+
+def _stacked(images: Iterator[Pixels], batches: Sequence[Sequence[int]]) -> Iterator[Pixels]:
+    for batch in batches:
+        yield np.stack([next(images) for _ in batch])
+
+
+def _check_classes(victim: Classifier, questions: Questions, answers: Answers) -> None:
+    check_classes(victim.name, answers.classes, questions.ids, questions.labels)
+    if questions.classes not in (None, answers.classes):
+        raise ModelError(
+            f"{victim.name} has {answers.classes} classes, and the network that the adversarial images were made on "
+            f"{questions.classes}.",
+            "Evaluate on networks with the same classes; if its first ones are the labels', --trust-labels "
+            "(trust_labels=True).",
+        )
+    if questions.targets is not None:
+        check_classes(victim.name, answers.classes, questions.ids, questions.targets, "target")

@@ -1,0 +1,117 @@
+"""A victim is asked twice: the same images again, and in other company. Each image has one answer, or there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from linbp.data.images import Pixels, size_batches
+from linbp.errors import LogitsError, ModelError
+from linbp.evaluation.answers import Floats, Preprocess, scores_of, spreads
+from linbp.models import Classifier
+
+__all__ = ["ASKED", "ask_twice"]
+
+ASKED = 8
+"""How many images are asked about again: each twice, and each with a companion."""
+
+NOISE = {torch.float64: 1e-6, torch.float32: 2e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
+"""What kernels may change in a score from batch to batch, as a share of the range of an image's scores."""
+
+CLOSE = 0.05
+"""The share of all predictions that may be within the change before the victim is refused."""
+
+
+@dataclass(frozen=True)
+class _Change:
+    """How scores differ between two answers to the same images: the largest share of their range, and new classes."""
+
+    size: float
+    classes: int
+
+    @classmethod
+    def between(cls, one: torch.Tensor, other: torch.Tensor) -> _Change:
+        share = (one - other).abs().amax(1) / spreads(one)
+        return cls(float(share.max()), int((one.argmax(1) != other.argmax(1)).sum()))
+
+
+def ask_twice(
+    victim: Classifier,
+    images: Sequence[Pixels],
+    first: torch.Tensor,
+    margins: Floats,
+    *,
+    batch_size: int,
+    preprocess: Preprocess | None = None,
+) -> tuple[str, ...]:
+    """Ask a victim about a few images twice more, in a batch with their negatives.
+
+    Of the three answers to an image, the second and third differ if the answer depends on chance or on what was asked
+    before; the first and second if it depends on the companions, the place or the size of the batch, as that of batch
+    norm without running statistics. What is larger than rounding is refused if a class changes with it, or if one in
+    twenty of all predictions is as close as that; else it is noted with its size.
+
+    Args:
+        victim: the network.
+        images: (H, W, 3) each.
+        first: the scores (images, classes) that it gave them.
+        margins: those of all predictions, see `Answers`.
+        batch_size: the most images that it is asked about at a time; 2 if that is 1.
+        preprocess: as for the first answer.
+
+    Returns:
+        What should be noted.
+
+    Raises:
+        ModelError: its answers do not belong to the images alone.
+    """
+    notes: list[str] = []
+    second, third = torch.empty_like(first), torch.empty_like(first)
+    for rows in size_batches([pixels.shape for pixels in images], max(1, batch_size // 2)):
+        some = np.stack([images[row] for row in rows])
+        # Behind their negatives, which have other means, extremes and classes.
+        asked, skipped = np.concatenate([255 - some, some]), len(some)
+        try:
+            answer = scores_of(victim, asked, preprocess)
+        except ModelError as error:
+            asked, skipped = some, 0
+            answer = scores_of(victim, asked, preprocess)
+            if not isinstance(error, LogitsError):  # else only the negatives have no answer
+                notes.append(
+                    f"{victim.name} answers {len(some)}, and fails on {2 * len(some)}: "
+                    f"{error.message.rstrip('.')}. Whether its answers depend on the size of a batch is not known."
+                )
+        second[rows] = answer[skipped:].double()
+        third[rows] = scores_of(victim, asked, preprocess)[skipped:].double()
+    return (*dict.fromkeys(notes), *_verdict(victim, first, second, third, margins))
+
+
+def _verdict(
+    victim: Classifier, first: torch.Tensor, second: torch.Tensor, third: torch.Tensor, margins: Floats
+) -> tuple[str, ...]:
+    noise = NOISE.get(getattr(victim, "dtype", torch.float32), NOISE[torch.float32])
+    chance, company = _Change.between(second, third), _Change.between(first, second)
+    by_chance = chance.size > noise
+    change = chance if by_chance else company
+    if change.size <= noise:
+        return ()
+    count, close = len(first), int((margins < change.size).sum())
+    when = "when it is asked the same again" if by_chance else "in a batch with other images"
+    words = (
+        f"{victim.name} gives an image other scores {when}: of {count} images, they change by up to {change.size:.1%} "
+        f"of their range, and the class of {max(change.classes, company.classes)}; {close} of all {len(margins)} "
+        "predictions are as close as that"
+    )
+    if not max(change.classes, company.classes if by_chance else 0) and close <= CLOSE * len(margins):
+        return (f"{words}.",)
+    mend = (
+        "Its answers depend on chance or on what it was asked before: switch off dropout and random transforms in "
+        "evaluation mode, or fix their seed in each call."
+        if by_chance
+        else "Its answers depend on the batch, as batch norm without running statistics, or padding and normalising by "
+        "the batch, do: export or write it so that each image is by itself."
+    )
+    raise ModelError(f"{words}.", f"{mend} If it is meant so: --trust-victim (trust_victim=True).")
