@@ -163,3 +163,138 @@ def test_a_victim_whose_name_is_no_utf_8_has_its_lines(folder: Path) -> None:
     lines = (folder / "odd.csv").read_bytes().splitlines()
     assert len(lines) == 11
     assert all(line.startswith(b"caf\xe9,") for line in lines[1:])
+
+
+def test_victims_of_one_name_are_told_apart(folder: Path) -> None:
+    """In Python, the CSV and JSON: by where they came from, else by a number."""
+    (folder / "a").mkdir()
+    (folder / "b").mkdir()
+    code = (
+        "import torch\nfrom torch import nn\nimport linbp\n"
+        "def build(seed):\n"
+        "    torch.manual_seed(seed)\n"
+        "    return linbp.Model(nn.Sequential(nn.Flatten(), nn.Linear(192, 6)), input_size=8)\n"
+        "def one(): return build(1)\ndef two(): return build(2)\n"
+    )
+    specs = []
+    for place in ("a", "b"):
+        (folder / place / "nets.py").write_text(code)
+        specs += [f"file:{folder / place / 'nets.py'}:{function}" for function in ("one", "two")]
+    objects = [Model(network(seed).module, input_size=(3, 8, 8), name="mine") for seed in (3, 4)]
+    seen: list[tuple[str, ...]] = []
+    with torch.random.fork_rng():
+        found = evaluate_folder(
+            folder / "out",
+            [*specs, *objects],
+            on_victim=lambda result: seen.append(tuple(one.name for one in result.evaluations)),
+        )
+    names = [evaluation.name for evaluation in found.evaluations]
+    assert len(set(names)) == 6
+    for name, spec in zip(names, specs, strict=False):
+        assert spec in name
+    assert names[4:] == ["mine (1)", "mine (2)"]
+    assert all(len(set(part)) == len(part) for part in seen)
+    write_csv(folder / "records.csv", found)
+    with (folder / "records.csv").open(newline="") as file:
+        assert [row["victim"] for row in csv.DictReader(file)] == [name for name in names for _ in range(10)]
+    assert [one.to_dict()["victim"]["name"] for one in found.evaluations] == names
+    # The two folders hold the same networks: as two victims they count twice.
+    assert sum("are the same network" in note for note in found.notes) == 2
+    with pytest.raises(ModelError, match="mine is given twice"):
+        evaluate_folder(folder / "out", [objects[0], objects[0]])
+
+
+class Renamed(nn.Module):
+    """A module under other names of its parameters."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.another_place = inner
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.another_place(images)
+        return logits
+
+
+def test_the_surrogate_is_a_white_box_under_any_name(folder: Path) -> None:
+    inner = network(0).module
+
+    class Answers:
+        name = "service"
+
+        def logits(self, images: torch.Tensor) -> torch.Tensor:
+            return inner(network(0).resize(images.double())).detach()
+
+        def identity(self) -> dict[str, str]:
+            return {}
+
+    surrogates = [
+        network(0),
+        Model(inner, input_size=(3, 8, 8), name="another name"),
+        Model(Renamed(network(0).module), input_size=(3, 8, 8), name="wrapped"),
+        Model(network(0).module.float(), input_size=(3, 8, 8), name="single"),
+        Answers(),
+    ]
+    others = [network(1), varied()]
+    found = evaluate_folder(folder / "out", [*surrogates, *others], partial=False)
+    assert [one.role for one in found.evaluations] == ["white box"] * 5 + ["victim"] * 2
+    assert [one.to_dict()["role"] for one in found.evaluations] == ["white box"] * 5 + ["victim"] * 2
+    write_csv(folder / "records.csv", found)
+    with (folder / "records.csv").open(newline="") as file:
+        roles = {row["victim"]: row["role"] for row in csv.DictReader(file)}
+    assert roles["service"] == roles["wrapped"] == "white box"
+    assert roles["tiny1"] == "victim"
+
+
+def test_partial_counts_what_is_there_and_names_what_is_not(folder: Path) -> None:
+    (folder / "out" / "i4.png").unlink()
+    (folder / "out" / "i7.png").write_bytes((folder / "out" / "i7.png").read_bytes()[:60])
+    with pytest.raises(StoreError, match=r"i4\.png") as caught:
+        evaluate_folder(folder / "out", [varied()])
+    assert "--partial" in caught.value.hint
+    found = evaluate_folder(folder / "out", [varied()], partial=True)
+    assert [record.image_id for record in found.evaluations[0].records] == [
+        f"i{row}" for row in (0, 1, 2, 3, 5, 6, 8, 9)
+    ]
+    (note,) = [note for note in found.notes if "Not counted" in note]
+    for words in ("2 of 10", "i4.png", "i7.png"):
+        assert words in note
+    (folder / "out" / "i4.png").write_bytes((folder / "out" / "i7.png").read_bytes())
+    with pytest.raises(StoreError, match=r"i[47]\.png cannot be read") as caught:
+        evaluate_folder(folder / "out", [varied()])
+    assert "--partial" in caught.value.hint
+    for path in (folder / "out").glob("*.png"):
+        path.unlink()
+    with pytest.raises(StoreError, match="10 of 10"):
+        evaluate_folder(folder / "out", [varied()], partial=True)
+
+
+def test_what_was_noted_when_the_folder_was_made_goes_with_its_numbers(folder: Path) -> None:
+    images = list_images(folder / "clean")
+    craft_folder(network(0), images, folder / "short", "ifgsm", eps="16/255", steps=2, step_size="1/255")
+    made = json.loads((folder / "short" / "manifest.json").read_text())["notes"]
+    found = evaluate_folder(folder / "short", [varied()])
+    assert list(found.notes) == made
+    (note,) = [note for note in found.notes if "radius" in note]
+    write_csv(folder / "records.csv", found)
+    with (folder / "records.csv").open(newline="") as file:
+        assert all(note in row["notes"] for row in csv.DictReader(file))
+
+
+@pytest.mark.parametrize(
+    ("place", "says", "mend"),
+    [
+        ("clean/images.csv", "is a file", "--data"),
+        ("out/i1.png", "is a file", "linbp evaluate"),
+        ("out/manifest.json", "is a file", "linbp evaluate"),
+        ("net.onnx", "is a file", "--victim"),
+        ("gone", "does not exist", "--out"),
+        ("", "holds no manifest", "out"),
+        ("clean", "holds no manifest", "--out"),
+    ],
+)
+def test_anything_but_a_folder_is_told_what_it_is(folder: Path, place: str, says: str, mend: str) -> None:
+    (folder / "net.onnx").write_bytes(b"")
+    with pytest.raises(StoreError, match=says) as caught:
+        evaluate_folder(folder / place, [varied()])
+    assert mend in caught.value.hint

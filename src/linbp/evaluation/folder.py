@@ -148,7 +148,7 @@ def evaluate_folder(
             victim_input=chosen,
             selection=select_every_victim(named) if chosen_select == "every-victim" else None,
             run=facts,
-            notes=(*gone, *_notes_of_attack(manifest), *same_networks(named)),
+            notes=(*gone, *manifest.get("notes", ()), *same_networks(named)),
         )
 
     for victim in victims:
@@ -176,10 +176,3 @@ def _refuse_twice(victims: Sequence[Classifier | str]) -> None:
         if any(same):
             name = victim if isinstance(victim, str) else name_of(victim)
             raise ModelError(f"The victim {name} is given twice.", "Name each network once.")
-
-
-def _notes_of_attack(manifest: Mapping[str, Any]) -> list[str]:
-    """What `craft` noted about the attack, without how the surrogate's graph was made."""
-    surrogate = manifest["settings"]["surrogate"]
-    of_graph = {note for member in surrogate.get("members", [surrogate]) for note in member.get("notes", ())}
-    return [note for note in manifest.get("notes", ()) if not any(note.endswith(one) for one in of_graph)]
