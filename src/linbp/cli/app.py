@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Annotated, Any
 
 import typer
 
@@ -17,6 +19,7 @@ from linbp.cli.linearize import linearize
 from linbp.cli.list import list_parts
 from linbp.cli.show import show
 from linbp.cli.zoo import zoo
+from linbp.errors import LinbpWarning
 from linbp.version import __version__
 
 __all__ = ["app", "main"]
@@ -79,13 +82,24 @@ def _empty(words: Sequence[str]) -> str | None:
     return None
 
 
+def _show_warning(others: Callable[..., None], message: Warning | str, category: type[Warning], *where: Any) -> None:
+    """One line for a warning of linbp's; others are shown as ever."""
+    if issubclass(category, LinbpWarning):
+        print(f"Warning: {message}", file=sys.stderr)
+    else:
+        others(message, category, *where)
+
+
 def main() -> None:
     """Entry point of the `linbp` command."""
     if (empty := _empty(sys.argv[1:])) is not None:
         print(f"Error: {empty} is empty.", "Hint: Is a variable of the shell not set?", sep="\n", file=sys.stderr)
         sys.exit(2)
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", LinbpWarning)
+            warnings.showwarning = partial(_show_warning, warnings.showwarning)
+            sys.exit(app(standalone_mode=False) or 0)
     except UsageError as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help
             error.show()  # type: ignore[attr-defined]

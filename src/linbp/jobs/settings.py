@@ -17,6 +17,9 @@ _LISTS = {
     "validation_sha256": "the validation images or their labels",
 }
 
+_LATER = frozenset({"code"})
+"""Facts that older versions did not record, so that a folder of theirs cannot differ in them."""
+
 
 def refuse_other_settings(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     """Let a job go on only with the settings that its folder was started with.
@@ -30,7 +33,8 @@ def refuse_other_settings(folder: Path, old: Mapping[str, Any], new: Mapping[str
         StoreError: they differ; the message names each setting that does.
     """
     # Hashes say nothing to people: name the list instead.
-    changed = [_LISTS.get(line.partition(":")[0], line) for line in differences(old, new)]
+    changed = [_LISTS.get(line.partition(":")[0], line) for line in differences(old, new) if not _is_code(line)]
+    changed += _changed_code(old.get("code") or {}, new.get("code") or {}) if "code" in old else []
     if changed:
         raise StoreError(
             f"{folder} was started with other settings: {'; '.join(changed)}.",
@@ -46,11 +50,29 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
     """
     found = []
     for name in dict.fromkeys([*old, *new]):
+        if name in _LATER and name not in old:
+            continue
         before, after = (_numbered(value) for value in (old.get(name), new.get(name)))
         if isinstance(before, Mapping) and isinstance(after, Mapping):
             found += differences(before, after, f"{prefix}{name}.")
         elif before != after:
             found.append(f"{prefix}{name}: {_short(before)} -> {_short(after)}")
+    return found
+
+
+def _is_code(line: str) -> bool:
+    return line.startswith(("code:", "code."))
+
+
+def _changed_code(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """The parts of other packages whose code or version is another one, in words."""
+    found = []
+    for name in dict.fromkeys([*old, *new]):
+        before, after = (code.get(name) or {} for code in (old, new))
+        if before != after:
+            home = [f"{code['distribution']} {code['version']}" for code in (before, after) if code.get("distribution")]
+            where = " and ".join(dict.fromkeys(home)) or "no package"
+            found.append(f"the code of {name} ({where})")
     return found
 
 

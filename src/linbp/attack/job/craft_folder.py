@@ -23,6 +23,7 @@ from linbp.attack.job.images import (
     turned_note,
 )
 from linbp.attack.job.labels import check_classes, check_label_shift
+from linbp.attack.job.part_code import code_of_parts
 from linbp.attack.job.report import FolderReport
 from linbp.attack.job.resume import craft_missing
 from linbp.attack.pool import Pool
@@ -107,6 +108,8 @@ def craft_folder(
         "images_sha256": list_sha256(job_images.records, job_images.hashes),
         "surrogate": ensemble.identity(),
     }
+    if code := code_of_parts(recipe, [rule for surrogate in ensemble.surrogates for rule in surrogate.rules]):
+        wanted["code"] = code
     manifest, finished, kept = craft_missing(
         store,
         wanted,

@@ -17,7 +17,7 @@ from linbp.attack.pool import Pool
 from linbp.attack.prepare import Prepared
 from linbp.attack.recipe.recipe import Recipe
 from linbp.data.images import Pixels, pixel_sha256, size_batches
-from linbp.errors import ImageError
+from linbp.errors import ImageError, LinbpError, StoreError
 from linbp.jobs.progress import ProgressCallback
 from linbp.jobs.settings import refuse_other_settings
 
@@ -63,6 +63,7 @@ def craft_missing(
             manifest = new_manifest()
         else:
             _refuse_other_settings(folder.path, manifest["settings"], settings, config.recipe)
+            _refuse_other_parts(folder.path, manifest["recipe"], prepared.recipe)
         finished = folder.finished(folder.read_records())
         kept = len(finished)
         batches = [
@@ -98,6 +99,28 @@ def _refuse_other_settings(folder: Path, old: dict[str, Any], new: dict[str, Any
     """
     same = recipe.is_written(str(old.get("recipe")))
     refuse_other_settings(folder, old, {**new, "recipe": old["recipe"]} if same else new)
+
+
+def _refuse_other_parts(folder: Path, old: Mapping[str, Any], recipe: Recipe) -> None:
+    """Refuse a folder whose recipe had the same text and other parameters, as after a change of defaults.
+
+    Raises:
+        StoreError: it had.
+    """
+    try:
+        before = Recipe.from_dict(old)
+    except LinbpError:  # of a version that had other parts or parameters
+        before = None
+    if before != recipe:
+        was = "parts that are gone" if before is None else _written_out(before)
+        raise StoreError(
+            f"{folder} was started with other settings: {recipe} meant {was}, and now means {_written_out(recipe)}.",
+            "Choose a new folder (--out), write the old parameters, or go back to the version of that time.",
+        )
+
+
+def _written_out(recipe: Recipe) -> str:
+    return " >> ".join(stage.written_out() for stage in recipe.stages)
 
 
 def _craft_all(

@@ -99,7 +99,13 @@ def build(term: Term) -> Any:
 
 
 def write(part: Any) -> str:
-    """A part as the grammar reads it, with the parameters that differ from the default."""
+    """A part as the grammar reads it, with the parameters that differ from the default.
+
+    A rule that is no registered part, which no recipe can name, is written as its class with its attributes.
+    """
+    if not is_part(part):
+        facts = ", ".join(f"{name}={write_value(value)}" for name, value in getattr(part, "__dict__", {}).items())
+        return f"{type(part).__qualname__}({facts})"
     given = []
     for known in dataclasses.fields(part):
         value = getattr(part, known.name)

@@ -83,12 +83,16 @@ class Stage:
         if self.terms and Stage.of(part for term in self.terms for part in _parts(term)) != self:
             object.__setattr__(self, "terms", ())
 
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        """All parts, in no order that matters."""
+        start = () if self.start is None else (self.start,)
+        return (*self.rules, *self.transforms, *start, self.objective, self.estimator, self.update)
+
     def _check_pairs(self) -> None:
         """Refuse parts that one of them cannot be summed with."""
-        parts = [*self.rules, *self.transforms, self.objective, self.estimator, self.update]
-        parts += [] if self.start is None else [self.start]
-        names = {grammar_name(part) for part in parts}
-        for part in parts:
+        names = {grammar_name(part) for part in self.parts}
+        for part in self.parts:
             for other, why in getattr(part, "excludes", {}).items():
                 if other in names:
                     both = f"{self.typed_word(grammar_name(part))} + {self.typed_word(other)}"
