@@ -108,7 +108,7 @@ def _refuse_other_parts(folder: Path, old: Mapping[str, Any], recipe: Recipe) ->
         StoreError: it had.
     """
     try:
-        before = Recipe.from_dict(old)
+        before = Recipe.from_dict({name: old[name] for name in old if name != "text"})
     except LinbpError:  # of a version that had other parts or parameters
         before = None
     if before != recipe:
