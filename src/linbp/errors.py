@@ -15,6 +15,7 @@ __all__ = [
     "RecipeError",
     "RuleError",
     "StoreError",
+    "SuiteError",
     "nearest_name",
 ]
 
@@ -65,6 +66,20 @@ class RecipeError(LinbpError):
 
 class BudgetError(LinbpError):
     """A radius, a step size or a norm that is out of range."""
+
+
+class SuiteError(LinbpError):
+    """Faults of a suite, or of the tasks of its run; `faults` has each of them, at least one."""
+
+    def __init__(self, message: str, hint: str = "", faults: Iterable[LinbpError] = ()) -> None:
+        super().__init__(message, hint)
+        self.faults = tuple(faults) or (self,)
+
+    @classmethod
+    def of(cls, faults: Iterable[LinbpError]) -> SuiteError:
+        """One error for all faults, each once; the first one's hint."""
+        each = list({(fault.message, fault.hint): fault for fault in faults}.values())
+        return cls("\n".join(fault.message for fault in each), each[0].hint, each)
 
 
 class StoreError(LinbpError):

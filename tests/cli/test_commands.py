@@ -445,7 +445,7 @@ def test_an_unexpected_error_gives_one_line_and_status_1(linbp: Run, monkeypatch
     def fail(name: str) -> None:
         raise RuntimeError("first line\nsecond line")
 
-    monkeypatch.setattr("linbp.cli.inspect.load_surrogate", fail)
+    monkeypatch.setattr("linbp.attack.named_surrogates.load_surrogate", fail)
     answer = linbp("inspect", "file:networks.py:net")
     assert (answer.status, answer.out) == (1, "")
     (line,) = answer.err.splitlines()

@@ -12,7 +12,7 @@ import pytest
 from command_line import Run, two_lines
 
 import linbp as library
-from linbp.cli.surrogates import split_rules
+from linbp.attack.named_surrogates import split_rules
 from linbp.data.images import read_image, write_png
 from linbp.errors import RecipeError
 

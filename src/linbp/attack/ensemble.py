@@ -9,10 +9,10 @@ import torch
 
 from linbp.attack.recipe.grammar import write
 from linbp.errors import ModelError, RecipeError
-from linbp.graph import Surrogate
+from linbp.graph import Rule, Surrogate
 from linbp.models.model import Model
 
-__all__ = ["Attackable", "Ensemble", "Fuse", "as_ensemble", "fused", "models_of", "same_device"]
+__all__ = ["Attackable", "Ensemble", "Fuse", "as_ensemble", "fused", "identity_of", "models_of", "same_device"]
 
 Fuse = Literal["logits", "probabilities", "losses"]
 """What is averaged: the logits, the probabilities (softmax), or the objectives' values."""
@@ -93,12 +93,7 @@ class Ensemble:
 
     def identity(self) -> dict[str, Any]:
         """What results record: of one surrogate its own facts, of several the fuse and each one's facts."""
-        members = []
-        for surrogate in self.surrogates:
-            facts = {key: value for key, value in surrogate.model.identity().items() if key != "spec"}
-            rules = [write(rule) for rule in surrogate.rules]
-            members.append({**facts, "rules": rules} if rules else facts)
-        return members[0] if len(members) == 1 else {"fuse": self.fuse, "members": members}
+        return identity_of([(surrogate.model, surrogate.rules) for surrogate in self.surrogates], self.fuse)
 
     def to(self, device: str | torch.device) -> Ensemble:
         """The same ensemble on another device."""
@@ -127,6 +122,15 @@ def models_of(model: Attackable) -> tuple[Model, ...]:
     """The networks of what a user gives, before any of them is captured."""
     members = model.surrogates if isinstance(model, Ensemble) else (model,)
     return tuple(one.model if isinstance(one, Surrogate) else one for one in members)
+
+
+def identity_of(members: Sequence[tuple[Model, Sequence[Rule]]], fuse: Fuse) -> dict[str, Any]:
+    """What results record about surrogates, which need not be captured: each one's facts and rules, and the fuse."""
+    found = []
+    for model, rules in members:
+        facts = {key: value for key, value in model.identity().items() if key != "spec"}
+        found.append({**facts, "rules": [write(rule) for rule in rules]} if rules else facts)
+    return found[0] if len(found) == 1 else {"fuse": fuse, "members": found}
 
 
 def same_device(named: str | torch.device, device: torch.device) -> bool:

@@ -44,7 +44,7 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "eps": (pa.float64(), "radius on the scale of [0, 1]"),
     "eps_text": (WORDS, "the radius as the suite has it, such as 8/255"),
     "steps": (pa.int32(), "of the attack"),
-    "step_size": (pa.float64(), "on the scale of [0, 1]"),
+    "step_size": (pa.float64(), "of the last stage, on the scale of [0, 1]"),
     "gradients": (pa.int32(), "gradients per image: the attack's cost"),
     "seed": (pa.int64(), "of all randomness"),
     "victim": (WORDS, "the victim's name in the suite"),

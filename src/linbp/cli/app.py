@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from linbp.cli.bench import bench
 from linbp.cli.craft import craft
 from linbp.cli.demo import demo
 from linbp.cli.evaluate import evaluate
@@ -62,6 +63,7 @@ def linbp(
 app.command()(inspect)
 app.command()(craft)
 app.command()(evaluate)
+app.command()(bench)
 app.command()(linearize)
 app.command("list")(list_parts)
 app.command()(show)

@@ -10,7 +10,6 @@ import typer
 from linbp.cli.guard import Interrupted, guard
 from linbp.cli.options import BatchSize, Debug, Device, Json, Threads, command_line, usable_device
 from linbp.cli.output import counted, interval, print_json, print_unused, progress_bars, stdout
-from linbp.cli.surrogates import load_surrogates
 
 if TYPE_CHECKING:
     from linbp.attack.job.report import FolderReport
@@ -150,6 +149,7 @@ def craft(
     from linbp.attack.config import AttackConfig
     from linbp.attack.job.craft_folder import craft_folder
     from linbp.attack.job.images import has_targets
+    from linbp.attack.named_surrogates import load_surrogates
     from linbp.data.image_list import list_images
     from linbp.errors import RecipeError
     from linbp.models import load_model

@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 import typer
 
 from linbp.cli.streams import data_alone, is_standard_output
-from linbp.errors import LinbpError
+from linbp.errors import LinbpError, SuiteError
 
 __all__ = ["Interrupted", "UsageError", "guard", "usage_lines"]
 
@@ -62,7 +62,9 @@ def guard(command: Callable[Parameters, Returned]) -> Callable[Parameters, Retur
 def _explain(error: BaseException) -> tuple[list[str], int]:
     """Lines for people and the exit status."""
     if isinstance(error, LinbpError):
-        return [f"Error: {error.message}", *([f"Hint: {error.hint}"] if error.hint else [])], EXIT_FAULT
+        faults = error.faults if isinstance(error, SuiteError) else (error,)
+        lines = [[f"Error: {fault.message}", *([f"Hint: {fault.hint}"] if fault.hint else [])] for fault in faults]
+        return [line for pair in lines for line in pair], EXIT_FAULT
     if isinstance(error, Interrupted):
         return [f"Interrupted: {error}"], EXIT_INTERRUPTED
     if isinstance(error, KeyboardInterrupt):

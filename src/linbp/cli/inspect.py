@@ -9,7 +9,7 @@ import typer
 
 from linbp.cli.guard import guard
 from linbp.cli.inspect_tables import print_places
-from linbp.cli.options import Debug, Device, Json, load_surrogate, usable_device
+from linbp.cli.options import Debug, Device, Json, usable_device
 from linbp.cli.output import counted, print_json, print_unused, progress_bars
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def inspect(
 
       linbp inspect file:my_network.py:build --json
     """
+    from linbp.attack.named_surrogates import load_surrogate
     from linbp.data.images import read_image
     from linbp.data.stored import left_out
     from linbp.data.unused import by_kind

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from linbp.cli.guard import Interrupted, guard
-from linbp.cli.options import Debug, Device, Json, Threads, command_line, load_surrogate, usable_device
+from linbp.cli.options import Debug, Device, Json, Threads, command_line, usable_device
 from linbp.cli.output import add_row, interval, make_table, print_json, print_unused, progress_bars, share, stdout
 
 if TYPE_CHECKING:
@@ -126,6 +126,7 @@ def linearize(
 
     Then: linbp craft --surrogate lins/model.pt2 --recipe mi --data photos --out adv
     """
+    from linbp.attack.named_surrogates import load_surrogate
     from linbp.data.image_list import list_images, not_used
     from linbp.training.lins import Tuning, linearize_folder
 

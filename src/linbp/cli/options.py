@@ -5,16 +5,13 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from linbp.errors import ModelError
 
-if TYPE_CHECKING:
-    from linbp.models import Model
-
-__all__ = ["BatchSize", "Debug", "Device", "Json", "Threads", "command_line", "load_surrogate", "usable_device"]
+__all__ = ["BatchSize", "Debug", "Device", "Json", "Threads", "command_line", "usable_device"]
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines, and nothing else, on standard output.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
@@ -32,23 +29,6 @@ def command_line() -> str:
     """The command line as the user typed it, for the records."""
     name = Path(sys.argv[0]).name
     return shlex.join(["linbp" if name == "__main__.py" else name, *sys.argv[1:]])  # python -m linbp.cli
-
-
-def load_surrogate(name: str) -> Model:
-    """Load a network that gives gradients.
-
-    Raises:
-        ModelError: there is no such network, or it gives no gradients.
-    """
-    from linbp.models import Model, load_model
-
-    model = load_model(name)
-    if not isinstance(model, Model):
-        raise ModelError(
-            f"{model.name} gives no gradients, so it cannot be a surrogate.",
-            "Use it as a --victim, and a PyTorch network as the surrogate.",
-        )
-    return model
 
 
 def _devices() -> list[str]:

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -26,10 +26,12 @@ from linbp.errors import ImageError
 __all__ = [
     "EXTENSIONS",
     "Pixels",
+    "decode_image",
     "distances",
     "grid_tolerance",
     "is_turned",
     "pixel_sha256",
+    "png_bytes",
     "read_ahead",
     "read_image",
     "size_batches",
@@ -64,26 +66,52 @@ def read_image(path: str | os.PathLike[str]) -> Pixels:
     """
     path = Path(path)
     try:
+        with path.open("rb") as file:
+            return _decode(file, path)
+    except ImageError:
+        raise
+    # Pillow's decoders raise SyntaxError, ValueError, EOFError, struct.error and others on broken files.
+    except Exception as error:
+        raise _unreadable(path, error) from error
+
+
+def decode_image(content: bytes, name: str) -> Pixels:
+    """The content of an image file as RGB pixels, as `read_image` gives them.
+
+    Args:
+        content: of the file.
+        name: what messages call it.
+
+    Raises:
+        ImageError: it is broken, cut short, or holds more than 8 bits a channel.
+    """
+    try:
+        return _decode(io.BytesIO(content), name)
+    except ImageError:
+        raise
+    # As in `read_image`.
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"Image {name} cannot be read: {reason}.", "Replace it, or take it out.") from error
+
+
+def _decode(file: BinaryIO, name: str | Path) -> Pixels:
+    head = file.read(HEAD)
+    file.seek(0)
+    try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with path.open("rb") as file:
-                head = file.read(HEAD)
-            with Image.open(path) as image:
+            with Image.open(file) as image:
                 depth = bits_per_channel(image, head)
                 if depth > 8:
                     raise ImageError(
-                        f"{path} holds more than 8 bits a channel ({depth}; Pillow's mode {image.mode}).",
+                        f"{name} holds more than 8 bits a channel ({depth}; Pillow's mode {image.mode}).",
                         "Convert it to an 8-bit image first: attacks and their budgets are defined on 256 levels.",
                     )
                 image.load()
                 return _rgb(image)
-    except ImageError:
-        raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise ImageError(f"Image {path} has more pixels than Pillow opens.", "Scale it down first.") from None
-    # Pillow's decoders raise SyntaxError, ValueError, EOFError, struct.error and others on broken files.
-    except Exception as error:
-        raise _unreadable(path, error) from error
+        raise ImageError(f"Image {name} has more pixels than Pillow opens.", "Scale it down first.") from None
 
 
 def _rgb(image: Image.Image) -> Pixels:
@@ -132,9 +160,14 @@ def write_png(path: str | os.PathLike[str], pixels: Pixels) -> None:
     Raises:
         StoreError: the disk is full, or the folder cannot be written.
     """
+    write_atomically(path, png_bytes(pixels))
+
+
+def png_bytes(pixels: Pixels) -> bytes:
+    """The content of a PNG with pixels (height, width, 3), uint8."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG")
-    write_atomically(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def pixel_sha256(pixels: Pixels) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -81,7 +81,7 @@ def choose_for_job(
     )
 
 
-def choice_notes(choice: dict[str, Any] | None) -> list[str]:
+def choice_notes(choice: Mapping[str, Any] | None) -> list[str]:
     """What the user should know of a choice, in words."""
     if choice is None:
         return []

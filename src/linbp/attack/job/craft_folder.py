@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
@@ -13,23 +12,21 @@ from linbp.attack.choose_start import has_auto_start, with_start
 from linbp.attack.config import AttackConfig
 from linbp.attack.ensemble import Attackable, as_ensemble, models_of
 from linbp.attack.job.adversarial_folder import AdversarialFolder
-from linbp.attack.job.chosen_start import check_proxies, choice_notes, choose_for_job, proxy_names
+from linbp.attack.job.chosen_start import check_proxies, choose_for_job, proxy_names
 from linbp.attack.job.images import (
     JobImages,
     check_list,
     preparation_of,
     read_pool,
     scan,
-    turned_note,
 )
 from linbp.attack.job.labels import check_classes, check_label_shift
-from linbp.attack.job.part_code import code_of_parts
+from linbp.attack.job.manifest import job_settings, new_manifest
 from linbp.attack.job.report import FolderReport
 from linbp.attack.job.resume import craft_missing
 from linbp.attack.pool import Pool
-from linbp.attack.prepare import Prepared, prepare
+from linbp.attack.prepare import prepare
 from linbp.data.image_list import ImageRecord, list_sha256, not_used
-from linbp.data.unused import Unused
 from linbp.jobs.progress import ProgressCallback
 from linbp.jobs.provenance import run_facts
 from linbp.models import Classifier
@@ -99,21 +96,19 @@ def craft_folder(
     prepared = prepare(ensemble, recipe)
     tell("capturing the surrogate", 1, 1)
     unused = not_used(images)
-    wanted = {
-        **config.to_dict(),
-        "preparation": None if preparation is None else preparation.to_dict(),
-        "members": len(ensemble.surrogates),
-        "pool": None if pool is None else pool.sha256,
-        "proxies": proxy_names(proxies),
-        "images_sha256": list_sha256(job_images.records, job_images.hashes),
-        "surrogate": ensemble.identity(),
-    }
-    if code := code_of_parts(recipe, [rule for surrogate in ensemble.surrogates for rule in surrogate.rules]):
-        wanted["code"] = code
+    wanted = job_settings(
+        config,
+        preparation,
+        ensemble.identity(),
+        [rule for surrogate in ensemble.surrogates for rule in surrogate.rules],
+        pool=None if pool is None else pool.sha256,
+        proxies=proxy_names(proxies),
+        images_sha256=list_sha256(job_images.records, job_images.hashes),
+    )
     manifest, finished, kept = craft_missing(
         store,
         wanted,
-        lambda: _new_manifest(wanted, config, images, unused, prepared, choice),
+        lambda: new_manifest(wanted, config, images, unused, prepared, choice),
         {**run_facts(ensemble.device, command), "threads": threads},
         prepared,
         config,
@@ -129,25 +124,3 @@ def craft_folder(
         manifest=manifest,
         records=tuple(finished[image_id] for image_id in job_images.ids),
     )
-
-
-def _new_manifest(
-    settings: dict[str, Any],
-    config: AttackConfig,
-    images: Sequence[ImageRecord],
-    unused: Sequence[Unused],
-    prepared: Prepared,
-    choice: dict[str, Any] | None,
-) -> dict[str, Any]:
-    return {
-        "settings": settings,
-        "recipe": prepared.recipe.to_dict(),
-        "choice": choice,
-        "protocol": None if config.protocol is None else config.protocol.to_dict(),
-        "gradients_per_image": config.recipe.gradients(config.steps, settings["members"]),
-        "images": len(images),
-        "unused": [one.to_dict() for one in unused],
-        "classes": prepared.ensemble.classes,
-        "notes": [*choice_notes(choice), *config.notes, *prepared.notes, *turned_note(images)],
-        "runs": [],
-    }

@@ -1,21 +1,19 @@
-"""What `--surrogate` stands for: a network, with a rule of its own where one is given; several are an ensemble."""
+"""Surrogates by name: a network, with a rule of its own where one is given; several are an ensemble."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
-from linbp.cli.options import load_surrogate
+from linbp.attack.ensemble import Attackable, Ensemble, Fuse
+from linbp.attack.recipe.recipe import Recipe
+from linbp.attack.recipe.stage import Stage
 from linbp.errors import ModelError, RecipeError
+from linbp.graph import Rule, Surrogate
+from linbp.models import Model, load_model
 
-if TYPE_CHECKING:
-    from linbp.attack.ensemble import Attackable, Fuse
-    from linbp.graph import Rule, Surrogate
-    from linbp.models import Model
-
-__all__ = ["load_surrogates", "split_rules"]
+__all__ = ["load_surrogate", "load_surrogates", "split_rules"]
 
 RULES = re.compile(r"(?P<model>.*\S)\s+with\s+(?P<rules>[A-Za-z_][\w.\-]*\s*(?:[(+>].*)?)", re.DOTALL)
 """A model's name, the word with, and what can only be the grammar of recipes: a word that a bracket, a sign or the end
@@ -31,9 +29,6 @@ def split_rules(text: str) -> tuple[str, tuple[Rule, ...]]:
     Raises:
         RecipeError: what stands there is no sum of rules.
     """
-    from linbp.attack.recipe.recipe import Recipe
-    from linbp.attack.recipe.stage import Stage
-
     match = RULES.fullmatch(text)
     if match is None:
         return text, ()
@@ -44,6 +39,21 @@ def split_rules(text: str) -> tuple[str, tuple[Rule, ...]]:
             "After `with` stand rules (linbp list rules); what belongs to the whole attack stands in --recipe.",
         )
     return match["model"], last.rules
+
+
+def load_surrogate(name: str) -> Model:
+    """Load a network that gives gradients.
+
+    Raises:
+        ModelError: there is no such network, or it gives no gradients.
+    """
+    model = load_model(name)
+    if not isinstance(model, Model):
+        raise ModelError(
+            f"{model.name} gives no gradients, so it cannot be a surrogate.",
+            "Use it as a --victim, and a PyTorch network as the surrogate.",
+        )
+    return model
 
 
 def load_surrogates(texts: Sequence[str], fuse: Fuse | None, tell: Callable[[str, int, int], None]) -> Attackable:
@@ -58,9 +68,6 @@ def load_surrogates(texts: Sequence[str], fuse: Fuse | None, tell: Callable[[str
         ModelError, CaptureError, RuleError: a network cannot be loaded or captured, or a rule does not fit it.
         RecipeError: no rule after `with`, or a fuse for one network.
     """
-    from linbp.attack.ensemble import Ensemble
-    from linbp.graph import Surrogate
-
     if fuse is not None and len(texts) < 2:
         raise RecipeError(
             f"--fuse {fuse} would have no effect on one surrogate.", "Give --surrogate several times, or leave it out."

@@ -1,0 +1,219 @@
+"""What a run would take: tasks, gradients, time from a short measurement, and disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from linbp.attack.job.batch import craft_batch
+from linbp.attack.job.images import read_pool
+from linbp.bench.make_plan import make_plan
+from linbp.bench.networks import Networks
+from linbp.bench.plan import AnswerTask, Plan, PlannedAttack
+from linbp.bench.run import check_same_suite, torch_threads
+from linbp.bench.store import open_store
+from linbp.bench.suite import Suite, read_suite
+from linbp.data.images import Pixels, png_bytes
+from linbp.errors import LinbpError, SuiteError
+from linbp.evaluation.predict import predict
+from linbp.jobs.progress import ProgressCallback
+
+__all__ = ["Estimate", "PlannedLine", "estimate", "in_words"]
+
+STEPS = 2
+"""Steps of an attack that are measured, after as many that are not."""
+
+RECORD, ANSWER = 700, 40
+"""Bytes on disk for an adversarial image's records, and for a victim's answer."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedLine:
+    """One attack of a plan: its names, its steps, and its gradients per image."""
+
+    surrogate: str
+    recipe: str
+    eps: str
+    steps: int
+    gradients: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """What a run would take.
+
+    Attributes:
+        suite: its name.
+        images: how many.
+        attacks: every surrogate, recipe and radius.
+        victims: their names.
+        tasks: shards to craft, and shards to ask about.
+        done: how many of them an earlier run has done.
+        gradients: that are left, over all images.
+        questions: predictions of victims that are left.
+        seconds: that one worker takes for what is left.
+        disk: bytes that the run takes in the end.
+        measured_on: how many images the time was measured on.
+    """
+
+    suite: str
+    images: int
+    attacks: tuple[PlannedLine, ...]
+    victims: tuple[str, ...]
+    tasks: int
+    done: int
+    gradients: int
+    questions: int
+    seconds: float
+    disk: int
+    measured_on: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return dataclasses.asdict(self)
+
+
+def estimate(
+    suite: str | os.PathLike[str] | Suite,
+    out: str | os.PathLike[str] | None = None,
+    *,
+    device: str | None = None,
+    progress: ProgressCallback | None = None,
+) -> Estimate:
+    """Plan a run and measure its networks for a few seconds. Nothing is written.
+
+    Args:
+        suite: as for `run_bench`.
+        out: an earlier run, whose finished tasks are left out; or None.
+        device: where networks run.
+        progress: told how far it is.
+
+    Raises:
+        SuiteError, LinbpError: everything that is wrong with the suite.
+    """
+    tell = progress or (lambda stage, done, total: None)
+    given, base = (suite, Path()) if isinstance(suite, Suite) else read_suite(suite)
+    store = None if out is None else open_store(out)
+    if store is not None:
+        check_same_suite(store, given)
+    networks = Networks(device)
+    with torch_threads(given.threads if device in (None, "cpu") else None):
+        plan = make_plan(given, base, None, networks, device=device or "cpu", tell=tell)
+        crafts = plan.craft_tasks()
+        asks = plan.answer_tasks()
+        there = set() if store is None else store.names("answers")
+        if store is not None:
+            there = there.union(*(store.names(f"{attack.folder}/shards") for attack in plan.attacks))
+        left = [task for task in crafts if plan.marker(task.attack, task.shard) not in there]
+        unanswered = [task for task in asks if plan.answers(task) not in there]
+        per_attack, png = _measure_attacks(plan, networks, sorted({task.attack for task in left}), tell)
+        per_victim = _measure_victims(plan, networks, sorted({task.victim for task in unanswered}), tell)
+    size = {shard: len(rows) for shard, rows in enumerate(plan.shards)}
+    images = len(plan.images.records)
+    return Estimate(
+        suite=plan.suite.name,
+        images=images,
+        attacks=tuple(_line(attack) for attack in plan.attacks),
+        victims=tuple(one.victim.name for one in plan.victims),
+        tasks=len(crafts) + len(asks),
+        done=len(crafts) + len(asks) - len(left) - len(unanswered),
+        gradients=sum(size[task.shard] * plan.attacks[task.attack].gradients for task in left),
+        questions=sum(size[task.shard] for task in unanswered),
+        seconds=sum(size[task.shard] * per_attack[task.attack] for task in left)
+        + sum(size[task.shard] * per_victim[task.victim] for task in unanswered),
+        disk=_disk(plan, images, asks, png),
+        measured_on=len(plan.images.sample),
+    )
+
+
+def in_words(seconds: float) -> str:
+    """A duration in the unit that a person would use."""
+    for name, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.1f} {name}s"
+    return f"{max(1, round(seconds))} second{'s' if round(seconds) > 1 else ''}"
+
+
+def _line(attack: PlannedAttack) -> PlannedLine:
+    config = attack.config
+    steps = config.recipe.all_steps(config.steps)
+    return PlannedLine(attack.surrogate.name, attack.recipe.name, attack.eps_text, steps, attack.gradients)
+
+
+def _disk(plan: Plan, images: int, asks: list[AnswerTask], png: float) -> int:
+    clean = 0 if plan.images.own_files else images * png
+    adv = len(plan.attacks) * images * (png + 2 * RECORD)
+    return int(clean + adv + sum(len(plan.shards[task.shard]) for task in asks) * ANSWER)
+
+
+def _measure_attacks(
+    plan: Plan, networks: Networks, attacks: list[int], tell: ProgressCallback
+) -> tuple[dict[int, float], float]:
+    """Seconds of each attack for an image, and the bytes of a PNG."""
+    found: dict[int, float] = {}
+    per_step: dict[tuple[str, str], float] = {}
+    png = float(np.mean([len(png_bytes(pixels)) for pixels in plan.images.sample]))
+    faults: list[LinbpError] = []
+    for done, number in enumerate(attacks):
+        tell("measuring attacks", done, len(attacks))
+        attack = plan.attacks[number]
+        place = attack.surrogate.name, attack.recipe.name
+        if place not in per_step:
+            try:
+                per_step[place] = _seconds_a_step(plan, networks, attack)
+            except LinbpError as fault:
+                where = f"Recipe {attack.recipe.name} on {attack.surrogate.name}: "
+                faults.append(type(fault)(where + fault.message, fault.hint))
+                per_step[place] = 0
+        found[number] = per_step[place] * attack.config.recipe.all_steps(attack.config.steps)
+    if faults:
+        raise faults[0] if len(faults) == 1 else SuiteError.of(faults)
+    return found, png
+
+
+def _seconds_a_step(plan: Plan, networks: Networks, attack: PlannedAttack) -> float:
+    prepared = networks.prepared(attack.surrogate, attack.config.recipe)
+    records = list(plan.images.records[: attack.config.batch_size])
+    clean = _same_size(plan, attack)[: attack.config.batch_size]
+    pool = read_pool(plan.pool, attack.preparation, 1, lambda *_: None) if attack.needs_pool else None
+    config = attack.config.shortened(STEPS)
+
+    def run() -> None:
+        craft_batch(prepared, config, records[: len(clean)], clean, pool, lambda: None)
+
+    return _timed(run) / len(clean) / config.recipe.all_steps(config.steps)
+
+
+def _measure_victims(plan: Plan, networks: Networks, victims: list[int], tell: ProgressCallback) -> dict[int, float]:
+    """Seconds of each victim for an image."""
+    found = {}
+    for done, number in enumerate(victims):
+        tell("measuring victims", done, len(victims))
+        victim, attack = plan.victims[number], plan.attacks[0]
+        network = networks.network(victim.victim.model)
+        clean = _same_size(plan, attack)[: plan.suite.victim_batch_size]
+        preprocess = victim.preprocessing[attack.surrogate.name].apply
+        seconds = _timed(lambda: predict(network, [clean], preprocess=preprocess))  # noqa: B023  (called at once)
+        found[number] = seconds / len(clean)
+    return found
+
+
+def _same_size(plan: Plan, attack: PlannedAttack) -> Pixels:
+    """The sampled images that have the first one's size, prepared."""
+    prepare = attack.preparation
+    every = [pixels if prepare is None else prepare.apply(pixels) for pixels in plan.images.sample]
+    return np.stack([pixels for pixels in every if pixels.shape == every[0].shape])
+
+
+def _timed(run: Callable[[], object]) -> float:
+    """Seconds of a second call: the first one allocates."""
+    run()
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started

@@ -1,0 +1,35 @@
+"""Content addresses: a name that changes whenever something changes that determines a result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from linbp.version import __version__
+
+__all__ = ["content_key", "package_versions", "slug"]
+
+
+def content_key(*facts: Any) -> str:
+    """SHA-256, in hexadecimal, of plain values; the order of a mapping's keys does not count."""
+    text = json.dumps(facts, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def package_versions(*packages: str) -> dict[str, str]:
+    """The versions of linbp and of the packages that a result depends on."""
+    found = {"linbp": __version__}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "none"
+    return found
+
+
+def slug(text: str, most: int = 40) -> str:
+    """A text as a part of a file's name: letters, digits, dots, dashes and underscores."""
+    return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-.")[:most].rstrip("-.") or "x"

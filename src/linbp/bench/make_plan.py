@@ -1,0 +1,305 @@
+"""From a suite to a plan: everything is resolved and checked before any work, and every fault is told at once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from linbp.attack.config import AttackConfig
+from linbp.attack.job.images import preparation_of, read_pool
+from linbp.attack.job.manifest import job_settings
+from linbp.attack.named_surrogates import split_rules
+from linbp.attack.protocol import Protocol
+from linbp.attack.published_protocols import find_protocol
+from linbp.attack.recipe.recipe import Recipe
+from linbp.bench.clean_images import CleanImages, list_entries, preparation_key, read_clean
+from linbp.bench.cost import needs_pool, settings_for
+from linbp.bench.keys import content_key, package_versions
+from linbp.bench.networks import Network, Networks
+from linbp.bench.plan import Plan, PlannedAttack, PlannedVictim
+from linbp.bench.store import Store
+from linbp.bench.suite import Selection, Suite, SuiteRecipe, SuiteSurrogate
+from linbp.data.image_list import ImageRecord, list_images
+from linbp.data.labels import check_labels
+from linbp.data.preprocessing import Preparation
+from linbp.errors import ImageError, LinbpError, ModelError, RecipeError, SuiteError
+from linbp.evaluation.roles import has_weights_of_surrogate
+from linbp.evaluation.victim_input import VictimPreprocessing, preprocessing_for, resolve_victim_input
+from linbp.jobs.progress import ProgressCallback
+from linbp.models import Model
+
+__all__ = ["make_plan"]
+
+
+class Faults:
+    """Faults are collected, so that a user need not find them one after the other."""
+
+    def __init__(self) -> None:
+        self.found: list[LinbpError] = []
+
+    @contextlib.contextmanager
+    def collected(self, where: str = "") -> Iterator[None]:
+        """Keep a fault, with the place where it was found, and go on."""
+        try:
+            yield
+        except SuiteError as fault:
+            self.found.extend(fault.faults)
+        except LinbpError as fault:
+            self.found.append(type(fault)(f"{where}{fault.message}", fault.hint) if where else fault)
+
+    def raise_any(self) -> None:
+        """Raise one error for all of them, if there are any."""
+        if len(self.found) == 1:
+            raise self.found[0]
+        if self.found:
+            raise SuiteError.of(self.found)
+
+
+@dataclass
+class _Surrogate:
+    """What is known of a surrogate before anything is captured."""
+
+    suite: SuiteSurrogate
+    identity: dict[str, Any]
+    preparation: Preparation | None
+    classes: int
+
+
+@dataclass
+class _Planner:
+    """Makes one plan."""
+
+    suite: Suite
+    base: Path
+    networks: Networks
+    faults: Faults = field(default_factory=Faults)
+    classes: dict[str, int] = field(default_factory=dict)
+
+    def protocol(self) -> Protocol | None:
+        return None if self.suite.protocol is None else find_protocol(self.suite.protocol)
+
+    def configs(self, protocol: Protocol | None) -> dict[tuple[str, str, str], AttackConfig]:
+        """The settings of every surrogate, recipe and radius."""
+        found = {}
+        for recipe in self.suite.recipes:
+            with self.faults.collected(f"Recipe {recipe.name}: "):
+                parsed = Recipe.parse(recipe.recipe)
+                _refuse_auto(parsed)
+                for surrogate in self.suite.surrogates:
+                    for eps in self.suite.eps:
+                        place = (surrogate.name, recipe.name, str(eps))
+                        found[place] = settings_for(self.suite, parsed, eps, len(surrogate.models), protocol)
+        return found
+
+    def surrogates(self, configs: Mapping[tuple[str, str, str], AttackConfig]) -> list[_Surrogate]:
+        found = []
+        for surrogate in self.suite.surrogates:
+            with self.faults.collected(f"Surrogate {surrogate.name}: "):
+                models = [self.networks.model(split_rules(text)[0]) for text in surrogate.models]
+                own = [config for (name, _, _), config in configs.items() if name == surrogate.name]
+                preparation = preparation_of(own[0], models) if own else None
+                counts = [self.count_classes(model) for model in models]
+                found.append(_Surrogate(surrogate, self.networks.identity(surrogate), preparation, counts[0] or 0))
+        return found
+
+    def count_classes(self, network: Network) -> int | None:
+        """How many classes a network has; None where only asking it would tell."""
+        if isinstance(network, Model):
+            blank = torch.zeros(1, *network.input_size, dtype=network.dtype)
+            self.classes[network.name] = int(network.logits(blank).shape[1])
+        elif network.class_names:
+            self.classes[network.name] = len(network.class_names)
+        return self.classes.get(network.name)
+
+    def victims(self, protocol: Protocol | None, surrogates: list[_Surrogate]) -> list[PlannedVictim]:
+        about = None if protocol is None else protocol.to_dict()
+        chosen = resolve_victim_input({"protocol": about}, self.suite.victim_input)
+        found = []
+        for victim in self.suite.victims:
+            with self.faults.collected(f"Victim {victim.name}: "):
+                network = self.networks.network(victim.model)
+                identity = network.identity()
+                self.count_classes(network)
+                views: dict[str, VictimPreprocessing] = {}
+                for one in surrogates:
+                    manifest = {"protocol": about, "settings": {"surrogate": one.identity}}
+                    views[one.suite.name] = preprocessing_for(network, manifest, chosen)
+                white = frozenset(
+                    one.suite.name
+                    for one in surrogates
+                    if has_weights_of_surrogate(identity, {"settings": {"surrogate": one.identity}})
+                )
+                found.append(PlannedVictim(victim, identity, views, white))
+        return found
+
+    def check_classes(self, images: CleanImages) -> None:
+        """Refuse networks of different classes, and labels that one of them does not have."""
+        if self.suite.trust_labels:
+            return
+        with self.faults.collected():
+            if len(set(self.classes.values())) > 1:
+                listed = ", ".join(f"{name}: {count}" for name, count in self.classes.items())
+                raise ModelError(
+                    f"The networks differ in their number of classes ({listed}).",
+                    "Use networks of the same classes; if their first ones are the labels', trust_labels = true.",
+                )
+        with self.faults.collected():
+            if self.suite.labels == "given" and (
+                missing := next((record for record in images.records if record.label is None), None)
+            ):
+                raise ImageError(
+                    f"Image {missing.image_id!r} has no label.",
+                    'Give labels in a CSV or as names of sub-folders, or write labels = "predicted" in the suite.',
+                )
+            for name, count in list(self.classes.items())[:1]:
+                for what in ("label", "target"):
+                    rows = [
+                        (one.image_id, value) for one in images.records if (value := getattr(one, what)) is not None
+                    ]
+                    check_labels([row[0] for row in rows], [row[1] for row in rows], count, what=what, network=name)
+
+
+def make_plan(
+    suite: Suite,
+    base: Path,
+    store: Store | None,
+    networks: Networks,
+    *,
+    device: str = "cpu",
+    tell: ProgressCallback,
+) -> Plan:
+    """The plan of a suite.
+
+    Args:
+        suite: as it was read.
+        base: the folder that its paths are relative to.
+        store: where the run lies; None for a plan that is only shown.
+        networks: loads them.
+        device: where networks run.
+        tell: told how far it is.
+
+    Raises:
+        SuiteError, LinbpError: everything that is wrong, as far as it can be known.
+    """
+    planner = _Planner(suite, base, networks)
+    faults = planner.faults
+    protocol = None
+    with faults.collected():
+        protocol = planner.protocol()
+    tell("loading the networks", 0, len(suite.surrogates) + len(suite.victims))
+    configs = planner.configs(protocol)
+    surrogates = planner.surrogates(configs)
+    tell("loading the networks", len(suite.surrogates), len(suite.surrogates) + len(suite.victims))
+    victims: list[PlannedVictim] = []
+    with faults.collected():
+        victims = planner.victims(protocol, surrogates)
+    tell("loading the networks", 1, 1)
+    preparations = {preparation_key(one.preparation): one.preparation for one in surrogates} or {"": None}
+    images: CleanImages | None = None
+    pool: tuple[ImageRecord, ...] = ()
+    with faults.collected():
+        # Nothing is written for a suite that has a fault.
+        images = read_clean(list_entries(suite.data, base), preparations, None if faults.found else store, tell)
+    with faults.collected("The pool: "):
+        pool = _pool(suite, base)
+    if images is not None:
+        planner.check_classes(images)
+    faults.raise_any()
+    assert images is not None
+    first = next(iter(configs.values()))
+    attacks = tuple(
+        _attack(suite, one, recipe, str(eps), configs[one.suite.name, recipe.name, str(eps)], pool, device, tell)
+        for one in surrogates
+        for recipe in suite.recipes
+        for eps in suite.eps
+    )
+    return Plan(
+        suite=_filled(suite, base, first),
+        store="" if store is None else store.url,
+        images=images,
+        attacks=attacks,
+        victims=tuple(victims),
+        selection=_selection(suite, protocol),
+        device=device,
+        pool=pool,
+        folder=os.getcwd(),
+    )
+
+
+def _attack(
+    suite: Suite,
+    surrogate: _Surrogate,
+    recipe: SuiteRecipe,
+    eps: str,
+    config: AttackConfig,
+    pool: tuple[ImageRecord, ...],
+    device: str,
+    tell: ProgressCallback,
+) -> PlannedAttack:
+    needs = needs_pool(config.recipe)
+    settings = job_settings(
+        config,
+        surrogate.preparation,
+        surrogate.identity,
+        [rule for text in surrogate.suite.models for rule in split_rules(text)[1]],
+        pool=read_pool(pool, surrogate.preparation, 4, tell).sha256 if needs else None,
+        proxies=(),
+        images_sha256="",
+    )
+    about = None if config.protocol is None else config.protocol.to_dict()
+    # The recipe's words may be written in several ways; its parts are what counts.
+    determines = {**settings, "recipe": config.recipe.to_dict()["stages"], "protocol": about}
+    key = content_key(determines, device.partition(":")[0], suite.threads, package_versions("torch"))
+    return PlannedAttack(surrogate.suite, recipe, eps, config, surrogate.preparation, settings, key, needs)
+
+
+def _pool(suite: Suite, base: Path) -> tuple[ImageRecord, ...]:
+    if suite.pool is None:
+        return ()
+    if not any(needs_pool(Recipe.parse(recipe.recipe)) for recipe in suite.recipes):
+        raise RecipeError("No recipe makes use of it.", "Leave pool out of the suite.")
+    return list_images(base / suite.pool)
+
+
+def _refuse_auto(recipe: Recipe) -> None:
+    from linbp.attack.choose_start import has_auto_start
+
+    if has_auto_start(recipe):
+        raise RecipeError(
+            f"{recipe} would choose its start anew for each run.",
+            "Choose it once (linbp craft with --proxy, or linbp.choose_start), and write the number.",
+        )
+
+
+def _selection(suite: Suite, protocol: Protocol | None) -> Selection:
+    if suite.selection is not None:
+        return suite.selection
+    return "right-on-every-victim" if protocol is not None and protocol.selection == "every-victim" else "none"
+
+
+def _filled(suite: Suite, base: Path, first: AttackConfig) -> Suite:
+    """The suite with its defaults filled in and its paths absolute, as the run keeps it."""
+    protocol = first.protocol
+    data = suite.data
+    if "path" in type(data).model_fields:
+        data = data.model_copy(update={"path": str((base / data.path).absolute())})  # type: ignore[union-attr]
+    cost = suite.cost
+    if cost.steps is None and cost.gradients is None:
+        cost = cost.model_copy(update={"steps": first.steps})
+    return suite.model_copy(
+        update={
+            "data": data,
+            "pool": None if suite.pool is None else str((base / suite.pool).absolute()),
+            "norm": first.norm,
+            "rounding": first.rounding,
+            "selection": _selection(suite, protocol),
+            "victim_input": suite.victim_input or ("own" if protocol is None else "protocol"),
+            "cost": cost,
+        }
+    )

@@ -1,0 +1,45 @@
+"""The success rate of every attack on every victim, from a table of results."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.compute as pc  # type: ignore[import-untyped]
+
+from linbp.evaluation.statistics import Rate, rate
+
+__all__ = ["RateLine", "rates_of"]
+
+GROUP = ["surrogate", "recipe", "eps_text", "victim"]
+
+
+@dataclasses.dataclass(frozen=True)
+class RateLine:
+    """How one attack fared on one victim, over the images that count."""
+
+    surrogate: str
+    recipe: str
+    eps: str
+    victim: str
+    rate: Rate
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return dataclasses.asdict(self)
+
+
+def rates_of(table: pa.Table) -> list[RateLine]:
+    """One line for each attack and victim, in the order of the table."""
+    counted = pc.and_(table["selected"], pc.is_valid(table["success"]))
+    columns = [table[name].cast(pa.string()) for name in GROUP]
+    numbers = [counted.cast(pa.int64()), pc.and_(counted, table["success"].fill_null(False)).cast(pa.int64())]
+    grouped = pa.table([*columns, *numbers], names=[*GROUP, "n", "successes"]).group_by(GROUP, use_threads=False)
+    found = grouped.aggregate([("n", "sum"), ("successes", "sum")]).to_pylist()
+    return [
+        RateLine(
+            row["surrogate"], row["recipe"], row["eps_text"], row["victim"], rate(row["successes_sum"], row["n_sum"])
+        )
+        for row in found
+    ]

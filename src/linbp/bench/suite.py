@@ -1,0 +1,310 @@
+"""Suite files: what a run attacks, with what, and whom it asks. Every fault of a file is told at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from linbp.bench.suite_faults import faults_of
+from linbp.data.image_id import UNSAFE
+from linbp.errors import SuiteError, nearest_name
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]
+
+__all__ = [
+    "Cifar10Data",
+    "Cost",
+    "Data",
+    "DemoData",
+    "FilesData",
+    "Selection",
+    "Suite",
+    "SuiteRecipe",
+    "SuiteSurrogate",
+    "SuiteVictim",
+    "TableData",
+    "read_suite",
+    "shipped_suites",
+    "suite_text",
+    "tomllib",
+]
+
+Selection = Literal["right-on-every-victim", "right-on-surrogate", "none"]
+"""Which images count: those that every victim has right when they are clean, those that the surrogate has right, or
+all. Besides, a victim's answer counts only where the victim has the clean image right."""
+
+
+class _Table(BaseModel):
+    """A table of a suite file: no other keys than its fields, and nothing is converted from another type."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class _Images(_Table):
+    """What all kinds of data have.
+
+    Attributes:
+        first: only so many images, from the first one on; None: all.
+    """
+
+    first: Annotated[int, Field(ge=1)] | None = None
+
+
+class FilesData(_Images):
+    """Image files: a folder with one sub-folder for each class, or a CSV with the columns file and label.
+
+    Attributes:
+        path: the folder or the CSV; relative to the suite file.
+        first_label: what the list calls the first class, 0 or 1.
+        targets: the CSV's column of target classes, which makes the attacks targeted.
+    """
+
+    kind: Literal["folder", "csv"]
+    path: str
+    first_label: Literal[0, 1] = 0
+    targets: str | None = None
+
+
+class Cifar10Data(_Images):
+    """CIFAR-10, as torchvision keeps it or as mosaics.
+
+    Attributes:
+        path: the folder; relative to the suite file.
+        split: whose images.
+        download: fetch it into the folder where it is not there.
+    """
+
+    kind: Literal["cifar10"]
+    path: str
+    split: Literal["test", "train"] = "test"
+    download: bool = False
+
+
+class TableData(_Images):
+    """A Parquet file or a folder of them (`parquet`), or what the library datasets saved to disk (`huggingface`).
+
+    Attributes:
+        path: the file or the folder; relative to the suite file.
+        split: of a saved DatasetDict.
+        image: the column of images: encoded bytes, or structs with `bytes` or `path`.
+        label: the column of whole numbers from 0.
+        image_id: a column of names; None: the rows' numbers.
+    """
+
+    kind: Literal["parquet", "huggingface"]
+    path: str
+    split: str | None = None
+    image: str = "image"
+    label: str = "label"
+    image_id: str | None = None
+
+
+class DemoData(_Images):
+    """The twenty sample images of the extra `demo`."""
+
+    kind: Literal["demo"]
+    images: Literal["imagenet", "cifar10"] = "imagenet"
+
+
+Data = Annotated[FilesData | Cifar10Data | TableData | DemoData, Field(discriminator="kind")]
+
+
+class SuiteSurrogate(_Table):
+    """A network that gives gradients, or an ensemble of several.
+
+    Attributes:
+        name: in results; by default the model's, or those of the members with + between them.
+        models: each a model's name, with a rule of its own after the word `with`.
+        fuse: what an ensemble averages; None for one network.
+    """
+
+    name: str
+    models: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
+    fuse: Literal["logits", "probabilities", "losses"] | None = None
+
+
+class SuiteRecipe(_Table):
+    """A recipe under a name."""
+
+    name: str
+    recipe: str
+
+
+class SuiteVictim(_Table):
+    """A network that is asked, under a name."""
+
+    name: str
+    model: str
+
+
+class Cost(_Table):
+    """What each image may cost: the same number of steps for each recipe, or the same number of gradients.
+
+    Attributes:
+        steps: of each attack; recipes of a single step take one.
+        gradients: per image. Each recipe takes the steps that it can afford.
+        step_size: on the scale of [0, 1]; None: long enough to reach the radius, as with `linbp craft`.
+    """
+
+    steps: Annotated[int, Field(ge=1)] | None = None
+    gradients: Annotated[int, Field(ge=1)] | None = None
+    step_size: str | float | None = None
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Cost:
+        if self.steps is not None and self.gradients is not None:
+            raise ValueError("gives both steps and gradients; give one of them")
+        return self
+
+
+def _surrogates(given: Any) -> Any:
+    """Surrogates as tables: a text is one network, `members` several."""
+    return [_surrogate(one) for one in given] if isinstance(given, list) else given
+
+
+def _surrogate(one: Any) -> Any:
+    if isinstance(one, str):
+        return {"name": one, "models": [one]}
+    if not isinstance(one, dict) or "models" in one:
+        return one
+    models = one.get("members", [one["model"]] if "model" in one else None)
+    if not isinstance(models, list) or not all(isinstance(model, str) for model in models):
+        return one
+    rest = {key: value for key, value in one.items() if key not in ("model", "members", "rule")}
+    if "rule" in one:
+        models = [f"{model} with {one['rule']}" for model in models]
+    return {"name": " + ".join(models), **rest, "models": models}
+
+
+def _named(field: str) -> Any:
+    """Reads a list of texts, a table of names and texts, or a list of tables with `name` and the field."""
+
+    def read(given: Any) -> Any:
+        if isinstance(given, dict):
+            return [{"name": name, field: text} for name, text in given.items()]
+        if not isinstance(given, list):
+            return given
+        return [{"name": one, field: one} if isinstance(one, str) else one for one in given]
+
+    return BeforeValidator(read)
+
+
+def _list(given: Any) -> Any:
+    """A single value as a list of one."""
+    return given if isinstance(given, list | tuple) else [given]
+
+
+Many = Field(min_length=1, strict=False)
+
+
+class Suite(_Table):
+    """A suite: data, surrogates, recipes, radii and victims; every combination of them is a row of the results.
+
+    Attributes:
+        name: of the suite; by default that of its file.
+        data: the clean images.
+        surrogates: one or more.
+        recipes: one or more.
+        eps: radii on the scale of [0, 1], as texts such as 8/255 or as numbers.
+        victims: one or more.
+        norm: of the ball; None: the protocol's, or linf.
+        rounding: to the 8-bit grid; None: the protocol's, or inward.
+        cost: steps or gradients.
+        selection: which images count; None: the protocol's, or none.
+        protocol: a published protocol.
+        target_rule: makes the attacks targeted.
+        labels: of the data, or the surrogate's own predictions.
+        trust_labels: do not suspect labels and classes of being shifted.
+        pool: a folder or CSV of images that admix mixes in; relative to the suite file.
+        victim_input: whose preprocessing victims get; None: the protocol's, or their own.
+        seed: of all randomness.
+        shard_size: images in a task.
+        batch_size: images that a surrogate computes at a time.
+        victim_batch_size: images that a victim computes at a time.
+        threads: of torch in each process, on a CPU. The last digits of a network depend on it, so it is part of the
+            suite; more processes (--workers) are faster than more threads.
+    """
+
+    name: str
+    data: Data
+    surrogates: Annotated[tuple[SuiteSurrogate, ...], BeforeValidator(_surrogates), Many]
+    recipes: Annotated[tuple[SuiteRecipe, ...], _named("recipe"), Many]
+    eps: Annotated[tuple[str | float, ...], BeforeValidator(_list), Many]
+    victims: Annotated[tuple[SuiteVictim, ...], _named("model"), Many]
+    norm: Literal["linf", "l2"] | None = None
+    rounding: Literal["inward", "nearest", "truncate"] | None = None
+    cost: Cost = Cost()
+    selection: Selection | None = None
+    protocol: str | None = None
+    target_rule: str | None = None
+    labels: Literal["given", "predicted"] = "given"
+    trust_labels: bool = False
+    pool: str | None = None
+    victim_input: Literal["protocol", "own"] | None = None
+    seed: int = 0
+    shard_size: Annotated[int, Field(ge=1)] = 64
+    batch_size: Annotated[int, Field(ge=1)] = 16
+    victim_batch_size: Annotated[int, Field(ge=1)] = 32
+    threads: Annotated[int, Field(ge=1)] = 1
+
+    @model_validator(mode="after")
+    def _names_are_apart(self) -> Suite:
+        for what in ("surrogates", "recipes", "victims"):
+            names = [one.name for one in getattr(self, what)]
+            if twice := [name for name, times in Counter(names).items() if times > 1]:
+                raise ValueError(f"has two {what} called {twice[0]!r}; give each its own name")
+        if twice := [text for text, times in Counter(map(str, self.eps)).items() if times > 1]:
+            raise ValueError(f"has the radius {twice[0]} twice; leave one out")
+        if not self.name or UNSAFE.search(self.name):
+            raise ValueError(f"has a name {self.name!r} that is no name of a file; choose another one")
+        return self
+
+
+def shipped_suites() -> dict[str, Path]:
+    """The suites that come with linbp, by name."""
+    folder = Path(str(resources.files("linbp.bench") / "suites"))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def read_suite(source: str | os.PathLike[str]) -> tuple[Suite, Path]:
+    """A suite, and the folder that its paths are relative to.
+
+    Args:
+        source: a TOML file, or the name of a suite that ships. The paths of one that ships are relative to the current
+            folder.
+
+    Raises:
+        SuiteError: no such file, no TOML, or a table that is no suite; with all its faults.
+    """
+    path, text = Path(source), os.fspath(source)
+    shipped = shipped_suites()
+    base = path.parent
+    if not path.exists() and text in shipped:
+        path, base = shipped[text], Path()
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        hint = nearest_name(text, shipped) if path.suffix != ".toml" else f"Suites that ship: {', '.join(shipped)}."
+        raise SuiteError(f"There is no suite {text}.", hint) from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SuiteError(f"{path} cannot be read as TOML: {error}.", "See https://toml.io for its grammar.") from error
+    content.setdefault("name", path.stem)
+    try:
+        return Suite.model_validate(content), base
+    except ValidationError as error:
+        raise SuiteError.of(faults_of(error, Suite, str(path))) from None
+
+
+def suite_text(suite: Suite) -> str:
+    """The suite as TOML, with every default written out but those that are not set."""
+    return tomli_w.dumps(suite.model_dump(mode="json", exclude_none=True))
