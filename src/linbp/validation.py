@@ -10,7 +10,15 @@ from typing import Any
 from linbp.errors import RecipeError
 from linbp.registry import typed_name
 
-__all__ = ["check_range", "number", "one_of", "read_fraction", "whole"]
+__all__ = ["check_range", "number", "one_of", "plain_whole", "read_fraction", "whole"]
+
+
+def plain_whole(value: Any) -> Any:
+    """Python's own whole number for one of NumPy's or PyTorch's; anything else as it is."""
+    try:
+        return value if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        return value
 
 
 def read_fraction(text: str) -> float:

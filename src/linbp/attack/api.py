@@ -23,7 +23,7 @@ from linbp.errors import LinbpWarning
 
 __all__ = ["craft", "craft_batches"]
 
-Images = TypeVar("Images", torch.Tensor, np.ndarray[Any, Any])
+Images = TypeVar("Images", torch.Tensor, np.ndarray[Any, Any], Any)
 
 
 def craft(
@@ -49,7 +49,8 @@ def craft(
 
     Args:
         model: the surrogate, as a model or already captured; or an ensemble of several.
-        images: (N, C, H, W), uint8, or floats in [0, 1] on the 8-bit grid (k / 255); a tensor or a numpy array.
+        images: (N, C, H, W), uint8, or floats in [0, 1] on the 8-bit grid (k / 255); a tensor, a numpy array, or a list
+            of tensors, arrays or Pillow images of one size.
         labels: (N,) classes, counted from 0.
         recipe: a recipe or its text.
         eps: radius on the scale of [0, 1] (`8/255` as text or a number), one or one for each image.
@@ -68,7 +69,8 @@ def craft(
         progress: called with (image steps done, image steps in all).
 
     Returns:
-        The adversarial images, on the 8-bit grid in [0, 1]: the images' shape and kind of array, the network's dtype.
+        The adversarial images, on the 8-bit grid in [0, 1], without a gradient: in the images' shape and the network's
+        dtype, an array where the images are one, and else a tensor.
 
     Warns:
         LinbpWarning: a radius that all steps together do not reach, or images without a gradient or a change.

@@ -28,16 +28,27 @@ LEAST_LEVELS: dict[Rounding, float] = {"inward": 0.5, "nearest": 0.5, "truncate"
 def parse_radius(value: Any, what: str = "eps") -> float:
     """A radius or a step size from what a user writes: `8/255`, `0.03` or a number.
 
+    Numbers of 16 and 32 bits that are a whole number of levels as exactly as they can be are that number of levels.
+
     Raises:
         BudgetError: not a positive finite number.
     """
     try:
-        number = read_fraction(value) if isinstance(value, str) else float(value)
-    except (ValueError, ZeroDivisionError, OverflowError, TypeError):
+        number = read_fraction(value) if isinstance(value, str) else float("nan" if isinstance(value, bool) else value)
+    except (ValueError, ZeroDivisionError, OverflowError, TypeError, RuntimeError):
         raise BudgetError(f"{what} is {value!r}.", "Write a number or a fraction, such as 8/255 or 0.03.") from None
     if not math.isfinite(number) or number <= 0:
         raise BudgetError(f"{what} is {value!r}.", f"{what} must be a positive finite number, such as 8/255.")
-    return number
+    levels = round(LEVELS * number)
+    return levels / LEVELS if abs(LEVELS * number - levels) <= levels * _precision(value) else number
+
+
+def _precision(value: Any) -> float:
+    """By which share a number may miss what it stands for, where its dtype is less exact than Python's floats."""
+    if isinstance(value, torch.Tensor) and value.is_floating_point():
+        return float(torch.finfo(value.dtype).eps) if value.dtype != torch.float64 else 0
+    dtype = getattr(value, "dtype", None)
+    return float(np.finfo(dtype).eps) if dtype in (np.float16, np.float32) else 0
 
 
 def check_budget(eps: Sequence[float], norm: Norm, rounding: Rounding) -> None:

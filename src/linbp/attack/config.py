@@ -22,6 +22,7 @@ from linbp.attack.step_size import (
 )
 from linbp.attack.targets import TargetRule
 from linbp.errors import BudgetError, ImageError, RecipeError
+from linbp.validation import plain_whole
 
 __all__ = ["AttackConfig", "Labels"]
 
@@ -122,6 +123,7 @@ class AttackConfig:
         recipe.check_pool(pool)
         if labels not in get_args(Labels):
             raise ImageError(f"Labels cannot be {labels!r}.", "Use given or predicted.")
+        steps, batch_size = plain_whole(steps), plain_whole(batch_size)
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise RecipeError(f"batch_size is {batch_size!r}.", "Give a whole number of at least 1.")
         radii = None if eps is None else _radii(eps, images)
@@ -231,7 +233,7 @@ def _radii(eps: Any, images: int | None) -> tuple[float, ...]:
         BudgetError: a radius is not positive, or their number is not that of the images.
     """
     if isinstance(eps, np.ndarray | torch.Tensor):
-        eps = eps.tolist()
+        eps = list(eps) if eps.ndim else eps[()]  # with their dtype, which says how exact they are
     if images is None or isinstance(eps, str) or not isinstance(eps, Sequence):
         return (parse_radius(eps),)
     if len(eps) != images:

@@ -10,6 +10,7 @@ import torch
 from linbp.attack.recipe.grammar import write
 from linbp.errors import ModelError, RecipeError
 from linbp.graph import Rule, Surrogate
+from linbp.models.device import usable_device
 from linbp.models.model import Model
 
 __all__ = ["Attackable", "Ensemble", "Fuse", "as_ensemble", "fused", "identity_of", "models_of", "same_device"]
@@ -112,10 +113,12 @@ def as_ensemble(model: Attackable, device: str | torch.device | None = None) -> 
         device: where it shall compute; None: where it lies.
 
     Raises:
-        ModelError, CaptureError: it gives no gradients, or cannot be captured.
+        ModelError, CaptureError: it gives no gradients, or cannot be captured, or there is no such device here.
     """
     ensemble = model if isinstance(model, Ensemble) else Ensemble._made([_captured(model)], "losses")
-    return ensemble if device is None or same_device(device, ensemble.device) else ensemble.to(device)
+    if device is None or same_device(usable_device(device), ensemble.device):
+        return ensemble
+    return ensemble.to(device)
 
 
 def models_of(model: Attackable) -> tuple[Model, ...]:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
 from linbp.attack.context import Goal
 from linbp.attack.ensemble import Ensemble
+from linbp.data.arrays import as_classes, as_images, check_levels
 from linbp.errors import ImageError
 
 __all__ = ["Inputs", "as_images", "check_channels"]
-
-IMAGE_RANK = 4
-GRID_TOLERANCE = 1e-2
-"""Levels by which float images may miss the 8-bit grid (half-precision inputs do)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,15 +39,17 @@ class Inputs:
         """Images that the surrogates take, with labels and targets that they know.
 
         Raises:
-            ImageError: images of another number of channels, classes out of range, or names that are not one for each.
+            ImageError: images of another number of channels or off the 8-bit grid, classes out of range, or names that
+                are not one for each.
         """
-        count = len(images)
-        check_channels(ensemble, images.shape[1])
+        count, names = len(images), _ids(ids, len(images))
+        check_channels(ensemble, images.shape[1], tuple(images.shape))
+        check_levels(images, names)
         return cls(
             images=images,
             labels=_classes(labels, count, ensemble.classes, "label"),
             targets=None if targets is None else _classes(targets, count, ensemble.classes, "target"),
-            ids=_ids(ids, count),
+            ids=names,
         )
 
     @property
@@ -60,26 +58,12 @@ class Inputs:
         return self.labels if self.targets is None else self.targets
 
     def clean(self, rows: slice, ensemble: Ensemble) -> torch.Tensor:
-        """Some of the images as k / 255 in the surrogates' dtype, on their device.
-
-        Raises:
-            ImageError: one is not on the 8-bit grid.
-        """
+        """Some of the images as k / 255 in the surrogates' dtype, on their device."""
         moved = self.images[rows].to(ensemble.device)
-        levels = moved.to(torch.float64) if moved.dtype == torch.uint8 else moved.to(torch.float64) * 255
-        whole = levels.round()
-        outside = ~torch.isfinite(levels) | (levels < -GRID_TOLERANCE) | (levels > 255 + GRID_TOLERANCE)
-        off = (levels - whole).abs() > GRID_TOLERANCE
-        for wrong, what in ((outside, "is outside [0, 1]"), (off, "is not on the 8-bit grid (k / 255)")):
-            found = wrong.flatten(1).any(1).nonzero().flatten().tolist()
-            if found:
-                raise ImageError(
-                    f"Image {self.ids[rows][found[0]]} {what}.",
-                    "Give uint8 images, or floats that are whole levels: (images * 255).round() / 255.",
-                )
+        levels = moved if moved.dtype == torch.uint8 else (moved.to(torch.float64) * 255).round()
         # Channels last or first, the adversarial images are the same: what a network computes depends on it in the
         # last bit. (Not `contiguous`, which leaves images of one channel as they are.)
-        return (whole.to(ensemble.dtype) / 255).clone(memory_format=torch.contiguous_format)
+        return (levels.to(ensemble.dtype) / 255).clone(memory_format=torch.contiguous_format)
 
     def goal(self, rows: slice, device: torch.device) -> Goal:
         """Labels and targets of some of the images, on a device."""
@@ -87,24 +71,8 @@ class Inputs:
         return Goal(labels=self.labels[rows].to(device), targets=targets)
 
 
-def as_images(images: Any) -> torch.Tensor:
-    """Images (N, C, H, W) as a tensor.
-
-    Raises:
-        ImageError: another shape or kind of number.
-    """
-    given = torch.as_tensor(np.ascontiguousarray(images) if isinstance(images, np.ndarray) else images)
-    if given.ndim != IMAGE_RANK:
-        raise ImageError(
-            f"Images have shape {tuple(given.shape)}.", "Give a batch of shape (images, channels, height, width)."
-        )
-    if not (given.dtype == torch.uint8 or given.is_floating_point()):
-        raise ImageError(f"Images are {given.dtype}.", "Give uint8, or floats in [0, 1].")
-    return given
-
-
-def check_channels(ensemble: Ensemble, channels: int) -> None:
-    """Refuse images of another number of channels than a surrogate's.
+def check_channels(ensemble: Ensemble, channels: int, shape: tuple[int, ...] = ()) -> None:
+    """Refuse images of another number of channels than a surrogate's; `shape` is that of the batch, for the hint.
 
     Raises:
         ImageError: they are.
@@ -114,10 +82,19 @@ def check_channels(ensemble: Ensemble, channels: int) -> None:
         if channels != wanted:
             raise ImageError(
                 f"The images have {channels} channels, and {surrogate.model.name} takes {wanted}.",
-                "Wrap the network so that it takes RGB, (N, 3, H, W)."
-                if channels == 3
-                else f"Give images of shape (N, {wanted}, H, W).",
+                _channels_mend(channels, wanted, shape),
             )
+
+
+def _channels_mend(channels: int, wanted: int, shape: tuple[int, ...]) -> str:
+    """What to do about images of another number of channels."""
+    if shape and shape[-1] == wanted:
+        return f"Their shape {shape} has the channels last: give images.permute(0, 3, 1, 2) (tensors), or .transpose."
+    if channels == 1 and wanted == 3:
+        return "Make grey images RGB: images.repeat(1, 3, 1, 1) (tensors), or numpy.repeat(images, 3, axis=1)."
+    if channels == 3:
+        return "Wrap the network so that it takes RGB, (N, 3, H, W)."
+    return f"Give images of shape (N, {wanted}, H, W)."
 
 
 def _classes(classes: Any, count: int, number: int, what: str) -> torch.Tensor:
@@ -126,13 +103,7 @@ def _classes(classes: Any, count: int, number: int, what: str) -> torch.Tensor:
     Raises:
         ImageError: another number of them than images, or one that is no class.
     """
-    given = torch.as_tensor(classes).cpu()
-    if given.shape != (count,) or given.is_floating_point():
-        raise ImageError(
-            f"{what}s have shape {tuple(given.shape)} and dtype {given.dtype} for {count} images.",
-            f"Give one whole number for each image as its {what}.",
-        )
-    given = given.to(torch.int64)
+    given = as_classes(classes, count, what)
     wrong = ((given < 0) | (given >= number)).nonzero().flatten().tolist()
     if wrong:
         raise ImageError(
@@ -143,6 +114,8 @@ def _classes(classes: Any, count: int, number: int, what: str) -> torch.Tensor:
 
 
 def _ids(ids: Sequence[str] | None, count: int) -> list[str]:
+    if ids is not None and not isinstance(ids, Iterable):
+        raise ImageError(f"ids is {ids!r}.", "Give one id of its own for each image.")
     names = [str(index) for index in range(count)] if ids is None else [str(name) for name in ids]
     if len(names) != count or len(set(names)) != count:
         raise ImageError(

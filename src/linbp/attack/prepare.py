@@ -13,6 +13,7 @@ from linbp.attack.recipe.recipe import Recipe
 from linbp.attack.recipe.stage import Stage
 from linbp.errors import ModelError, RecipeError, RuleError
 from linbp.graph import Rule, Structure, Surrogate, find_output
+from linbp.models.device import usable_device
 from linbp.registry import typed, typed_name
 
 __all__ = ["Prepared", "PreparedStage", "prepare"]
@@ -77,7 +78,7 @@ def prepare(model: Attackable | Prepared, recipe: Recipe, device: str | torch.de
     if isinstance(model, Prepared):
         if model.recipe != recipe:
             raise RecipeError(f"The surrogate was prepared for {model.recipe}, not for {recipe}.", "Prepare it anew.")
-        if device is not None and not same_device(device, model.ensemble.device):
+        if device is not None and not same_device(usable_device(device), model.ensemble.device):
             raise RecipeError(
                 f"The surrogate was prepared on {model.ensemble.device}, not on {device}.", "Prepare it there."
             )

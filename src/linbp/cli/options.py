@@ -9,8 +9,6 @@ from typing import Annotated
 
 import typer
 
-from linbp.errors import ModelError
-
 __all__ = ["BatchSize", "Debug", "Device", "Json", "Threads", "command_line", "usable_device"]
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines, and nothing else, on standard output.")]
@@ -31,29 +29,12 @@ def command_line() -> str:
     return shlex.join(["linbp" if name == "__main__.py" else name, *sys.argv[1:]])  # python -m linbp.cli
 
 
-def _devices() -> list[str]:
-    """The kinds of devices that networks can run on here."""
-    import torch
-
-    found = torch.accelerator.current_accelerator(check_available=True)
-    return ["cpu", *([] if found is None else [found.type])]
-
-
 def usable_device(name: str | None) -> str | None:
     """`name` if networks can run there.
 
     Raises:
         ModelError: PyTorch has no such device here.
     """
-    import torch
+    from linbp.models import device
 
-    if name is not None:
-        try:
-            torch.zeros(1, device=name)
-        # Each back end of PyTorch has exceptions of its own.
-        except Exception as error:
-            raise ModelError(
-                f"There is no device {name!r} here: {str(error).splitlines()[0]}",
-                f"Use one that this machine and this build of PyTorch have: {', '.join(_devices())}.",
-            ) from error
-    return name
+    return None if name is None else device.usable_device(name)

@@ -34,6 +34,7 @@ __all__ = [
     "png_bytes",
     "read_ahead",
     "read_image",
+    "rgb_pixels",
     "size_batches",
     "to_uint8",
     "to_unit",
@@ -102,26 +103,35 @@ def _decode(file: BinaryIO, name: str | Path) -> Pixels:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file) as image:
-                depth = bits_per_channel(image, head)
-                if depth > 8:
-                    raise ImageError(
-                        f"{name} holds more than 8 bits a channel ({depth}; Pillow's mode {image.mode}).",
-                        "Convert it to an 8-bit image first: attacks and their budgets are defined on 256 levels.",
-                    )
-                image.load()
-                return _rgb(image)
+                return rgb_pixels(image, str(name), head)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageError(f"Image {name} has more pixels than Pillow opens.", "Scale it down first.") from None
 
 
-def _rgb(image: Image.Image) -> Pixels:
-    """The pixels of a loaded image. Some modes have no way to RGB but by another one; a palette with transparency makes
-    Pillow warn."""
-    if image.mode == "LAB":
+def rgb_pixels(image: Image.Image, where: str, head: bytes = b"") -> Pixels:
+    """The pixels (height, width, 3) of an opened image, as `read_image` gives them.
+
+    Args:
+        image: loaded or not.
+        where: what messages call it.
+        head: its file's first bytes; see `bits_per_channel`.
+
+    Raises:
+        ImageError: it holds more than 8 bits a channel.
+    """
+    depth = bits_per_channel(image, head)
+    if depth > 8:
+        raise ImageError(
+            f"{where} holds more than 8 bits a channel ({depth}; Pillow's mode {image.mode}).",
+            "Convert it to an 8-bit image first: attacks and their budgets are defined on 256 levels.",
+        )
+    image.load()
+    if image.mode == "LAB":  # it has no way to RGB but by colour profiles
         from PIL import ImageCms
 
         profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         image = ImageCms.profileToProfile(image, *profiles, outputMode="RGB") or image
+    # Premultiplied colours have none but by way of alpha, and a palette with transparency makes Pillow warn.
     if "transparency" in image.info or image.mode in ("RGBa", "La"):
         image = image.convert("LA" if image.mode == "La" else "RGBA")
     return np.array(image.convert("RGB"))
