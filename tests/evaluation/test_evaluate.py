@@ -121,3 +121,22 @@ def test_a_victim_with_shifted_classes_is_refused(shift: int) -> None:
         evaluate(Shifted(), images, images, labels)
     assert ("--first-label 1" in told.value.hint) == (shift < 0)
     assert evaluate(Shifted(), images, images, labels, trust_labels=True).statistics.right_on_clean == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_images_that_a_surrogate_of_any_precision_made(dtype: torch.dtype) -> None:
+    """Half precision holds k/255 up to 0.06 levels, bfloat16 up to 0.5: all levels are told apart in both."""
+    every = np.arange(256, dtype=np.uint8)
+    images = np.broadcast_to(every[:, None, None, None], (256, 3, 4, 4)).copy()
+    wanted = evaluate(victim(classes=256), images, images[::-1].copy(), every.astype(int)).records
+    assert [record.clean_prediction for record in wanted] == list(range(256))
+    for unit in (
+        torch.from_numpy(images).to(dtype) / 255,
+        (torch.from_numpy(images) / 255).to(dtype),
+        (torch.from_numpy(images) / 255).to(dtype).to(memory_format=torch.channels_last),
+        torch.from_numpy(images).double().div(255).to(dtype).requires_grad_(),
+    ):
+        assert evaluate(victim(classes=256), unit, unit.flip(0), torch.from_numpy(every).long()).records == wanted
+    off = torch.from_numpy(images).to(dtype) / 255 + 0.4 / 255
+    with pytest.raises(ImageError, match=r"8-bit grid|above 1"):
+        evaluate(victim(classes=256), off, off, every.astype(int))

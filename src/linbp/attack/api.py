@@ -18,6 +18,7 @@ from linbp.attack.loop import attack_batch
 from linbp.attack.pool import Pool
 from linbp.attack.prepare import Prepared, prepare
 from linbp.attack.recipe.recipe import Recipe
+from linbp.attack.scores import SOME, check_scores
 from linbp.attack.unmoved import Unmoved, unmoved_notes
 from linbp.errors import LinbpWarning
 
@@ -94,6 +95,7 @@ def craft(
     )
     prepared = prepare(model, config.recipe, device)
     inputs = Inputs.check(given, labels, targets, ids, prepared.ensemble)
+    check_scores(prepared.ensemble, inputs.clean(slice(0, SOME), prepared.ensemble))
     unmoved = Unmoved()
     adv = craft_batches(prepared, config, inputs, pool, progress, unmoved)
     _warn(config, unmoved)

@@ -17,6 +17,7 @@ from linbp.attack.pool import Pool
 from linbp.attack.prepare import prepare
 from linbp.attack.recipe.recipe import Recipe
 from linbp.errors import RecipeError, RuleError
+from linbp.models.logits import are_probabilities
 
 __all__ = ["AUTO", "Choice", "choose_start", "has_auto_start", "rank_starts", "with_start"]
 
@@ -210,13 +211,19 @@ def _check_proxies(ensemble: Ensemble, proxies: Sequence[Any], image: torch.Tens
     """Refuse proxies that are the surrogate, or know other classes.
 
     Raises:
-        RecipeError: there is one.
+        RecipeError: there is one, or one that answers with probabilities.
     """
     own = ensemble.surrogates[0].model.identity()["weights_sha256"]
     for proxy in proxies:
         if proxy.identity().get("weights_sha256") == own:
             raise RecipeError(f"The proxy {proxy.name} is the surrogate, whose own loss misleads.", NO_PROXY)
-        width = _logits(proxy, image).shape[1]
+        answer = proxy.logits(_given(proxy, image))
+        width = answer.shape[1]
+        if are_probabilities(answer):
+            raise RecipeError(
+                f"The proxy {proxy.name} answers with probabilities, and its cross-entropy is to be measured.",
+                "Let it return logits or logarithms of probabilities.",
+            )
         if width != ensemble.classes:
             raise RecipeError(
                 f"The proxy {proxy.name} knows {width} classes and the surrogate {ensemble.classes}.", NO_PROXY
@@ -234,6 +241,10 @@ def _losses(proxy: Any, images: torch.Tensor, classes: torch.Tensor) -> torch.Te
 
 
 def _logits(proxy: Any, images: torch.Tensor) -> torch.Tensor:
-    dtype, device = getattr(proxy, "dtype", torch.float32), getattr(proxy, "device", "cpu")
-    logits: torch.Tensor = proxy.logits(images.to(device=device, dtype=dtype)).double().cpu()
+    logits: torch.Tensor = proxy.logits(_given(proxy, images)).double().cpu()
     return logits
+
+
+def _given(proxy: Any, images: torch.Tensor) -> torch.Tensor:
+    """Images where the proxy is, and in its dtype."""
+    return images.to(device=getattr(proxy, "device", "cpu"), dtype=getattr(proxy, "dtype", torch.float32))

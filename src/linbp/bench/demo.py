@@ -146,7 +146,9 @@ def run_demo(
             surrogate,
             clean,
             folder / name,
-            AttackConfig.resolve(recipe, eps=f"{demonstration.levels}/255", steps=steps, batch_size=batch_size),
+            AttackConfig.resolve(
+                recipe, eps=f"{demonstration.levels}/255", steps=steps, step_size="1/255", batch_size=batch_size
+            ),
             trust_labels=True,
             command="linbp demo",
             progress=_share(tell, "attacking", ("crafting",), number, len(chosen)),

@@ -15,7 +15,6 @@ from linbp.data.labels import spread
 from linbp.errors import ModelError
 from linbp.evaluation.answers import Answers, answers_of
 from linbp.evaluation.asked_twice import ASKED, ask_twice
-from linbp.evaluation.other_input import TRIED, check_input
 from linbp.evaluation.plausible import notes_on_answers, notes_on_counts
 from linbp.evaluation.predict import check_classes, check_victim_not_shifted
 from linbp.evaluation.records import make_records
@@ -24,6 +23,7 @@ from linbp.evaluation.roles import role_of
 from linbp.evaluation.statistics import summarise
 from linbp.evaluation.victim_input import VictimPreprocessing
 from linbp.models import Classifier
+from linbp.models.other_input import TRIED, check_input
 
 __all__ = ["Questions", "ask"]
 

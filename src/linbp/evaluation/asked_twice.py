@@ -10,8 +10,9 @@ import torch
 
 from linbp.data.images import Pixels, size_batches
 from linbp.errors import LogitsError, ModelError
-from linbp.evaluation.answers import Floats, Preprocess, scores_of, spreads
+from linbp.evaluation.answers import Floats, spreads
 from linbp.models import Classifier
+from linbp.models.scores import Preprocess, scores_of
 
 __all__ = ["ASKED", "ask_twice"]
 

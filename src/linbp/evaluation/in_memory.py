@@ -86,11 +86,30 @@ def evaluate(
 
 def _levels(images: Any, what: str) -> Pixels:
     """Images (N, 3, H, W) of any accepted kind as levels (N, H, W, 3)."""
-    values = images.detach().cpu().numpy() if isinstance(images, torch.Tensor) else np.asarray(images)
+    if isinstance(images, torch.Tensor):
+        images = images.detach().cpu()
+        values = (_exact(images, what) if images.dtype == torch.bfloat16 else images).numpy()
+    else:
+        values = np.asarray(images)
     if values.ndim != 4 or values.shape[1] != 3:
         raise ImageError(f"The {what} have shape {tuple(values.shape)}.", "Give RGB images of shape (N, 3, H, W).")
     levels: Pixels = to_uint8(values, what).transpose(0, 2, 3, 1)
     return levels
+
+
+def _exact(images: torch.Tensor, what: str) -> torch.Tensor:
+    """Levels, uint8, of images in bfloat16: k/255 is off by half a level there, but no two levels are one number.
+
+    Raises:
+        ImageError: a value is none of those.
+    """
+    levels = (images.double() * 255).round().clamp(0, 255)
+    if not torch.equal((levels / 255).to(images.dtype), images):
+        raise ImageError(
+            f"The {what} are not on the 8-bit grid, or outside [0, 1].",
+            "Round them to k/255 first: what counts is the image as it can be saved.",
+        )
+    return levels.to(torch.uint8)
 
 
 def _integers(values: Any, count: int, what: str) -> list[int]:

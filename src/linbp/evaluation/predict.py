@@ -12,8 +12,9 @@ import torch
 from linbp.data.images import Pixels
 from linbp.data.numbering import order_of
 from linbp.errors import ModelError
-from linbp.evaluation.answers import Preprocess, answers_of
+from linbp.evaluation.answers import answers_of
 from linbp.models import BlackBox, Classifier, Model, OnnxModel, load_model
+from linbp.models.scores import Preprocess
 
 __all__ = ["check_classes", "check_victim_not_shifted", "load_victim", "name_of", "predict"]
 

@@ -27,6 +27,8 @@ from linbp.models.model import Model
 
 __all__ = ["Rule", "Surrogate"]
 
+REARRANGING = ("view", "reshape", "flatten", "squeeze", "unsqueeze", "clone", "contiguous", "to_copy", "to", "alias")
+
 
 class Rule(Protocol):
     """How gradients pass the places of a network."""
@@ -179,6 +181,14 @@ class Surrogate:
         return self._capture.structure
 
     @property
+    def last_operation(self) -> str:
+        """The operation whose values are the logits, such as `linear`; those that only rearrange values are passed."""
+        node = next(iter(self._ordinary.graph.find_nodes(op="output"))).args[0]
+        while isinstance(node, fx.Node) and _name(node) in REARRANGING and isinstance(node.args[0], fx.Node):
+            node = node.args[0]
+        return _name(node) if isinstance(node, fx.Node) else ""
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What capture and the rule did that a user should know."""
         return (*self._capture.notes, f"memory format {self.memory_format}", *self.plan.notes)
@@ -279,6 +289,11 @@ class Surrogate:
     def identity(self) -> dict[str, Any]:
         """What results record: the model's identity, memory format and notes."""
         return {**self.model.identity(), "memory_format": self.memory_format, "notes": list(self.notes)}
+
+
+def _name(node: fx.Node) -> str:
+    """The name of a node's operation, without that of its overload."""
+    return str(getattr(node.target, "overloadpacket", node.target)).rpartition(".")[2].removeprefix("_")
 
 
 def on_device(network: fx.GraphModule, device: torch.device) -> fx.GraphModule:

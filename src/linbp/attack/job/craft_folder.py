@@ -20,7 +20,7 @@ from linbp.attack.job.images import (
     read_pool,
     scan,
 )
-from linbp.attack.job.labels import check_classes, check_label_shift
+from linbp.attack.job.labels import check_answers, check_classes, check_label_shift
 from linbp.attack.job.manifest import job_settings, new_manifest
 from linbp.attack.job.report import FolderReport
 from linbp.attack.job.resume import craft_missing
@@ -88,6 +88,8 @@ def craft_folder(
     tell("capturing the surrogate", 0, 1)
     ensemble = as_ensemble(model, device)
     check_classes(ensemble, config, job_images)
+    if before is None:
+        check_answers(ensemble, job_images)
     if before is None and config.labels == "given" and not trust_labels:
         check_label_shift(ensemble, job_images)
     if has_auto_start(config.recipe) and choice is None:

@@ -12,12 +12,16 @@ from linbp.attack.context import Goal
 from linbp.attack.ensemble import Ensemble
 from linbp.attack.inputs import check_channels
 from linbp.attack.job.images import JobImages
+from linbp.attack.scores import SOME, check_scores
 from linbp.data.image_list import ImageRecord
 from linbp.data.images import size_batches, to_unit
 from linbp.data.labels import check_labels, check_not_shifted, spread
 from linbp.errors import ImageError
+from linbp.models import Model
+from linbp.models.other_input import POOR, TRIED, check_input
+from linbp.models.scores import scores_of
 
-__all__ = ["check_classes", "check_label_shift", "goal_of"]
+__all__ = ["check_answers", "check_classes", "check_label_shift", "goal_of"]
 
 ASKED = 16
 """Images that the surrogate is asked about at a time."""
@@ -50,11 +54,22 @@ def check_classes(ensemble: Ensemble, config: AttackConfig, read: JobImages) -> 
                 )
 
 
-def check_label_shift(ensemble: Ensemble, read: JobImages) -> None:
-    """Ask the surrogate about a few images whether the labels seem to be shifted.
+def check_answers(ensemble: Ensemble, read: JobImages) -> None:
+    """Refuse surrogates that answer a few of the images with something other than logits.
 
     Raises:
-        ImageError: they do.
+        ModelError: they do.
+    """
+    rows = size_batches(read.sizes, SOME)[0]
+    check_scores(ensemble, to_unit(np.stack(list(read.pixels(rows))), ensemble.dtype, ensemble.device))
+
+
+def check_label_shift(ensemble: Ensemble, read: JobImages) -> None:
+    """Ask the surrogate about a few images whether the labels seem to be shifted, or its input to be another one.
+
+    Raises:
+        ImageError: the labels seem to be shifted, or in another order.
+        ModelError: a surrogate that is often wrong would be right with another mean, scale or order of channels.
     """
     rows = spread(len(read.records))
     batches = [[rows[place] for place in batch] for batch in size_batches([read.sizes[row] for row in rows], ASKED)]
@@ -66,6 +81,19 @@ def check_label_shift(ensemble: Ensemble, read: JobImages) -> None:
     every = [image.label for image in read.records if image.label is not None]
     given = [image.label for image in asked if image.label is not None]
     check_not_shifted(given, predictions, every, ensemble.classes)
+    if sum(map(int.__eq__, given, predictions)) < POOR * len(given):
+        for surrogate in ensemble.surrogates:
+            _check_input(surrogate.model, read)
+
+
+def _check_input(model: Model, read: JobImages) -> None:
+    """Refuse a surrogate that knows half of a few images more with another input."""
+    rows = spread(len(read.records), TRIED)
+    images = list(read.pixels(rows))
+    labels = [label for row in rows if (label := read.records[row].label) is not None]
+    predictions = [int(scores_of(model, pixels[None]).argmax()) for pixels in images]
+    trust = "--trust-labels (trust_labels=True)"
+    check_input(model, lambda: images, labels, predictions, batch_size=TRIED, trust=trust)
 
 
 def goal_of(config: AttackConfig, images: Sequence[ImageRecord], logits: torch.Tensor) -> Goal:

@@ -1,4 +1,4 @@
-"""A victim that is often wrong: would it be right with another mean, scale or order of channels?"""
+"""A network that is often wrong: would it be right with another mean, scale or order of channels?"""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from torch import nn
 
 from linbp.data.images import Pixels, size_batches
 from linbp.errors import ModelError
-from linbp.evaluation.answers import Preprocess, scores_of
-from linbp.models import Classifier, Model, OnnxModel
+from linbp.models.black_box import Classifier
+from linbp.models.model import Model
+from linbp.models.onnx import OnnxModel
+from linbp.models.scores import Preprocess, scores_of
 
-__all__ = ["TRIED", "check_input"]
+__all__ = ["POOR", "TRIED", "check_input"]
 
 TRIED = 16
 """How many images are tried."""
@@ -43,20 +45,22 @@ def check_input(
     *,
     batch_size: int,
     preprocess: Preprocess | None = None,
+    trust: str = "--trust-victim (trust_victim=True)",
 ) -> tuple[str, ...]:
-    """Try other inputs with a victim that is wrong on more than a quarter of some clean images.
+    """Try other inputs with a network that is wrong on more than a quarter of some clean images.
 
     Tried are the usual means and standard deviations, levels of 0 to 255, and the channels in the order blue, green,
-    red. One under which the victim knows many more of the images, of several classes, is noted; one with which half of
+    red. One under which the network knows many more of the images, of several classes, is noted; one with which half of
     all images become right, refused. A black-box model has its own preprocessing and is left alone.
 
     Args:
-        victim: the network.
+        victim: the network; a victim or a surrogate.
         read: gives some clean images, (H, W, 3) each.
         labels: of them.
-        predictions: of the victim.
+        predictions: of the network.
         batch_size: the most images that it is asked about at a time.
-        preprocess: what is done to images before the victim gets them.
+        preprocess: what is done to images before the network gets them.
+        trust: how the user can switch this off.
 
     Returns:
         What should be noted.
@@ -88,7 +92,7 @@ def check_input(
     raise ModelError(
         fault,
         "Write that where the network is made, or into the JSON file beside it; is it normalised inside already? "
-        "If it is right as it is: --trust-victim (trust_victim=True).",
+        f"If it is right as it is: {trust}.",
     )
 
 
