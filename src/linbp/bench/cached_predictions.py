@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from linbp.models import BlackBox, Model, OnnxModel
+from linbp.models import Classifier
 
 __all__ = ["CachedPredictions"]
 
@@ -17,16 +17,20 @@ class CachedPredictions:
 
     Args:
         model: the network.
+        reuse: whether kept answers are given; if not yet, each image is asked about, and its answer kept.
     """
 
-    def __init__(self, model: Model | OnnxModel | BlackBox) -> None:
+    def __init__(self, model: Classifier, *, reuse: bool = True) -> None:
         self.model, self.name, self.dtype = model, model.name, getattr(model, "dtype", torch.float32)
+        self.input_size = getattr(model, "input_size", None)
+        self.class_names: tuple[str, ...] = getattr(model, "class_names", ())
+        self.reuse = reuse
         self._answers: dict[bytes, torch.Tensor] = {}
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         """Logits (N, classes) of images (N, 3, H, W) in [0, 1]."""
         keys = [hashlib.sha256(image.cpu().contiguous().numpy().data).digest() for image in images]
-        new = {key: row for row, key in enumerate(keys) if key not in self._answers}
+        new = {key: row for row, key in enumerate(keys) if not self.reuse or key not in self._answers}
         if new:
             answers = self.model.logits(images[list(new.values())])
             self._answers.update(zip(new, answers, strict=True))

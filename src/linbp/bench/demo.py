@@ -279,7 +279,7 @@ def _row(
     networks: Sequence[CachedPredictions],
     demonstration: Demonstration,
 ) -> PictureRow:
-    classes, answers = networks[0].model.class_names, []
+    classes, answers = networks[0].class_names, []
     if record.label is None or classes is None:
         raise StoreError(f"{record.path} has no label in words.", "Choose a new folder for the demonstration.")
     for network in networks:

@@ -99,16 +99,16 @@ def parquet_bytes(table: pa.Table) -> bytes:
     return buffer.getvalue()
 
 
-def read_results(source: str | os.PathLike[str] | bytes | BinaryIO) -> pa.Table:
+def read_results(source: str | os.PathLike[str] | bytes | BinaryIO, where: str = "The table of results") -> pa.Table:
     """The table of results in a file; its facts stand in the schema's metadata.
 
     Args:
         source: `results.parquet`, the folder of a run, or the file's content.
+        where: what messages call a file that is given by its content.
 
     Raises:
         StoreError: there is none, it cannot be read, or another version wrote it.
     """
-    where = "The table of results"
     if isinstance(source, str | os.PathLike):
         where = os.path.join(source, RESULTS) if os.path.isdir(source) else os.fspath(source)
         source = where

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from linbp.cli.bench import bench
+from linbp.cli.compare import compare
 from linbp.cli.craft import craft
 from linbp.cli.demo import demo
 from linbp.cli.evaluate import evaluate
@@ -18,6 +19,7 @@ from linbp.cli.guard import UsageError, usage_lines
 from linbp.cli.inspect import inspect
 from linbp.cli.linearize import linearize
 from linbp.cli.list import list_parts
+from linbp.cli.report import report
 from linbp.cli.show import show
 from linbp.cli.zoo import zoo
 from linbp.errors import LinbpWarning
@@ -64,6 +66,8 @@ app.command()(inspect)
 app.command()(craft)
 app.command()(evaluate)
 app.command()(bench)
+app.command()(compare)
+app.command()(report)
 app.command()(linearize)
 app.command("list")(list_parts)
 app.command()(show)

@@ -12,16 +12,18 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image, UnidentifiedImageError
 
 from linbp.data.files import write_atomically
 from linbp.data.stored import HEAD, bits_per_channel, is_turned
 from linbp.errors import ImageError
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = [
     "EXTENSIONS",
@@ -222,6 +224,8 @@ def to_uint8(values: npt.NDArray[Any], what: str = "images") -> Pixels:
 
 def to_unit(pixels: Pixels, dtype: torch.dtype, device: torch.device | str = "cpu") -> torch.Tensor:
     """Levels (N, H, W, 3) as images (N, 3, H, W) in [0, 1]: k/255, rounded once to `dtype`."""
+    import torch  # what only reads and writes pictures need not wait for it
+
     channels_first = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
     return channels_first.to(device, dtype) / 255
 

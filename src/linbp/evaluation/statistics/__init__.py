@@ -9,7 +9,7 @@ from linbp.evaluation.statistics.exposure import (
     rate_classes,
     worst_cases,
 )
-from linbp.evaluation.statistics.outcomes import Attack, Outcomes
+from linbp.evaluation.statistics.outcomes import Attack, Outcomes, distinct
 from linbp.evaluation.statistics.paired import (
     Difference,
     difference_by_image,
@@ -18,12 +18,14 @@ from linbp.evaluation.statistics.paired import (
     paired_differences,
     paired_test,
 )
+from linbp.evaluation.statistics.pairs import Pair, compare_tables
 from linbp.evaluation.statistics.rates import SATURATED, Rate, rate
 from linbp.evaluation.statistics.sign_flips import sign_flip_p
 from linbp.evaluation.statistics.standings import (
     Comparison,
     Setting,
     Standing,
+    clean_rates,
     compare_with_best,
     settings_of,
     standings,
@@ -42,6 +44,7 @@ __all__ = [
     "ImageCount",
     "Interval",
     "Outcomes",
+    "Pair",
     "Rate",
     "Setting",
     "Standing",
@@ -50,9 +53,12 @@ __all__ = [
     "WorstCase",
     "as_jpeg",
     "bootstrap_mean",
+    "clean_rates",
+    "compare_tables",
     "compare_with_best",
     "count_images",
     "difference_by_image",
+    "distinct",
     "holm",
     "mcnemar",
     "mean_over_victims",

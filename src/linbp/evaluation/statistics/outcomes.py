@@ -13,7 +13,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 
 from linbp.errors import StoreError
 
-__all__ = ["Attack", "Outcomes"]
+__all__ = ["Attack", "Outcomes", "distinct"]
 
 Bools = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
@@ -156,6 +156,13 @@ def _codes(column: pa.ChunkedArray) -> tuple[Integers, list[str]]:
     """A number for each row, and what the numbers stand for."""
     words = column.cast(pa.string()).combine_chunks().dictionary_encode()
     return np.asarray(words.indices).astype(np.int64), words.dictionary.to_pylist()
+
+
+def distinct(table: pa.Table, names: Sequence[str]) -> list[dict[str, Any]]:
+    """The different rows of some columns of a table, in the order in which they first come up."""
+    _, first = _groups(table, names)
+    found: list[dict[str, Any]] = table.select(list(names)).take(pa.array(np.sort(first))).to_pylist()
+    return found
 
 
 def _groups(table: pa.Table, names: Sequence[str]) -> tuple[Integers, Integers]:

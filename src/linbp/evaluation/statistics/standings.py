@@ -11,7 +11,7 @@ from linbp.evaluation.statistics.outcomes import SUCCEEDED, UNKNOWN, Attack, Out
 from linbp.evaluation.statistics.paired import Difference, difference_by_image, holm, paired_differences
 from linbp.evaluation.statistics.rates import Rate, rate
 
-__all__ = ["Comparison", "Setting", "Standing", "compare_with_best", "settings_of", "standings"]
+__all__ = ["Comparison", "Setting", "Standing", "clean_rates", "compare_with_best", "settings_of", "standings"]
 
 cached_rate = lru_cache(maxsize=100_000)(rate)
 """Cells of a large table have few different counts."""
@@ -69,6 +69,15 @@ def standings(outcomes: Outcomes) -> tuple[Standing, ...]:
             )
         )
     return tuple(found)
+
+
+def clean_rates(outcomes: Outcomes) -> dict[str, Rate]:
+    """Each victim's accuracy on the clean images that it was asked about, selected or not."""
+    found = {}
+    for name, predictions in zip(outcomes.victims, outcomes.clean, strict=True):
+        asked = predictions >= 0
+        found[name] = cached_rate(int((predictions == outcomes.labels)[asked].sum()), int(asked.sum()))
+    return found
 
 
 @dataclasses.dataclass(frozen=True, order=True)
