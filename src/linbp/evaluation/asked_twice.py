@@ -19,7 +19,7 @@ __all__ = ["ASKED", "ask_twice"]
 ASKED = 8
 """How many images are asked about again: each twice, and each with a companion."""
 
-NOISE = {torch.float64: 1e-6, torch.float32: 2e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
+NOISE = {torch.float64: 1e-6, torch.float32: 5e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 """What kernels may change in a score from batch to batch, as a share of the range of an image's scores."""
 
 CLOSE = 0.05
