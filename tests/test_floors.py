@@ -21,6 +21,7 @@ FLOORS = (
     "rules",
     "training",
     "attack",
+    "testing",
     "evaluation",
     "bench",
     "report",

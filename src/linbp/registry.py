@@ -23,6 +23,8 @@ __all__ = [
     "distribution_of",
     "find",
     "grammar_name",
+    "home",
+    "is_foreign",
     "is_installed",
     "is_part",
     "kinds",
@@ -70,7 +72,7 @@ def register(kind: Kind, name: str, thing: Callable[..., Any]) -> None:
         _registry[kind][name] = thing
         return
     other, owner = taken
-    what = f"The name {name!r} stands for the {other} of {_home(owner)} and for the {kind} of {_home(thing)}."
+    what = f"The name {name!r} stands for the {other} of {home(owner)} and for the {kind} of {home(thing)}."
     hint = "Give one of the two another name, or uninstall its package."
     if not _loading:
         raise RecipeError(what, hint)
@@ -96,7 +98,12 @@ def _package(thing: Callable[..., Any]) -> str:
     return thing.__module__.partition(".")[0]
 
 
-def _home(thing: Callable[..., Any]) -> str:
+def is_foreign(thing: Any) -> bool:
+    """Whether a class or a function comes from elsewhere than linbp."""
+    return _package(thing) != OWN
+
+
+def home(thing: Callable[..., Any]) -> str:
     """Where something was defined, and the distribution that it came with."""
     found = distribution_of(thing.__module__)
     return (

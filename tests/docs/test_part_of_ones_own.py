@@ -20,7 +20,7 @@ USE_PART = """
 import sys
 import numpy as np, torch
 from torch import nn
-import linbp
+import linbp.testing
 from linbp.attack.parts.transform import RandomShift
 from linbp.registry import names
 
@@ -30,6 +30,7 @@ module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 
 surrogate = linbp.Surrogate(linbp.Model(module, input_size=(3, 8, 8)), cache=False)
 images = np.random.default_rng(0).integers(0, 256, (4, 3, 8, 8), dtype=np.uint8)
 labels = [0, 1, 2, 3]
+linbp.testing.check_part("shift(pixels=2)")
 for part in (sys.argv[1], "shift(pixels=5)"):
     recipe = f"linbp(start=0) + {part} + mi"
     together = linbp.craft(surrogate, images, labels, recipe, eps="8/255", steps=3)

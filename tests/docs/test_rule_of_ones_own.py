@@ -11,7 +11,7 @@ import pytest
 import torch
 from tiny_networks import images_and_labels, tiny
 
-import linbp
+import linbp.testing
 from linbp import registry
 from linbp.graph import Plan, Scale, Structure
 
@@ -83,5 +83,6 @@ def test_it_computes_its_formula(package: Path, monkeypatch: pytest.MonkeyPatch)
             return torch.tensor([1.0, 30.0, 0.0])
 
     given = torch.eye(3)
+    linbp.testing.check_part("damped(start=0, cap=0.5)")
     expected = torch.tensor([2.0, 3.0, 0.0])[:, None] * given  # capped at twice the norm, free, nothing to compare with
     assert torch.allclose(Capped(2.0)(given, Branch()), expected)  # type: ignore[arg-type]

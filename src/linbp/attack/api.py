@@ -13,6 +13,7 @@ import torch
 from linbp.attack.budget import Norm, Rounding
 from linbp.attack.config import AttackConfig
 from linbp.attack.ensemble import Attackable
+from linbp.attack.first_use import check_first_use
 from linbp.attack.inputs import Inputs, as_images
 from linbp.attack.loop import attack_batch
 from linbp.attack.pool import Pool
@@ -44,6 +45,7 @@ def craft(
     rounding: Rounding = "inward",
     batch_size: int = 16,
     device: str | torch.device | None = None,
+    trust_parts: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Images:
     """Make adversarial images on a surrogate.
@@ -67,6 +69,7 @@ def craft(
             it by up to half a level; `truncate` is TransferAttack's and leaves it by up to a level, downward.
         batch_size: images at a time; the result does not depend on it.
         device: where to compute; by default where the model lies.
+        trust_parts: do not look at parts of other packages at their first use.
         progress: called with (image steps done, image steps in all).
 
     Returns:
@@ -96,6 +99,8 @@ def craft(
     prepared = prepare(model, config.recipe, device)
     inputs = Inputs.check(given, labels, targets, ids, prepared.ensemble)
     check_scores(prepared.ensemble, inputs.clean(slice(0, SOME), prepared.ensemble))
+    if not trust_parts:
+        check_first_use(prepared, config, inputs, pool)
     unmoved = Unmoved()
     adv = craft_batches(prepared, config, inputs, pool, progress, unmoved)
     _warn(config, unmoved)

@@ -13,11 +13,12 @@ from linbp.attack.gradient_oracle import Gradient, GradientOracle
 from linbp.attack.image_norms import absolute_sum
 from linbp.attack.parts.objective.base import Observation
 from linbp.attack.prepare import PreparedStage
+from linbp.attack.recipe.stage import Stage
 from linbp.errors import ModelError
 from linbp.graph import Surrogate
 from linbp.randomness import Draws
 
-__all__ = ["StageGradients"]
+__all__ = ["StageGradients", "check_images"]
 
 Values = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """The objective (N,) of what the network gets and of what the objective takes for the image."""
@@ -81,7 +82,7 @@ class StageGradients:
             total = gradient if total is None else total + gradient
         assert total is not None  # a product of ranges that are not empty
         mean = total / len(copies) if len(copies) > 1 else total
-        self._check_finite(mean, draws.ids)
+        self._check_finite(mean, images, draws.ids)
         return mean
 
     def _transform(self, images: torch.Tensor, copy: Sequence[int], draws: Draws) -> tuple[torch.Tensor, torch.Tensor]:
@@ -95,11 +96,12 @@ class StageGradients:
                 image = images
         return image, images
 
-    def _check_finite(self, gradient: torch.Tensor, ids: Sequence[str]) -> None:
+    def _check_finite(self, gradient: torch.Tensor, images: torch.Tensor, ids: Sequence[str]) -> None:
         """Refuse gradients that are no numbers, and note where they are zero."""
         total = absolute_sum(gradient)[:, 0, 0, 0]  # NaN or infinite if any entry is
         self.flat &= total == 0
         if not bool(torch.isfinite(total).all()):
+            check_images(images, ids, self.stage.parts)
             finite = torch.isfinite(total).tolist()
             bad = [image_id for image_id, fine in zip(ids, finite, strict=True) if not fine]
             raise ModelError(
@@ -107,6 +109,22 @@ class StageGradients:
                 f"{', '.join(bad[:3])}{', ...' if len(bad) > 3 else ''}.",
                 "Check its weights and its input range, or leave the image out.",
             )
+
+
+def check_images(images: torch.Tensor, ids: Sequence[str], parts: Stage) -> None:
+    """Refuse images (N, C, H, W) that parts made NaN or infinite, before a network is blamed for it.
+
+    Raises:
+        ModelError: there are some; they are named.
+    """
+    finite = torch.isfinite(images).flatten(1).all(1).tolist()
+    bad = [image_id for image_id, fine in zip(ids, finite, strict=True) if not fine]
+    if bad:
+        raise ModelError(
+            f"{parts} leads to values that are NaN or infinite at {len(bad)} of {len(finite)} images: "
+            f"{', '.join(bad[:3])}{', ...' if len(bad) > 3 else ''}.",
+            "A part divides by a norm that is 0 there, or its numbers overflow: leave out the part or the image.",
+        )
 
 
 def _features(surrogate: Surrogate) -> Callable[[torch.Tensor], dict[str, torch.Tensor]]:

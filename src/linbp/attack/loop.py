@@ -9,7 +9,7 @@ import torch
 from linbp.attack.budget import Budget
 from linbp.attack.config import AttackConfig
 from linbp.attack.context import Context, Goal, Trace
-from linbp.attack.gradients import StageGradients
+from linbp.attack.gradients import StageGradients, check_images
 from linbp.attack.pool import Pool
 from linbp.attack.prepare import PreparedStage
 from linbp.randomness import Draws
@@ -68,6 +68,7 @@ def attack_batch(
         with typed(stage.parts.typed_word):
             trace = _run_stage(stage, context, draws, traced, on_step)
     assert trace is not None  # a recipe has at least one stage
+    check_images(trace.images, ids, stages[-1].parts)
     if on_flat is not None and trace.flat is not None:
         on_flat([image_id for image_id, flat in zip(ids, trace.flat.tolist(), strict=True) if flat])
     return budget.finish(trace.images)

@@ -111,6 +111,9 @@ def craft(
     trust_labels: Annotated[
         bool, typer.Option("--trust-labels", help="Do not suspect that labels are shifted.")
     ] = False,
+    trust_parts: Annotated[
+        bool, typer.Option("--trust-parts", help="Do not check parts of other packages at their first use.")
+    ] = False,
     batch_size: BatchSize = 16,
     device: Device = None,
     threads: Threads = 4,
@@ -193,6 +196,7 @@ def craft(
                 out,
                 config,
                 trust_labels=trust_labels,
+                trust_parts=trust_parts,
                 pool=partners,
                 proxies=[load_model(name) for name in proxies or ()],
                 device=where,

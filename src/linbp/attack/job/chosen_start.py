@@ -6,17 +6,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from linbp.attack.choose_start import Choice, check_choice, has_auto_start, rank_starts
 from linbp.attack.config import AttackConfig
 from linbp.attack.ensemble import Ensemble
-from linbp.attack.inputs import Inputs
 from linbp.attack.job.images import JobImages
-from linbp.attack.job.labels import goal_of
+from linbp.attack.job.labels import inputs_of
 from linbp.attack.pool import Pool
 from linbp.attack.recipe.recipe import Recipe
-from linbp.data.images import to_unit
 from linbp.data.labels import spread
 from linbp.errors import RecipeError
 from linbp.jobs.progress import ProgressCallback
@@ -61,15 +57,7 @@ def choose_for_job(
     commonest, _ = Counter(images.sizes).most_common(1)[0]
     same = [row for row, size in enumerate(images.sizes) if size == commonest]
     rows = [same[index] for index in spread(len(same), ASKED)]
-    clean = to_unit(np.stack(list(images.pixels(rows))), ensemble.dtype, ensemble.device)
-    records = [images.records[row] for row in rows]
-    goal = goal_of(config, records, ensemble.logits(clean))
-    inputs = Inputs(
-        images=clean,
-        labels=goal.labels.cpu(),
-        targets=None if goal.targets is None else goal.targets.cpu(),
-        ids=[record.image_id for record in records],
-    )
+    inputs = inputs_of(ensemble, config, images, rows)
     tell("choosing the start", 0, 1)
     return rank_starts(
         ensemble,

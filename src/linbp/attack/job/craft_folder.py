@@ -11,6 +11,7 @@ import torch
 from linbp.attack.choose_start import has_auto_start, with_start
 from linbp.attack.config import AttackConfig
 from linbp.attack.ensemble import Attackable, as_ensemble, models_of
+from linbp.attack.first_use import check_first_use, foreign_parts
 from linbp.attack.job.adversarial_folder import AdversarialFolder
 from linbp.attack.job.chosen_start import check_proxies, choose_for_job, proxy_names
 from linbp.attack.job.images import (
@@ -20,7 +21,7 @@ from linbp.attack.job.images import (
     read_pool,
     scan,
 )
-from linbp.attack.job.labels import check_answers, check_classes, check_label_shift
+from linbp.attack.job.labels import check_answers, check_classes, check_label_shift, inputs_of
 from linbp.attack.job.manifest import job_settings, new_manifest
 from linbp.attack.job.report import FolderReport
 from linbp.attack.job.resume import craft_missing
@@ -41,6 +42,7 @@ def craft_folder(
     config: AttackConfig,
     *,
     trust_labels: bool = False,
+    trust_parts: bool = False,
     pool: Pool | Sequence[ImageRecord] | None = None,
     proxies: Sequence[Classifier] = (),
     device: str | torch.device | None = None,
@@ -62,6 +64,7 @@ def craft_folder(
         folder: new, empty, or started by the same job.
         config: resolved for these images: with `targets=has_targets(images)` and `pool=pool is not None`.
         trust_labels: do not suspect labels of counting from 1.
+        trust_parts: do not look at parts of other packages at their first use.
         pool: images that `admix` mixes in, or their files from `list_images`, which a protocol prepares as it prepares
             the images under attack. They may be those.
         proxies: networks that choose the start of a rule with `start=auto`, on up to eight of the images.
@@ -96,6 +99,8 @@ def craft_folder(
         choice = choose_for_job(ensemble, config, job_images, proxies, pool, tell).to_dict()
     recipe = config.recipe if choice is None else with_start(config.recipe, choice["start"])
     prepared = prepare(ensemble, recipe)
+    if not trust_parts and foreign_parts(prepared):
+        check_first_use(prepared, config, inputs_of(ensemble, config, job_images, [0]), pool)
     tell("capturing the surrogate", 1, 1)
     unused = not_used(images)
     wanted = job_settings(
@@ -110,8 +115,8 @@ def craft_folder(
     manifest, finished, kept = craft_missing(
         store,
         wanted,
-        lambda: new_manifest(wanted, config, images, unused, prepared, choice),
-        {**run_facts(ensemble.device, command), "threads": threads},
+        lambda: new_manifest(wanted, config, images, unused, prepared, choice, trust_parts),
+        {**run_facts(ensemble.device, command), "threads": threads, "trust_parts": trust_parts},
         prepared,
         config,
         job_images,

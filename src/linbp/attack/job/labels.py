@@ -10,7 +10,7 @@ import torch
 from linbp.attack.config import AttackConfig
 from linbp.attack.context import Goal
 from linbp.attack.ensemble import Ensemble
-from linbp.attack.inputs import check_channels
+from linbp.attack.inputs import Inputs, check_channels
 from linbp.attack.job.images import JobImages
 from linbp.attack.scores import SOME, check_scores
 from linbp.data.image_list import ImageRecord
@@ -21,7 +21,7 @@ from linbp.models import Model
 from linbp.models.other_input import POOR, TRIED, check_input
 from linbp.models.scores import scores_of
 
-__all__ = ["check_answers", "check_classes", "check_label_shift", "goal_of"]
+__all__ = ["check_answers", "check_classes", "check_label_shift", "goal_of", "inputs_of"]
 
 ASKED = 16
 """Images that the surrogate is asked about at a time."""
@@ -94,6 +94,23 @@ def _check_input(model: Model, read: JobImages) -> None:
     predictions = [int(scores_of(model, pixels[None]).argmax()) for pixels in images]
     trust = "--trust-labels (trust_labels=True)"
     check_input(model, lambda: images, labels, predictions, batch_size=TRIED, trust=trust)
+
+
+def inputs_of(ensemble: Ensemble, config: AttackConfig, read: JobImages, rows: Sequence[int]) -> Inputs:
+    """Some images of one size with their classes and names, in the ensemble's dtype and on its device.
+
+    Raises:
+        RecipeError: as `goal_of`.
+    """
+    clean = to_unit(np.stack(list(read.pixels(rows))), ensemble.dtype, ensemble.device)
+    records = [read.records[row] for row in rows]
+    goal = goal_of(config, records, ensemble.logits(clean))
+    return Inputs(
+        images=clean,
+        labels=goal.labels.cpu(),
+        targets=None if goal.targets is None else goal.targets.cpu(),
+        ids=[record.image_id for record in records],
+    )
 
 
 def goal_of(config: AttackConfig, images: Sequence[ImageRecord], logits: torch.Tensor) -> Goal:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from linbp.attack.config import AttackConfig
+from linbp.attack.first_use import unchecked_note
 from linbp.attack.job.chosen_start import choice_notes
 from linbp.attack.job.images import turned_note
 from linbp.attack.job.part_code import code_of_parts
@@ -59,6 +60,7 @@ def new_manifest(
     unused: Sequence[Unused],
     prepared: Prepared,
     choice: Mapping[str, Any] | None = None,
+    trust_parts: bool = False,
 ) -> dict[str, Any]:
     """The manifest of a folder that no run has written to yet.
 
@@ -69,6 +71,7 @@ def new_manifest(
         unused: what it names or holds besides.
         prepared: the recipe on its surrogates.
         choice: of the start, where there was one to choose.
+        trust_parts: whether parts of other packages are used without a look at them.
     """
     return {
         "settings": settings,
@@ -79,6 +82,12 @@ def new_manifest(
         "images": len(records),
         "unused": [one.to_dict() for one in unused],
         "classes": prepared.ensemble.classes,
-        "notes": [*choice_notes(choice), *config.notes, *prepared.notes, *turned_note(records)],
+        "notes": [
+            *choice_notes(choice),
+            *config.notes,
+            *prepared.notes,
+            *turned_note(records),
+            *(unchecked_note(prepared) if trust_parts else ()),
+        ],
         "runs": [],
     }

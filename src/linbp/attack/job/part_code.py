@@ -14,9 +14,9 @@ from typing import Any
 
 from linbp.attack.recipe.recipe import Recipe
 from linbp.graph import Rule
-from linbp.registry import distribution_of, find, grammar_name, is_installed
+from linbp.registry import distribution_of, find, grammar_name, is_foreign, is_installed
 
-__all__ = ["code_of_parts", "is_foreign"]
+__all__ = ["code_of_parts"]
 
 OWN = "linbp"
 PLAIN = (bool, int, float, complex, str, bytes, tuple, frozenset, type(None))
@@ -38,11 +38,6 @@ def code_of_parts(recipe: Recipe, rules: Iterable[Rule] = ()) -> dict[str, dict[
         things |= {term.name: find(term.name)[1] for term in stage.terms}
         things |= {grammar_name(part): type(part) for part in stage.parts}
     return {name: _facts(thing) for name, thing in sorted(things.items()) if is_foreign(thing)}
-
-
-def is_foreign(thing: Any) -> bool:
-    """Whether a class or a function comes from elsewhere than linbp."""
-    return _top(thing.__module__) != OWN
 
 
 def _top(module: str) -> str:

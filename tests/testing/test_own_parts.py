@@ -1,0 +1,33 @@
+"""Every part and rule of linbp keeps what the kit asks of other packages' parts."""
+
+from __future__ import annotations
+
+import pytest
+
+import linbp.testing
+from linbp.registry import kinds, names
+
+SMALL = {
+    "linbp": "linbp(start=0)",
+    "conbp": "conbp(start=0)",
+    "bpa": "bpa(start=0)",
+    "di": "di(scale=1.5)",
+    "ti": "ti(size=5)",
+    "si": "si(scales=2)",
+    "admix": "admix(partners=1, scales=2)",
+    "vt": "vt(neighbours=1)",
+    "pgn": "pgn(samples=1)",
+    "svre": "svre(rounds=1)",
+    "fda": "fda(at=blocks.0)",
+    "ila": "ila(at=blocks.0)",
+    "ilaf": "ilaf(at=blocks.0)",
+    "ila-plus-plus": "ila-plus-plus(at=blocks.0)",
+    "tap": "tap(at=blocks.0, distance=0.5)",
+    "nrdm": "nrdm(at=blocks.0)",
+}
+"""Parts that need a place in the network, an effect on small images, or fewer gradients; the others as they are."""
+
+
+@pytest.mark.parametrize("name", [name for kind in kinds() if kind != "recipe" for name in names(kind)])
+def test_it_passes(name: str) -> None:
+    linbp.testing.check_part(SMALL.get(name, name))
