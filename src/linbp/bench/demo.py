@@ -11,17 +11,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from linbp.attack.config import AttackConfig
 from linbp.attack.job.adversarial_folder import AdversarialFolder
 from linbp.attack.job.craft_folder import craft_folder
 from linbp.bench.cached_predictions import CachedPredictions
 from linbp.bench.demonstrations import IMAGENET, Demonstration
-from linbp.bench.pictures import Answer, PictureRow, draw_picture
+from linbp.bench.picture_rows import Viewer, most_fooling, picture_row
+from linbp.bench.pictures import draw_picture
 from linbp.data.files import store_error, write_atomically
 from linbp.data.image_list import ImageRecord, list_images
-from linbp.data.images import Pixels, read_image, to_unit, write_png
+from linbp.data.images import read_image, write_png
 from linbp.errors import ModelError, StoreError
 from linbp.evaluation import Evaluation, evaluate_folder
 from linbp.jobs.progress import ProgressCallback
@@ -248,14 +247,15 @@ def _picture(
     steps: int,
 ) -> Path:
     """Draw the images whose adversarial images fooled most victims."""
-    fooled = [sum(record.fooled for record in rows) for rows in _by_image(line.victims)]
-    known = [sum(record.right_on_clean for record in rows) for rows in _by_image((line.white_box, *line.victims))]
-    order = sorted(range(len(clean)), key=lambda row: (-fooled[row], -known[row], row))
     store, rows = AdversarialFolder(line.folder), []
-    for row in sorted(order[:PICTURED]):
+    viewers: list[Viewer] = []
+    for network in networks:
+        role = " (surrogate)" if network.name == demonstration.surrogate else ""
+        viewers.append((demonstration.words[network.name] + role, network, None))
+    for row in most_fooling(line.victims, PICTURED):
         record = clean[row]
         pixels, adv = read_image(record.path), read_image(store.adv_path(record.image_id))
-        rows.append(_row(record, pixels, adv, networks, demonstration))
+        rows.append(picture_row(line.white_box.records[row].label, pixels, adv, viewers, networks[0].class_names))
     path, name = folder / "demo.png", demonstration.words[demonstration.surrogate]
     draw_picture(
         path,
@@ -266,36 +266,3 @@ def _picture(
         levels=demonstration.levels,
     )
     return path
-
-
-def _by_image(evaluations: Sequence[Evaluation]) -> list[tuple[Any, ...]]:
-    return list(zip(*(evaluation.records for evaluation in evaluations), strict=True))
-
-
-def _row(
-    record: ImageRecord,
-    clean: Pixels,
-    adv: Pixels,
-    networks: Sequence[CachedPredictions],
-    demonstration: Demonstration,
-) -> PictureRow:
-    classes, answers = networks[0].class_names, []
-    if record.label is None or classes is None:
-        raise StoreError(f"{record.path} has no label in words.", "Choose a new folder for the demonstration.")
-    for network in networks:
-        images = torch.cat([to_unit(pixels[None], network.dtype) for pixels in (clean, adv)])
-        best = network.logits(images).softmax(1).max(1)
-        (before, after), (sure, still_sure) = best.indices.tolist(), best.values.tolist()
-        role = " (surrogate)" if network.name == demonstration.surrogate else ""
-        answers.append(
-            Answer(
-                network=demonstration.words[network.name] + role,
-                clean=classes[before],
-                clean_probability=sure,
-                clean_right=before == record.label,
-                adv=classes[after],
-                adv_probability=still_sure,
-                adv_right=after == record.label,
-            )
-        )
-    return PictureRow(label=classes[record.label], clean=clean, adv=adv, answers=tuple(answers))

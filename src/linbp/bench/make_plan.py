@@ -80,6 +80,7 @@ class _Planner:
     networks: Networks
     faults: Faults = field(default_factory=Faults)
     classes: dict[str, int] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
 
     def protocol(self) -> Protocol | None:
         return None if self.suite.protocol is None else find_protocol(self.suite.protocol)
@@ -109,7 +110,8 @@ class _Planner:
         return found
 
     def count_classes(self, network: Network) -> int | None:
-        """How many classes a network has; None where only asking it would tell."""
+        """How many classes a network has; None where only asking it would tell. The first that names them is asked."""
+        self.class_names = self.class_names or tuple(network.class_names)
         if isinstance(network, Model):
             blank = torch.zeros(1, *network.input_size, dtype=network.dtype)
             self.classes[network.name] = int(network.logits(blank).shape[1])
@@ -229,6 +231,7 @@ def make_plan(
         device=device,
         pool=pool,
         folder=os.getcwd(),
+        class_names=planner.class_names,
     )
 
 

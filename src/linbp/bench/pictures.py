@@ -30,16 +30,16 @@ class Answer:
     Attributes:
         network: its name.
         clean, adv: the class that it finds most probable, in words.
-        clean_probability, adv_probability: of these classes, in [0, 1].
+        clean_probability, adv_probability: of these classes, in [0, 1]; None where nobody knows.
         clean_right, adv_right: whether the class is the image's label.
     """
 
     network: str
     clean: str
-    clean_probability: float
+    clean_probability: float | None
     clean_right: bool
     adv: str
-    adv_probability: float
+    adv_probability: float | None
     adv_right: bool
 
 
@@ -119,7 +119,7 @@ def _answers(pen: ImageDraw.ImageDraw, row: PictureRow, left: int, top: int) -> 
             (answer.adv, answer.adv_probability, answer.adv_right),
         )
         for column, (words, probability, right) in enumerate(columns):
-            share = f" {probability:.0%}"
+            share = "" if probability is None else f" {probability:.0%}"
             x = left + NETWORK_WIDTH + column * WORDS_WIDTH
             room = WORDS_WIDTH - GAP - 16 - int(_font(TEXT).getlength(share))
             colour = RIGHT if right else WRONG

@@ -123,6 +123,7 @@ class Plan:
         device: where networks run.
         pool: records of the images to mix in.
         folder: which relative names of networks are relative to.
+        class_names: of the labels, for reports; empty where no network names them.
     """
 
     suite: Suite
@@ -134,6 +135,7 @@ class Plan:
     device: str
     pool: tuple[ImageRecord, ...]
     folder: str
+    class_names: tuple[str, ...] = ()
 
     @functools.cached_property
     def shards(self) -> tuple[range, ...]:

@@ -385,7 +385,12 @@ class _Run:
         networks = {one.surrogate.name: one.settings["surrogate"] for one in self.plan.attacks}
         networks |= {one.victim.name: one.identity for one in self.plan.victims}
         runs = [*facts.get("runs", []), {**self.facts, "tasks_done": self.made}]
-        content = {"suite": self.plan.suite.name, "images": len(self.plan.images.records), "networks": networks}
+        content = {
+            "suite": self.plan.suite.name,
+            "images": len(self.plan.images.records),
+            "networks": networks,
+            "class_names": list(self.plan.class_names),
+        }
         self.store.write(FACTS, json_bytes({**content, "runs": runs}, indent=2))
 
 

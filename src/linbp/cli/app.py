@@ -19,6 +19,7 @@ from linbp.cli.guard import UsageError, usage_lines
 from linbp.cli.inspect import inspect
 from linbp.cli.linearize import linearize
 from linbp.cli.list import list_parts
+from linbp.cli.picture import picture
 from linbp.cli.report import report
 from linbp.cli.show import show
 from linbp.cli.zoo import zoo
@@ -68,6 +69,7 @@ app.command()(evaluate)
 app.command()(bench)
 app.command()(compare)
 app.command()(report)
+app.command()(picture)
 app.command()(linearize)
 app.command("list")(list_parts)
 app.command()(show)
