@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[list[PictureRow]]:
 
 
 def attack_folder(run: Path, recipe: str, levels: int) -> Path:
-    for path in sorted((run / "attacks").iterdir()):
+    for path in sorted((run / "attacks").glob("*/")):
         settings = json.loads((path / "manifest.json").read_text())["settings"]
         if recipe in settings["recipe"] and round(255 * settings["eps"]) == levels:
             return path
@@ -54,7 +55,6 @@ def test_the_images_that_fool_most_are_shown_with_what_each_network_sees(
     victims = ("--victim", f"file:{nets}:tiny_chain", "--victim", f"file:{nets}:tiny")
     answer = run("picture", str(folder), *victims, "--images", "3", "--out", str(tmp_path / "p.png"), "--json")
     assert answer.status == 0, answer.err
-    assert run("picture", str(folder), *victims[:2]).text == f"{folder}.png"
     assert answer.facts["picture"] == str(tmp_path / "p.png")
     with Image.open(tmp_path / "p.png") as image:
         assert image.size[1] > 3 * 224
@@ -94,6 +94,14 @@ def test_a_run_shows_its_best_attack_to_its_victims(
         levels: read_image(attack_folder(made / "run", "mifgsm", levels) / "i004.png").tobytes() for levels in (8, 16)
     }
     assert row.adv.tobytes() in levels.values()
+
+
+def test_without_a_name_the_picture_lies_beside_the_folder(run: Run, made: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "adv"
+    shutil.copytree(attack_folder(made / "run", "linbp", 8), folder)
+    answer = run("picture", str(folder), "--victim", f"file:{made / 'nets.py'}:tiny_chain")
+    assert answer.text == str(tmp_path / "adv.png")
+    assert (tmp_path / "adv.png").is_file()
 
 
 def test_what_cannot_be_drawn_is_said(run: Run, made: Path) -> None:
