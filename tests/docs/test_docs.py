@@ -237,7 +237,7 @@ def test_the_page_on_victims(project: Path, served: list[str], monkeypatch: pyte
     files = [*(project / "photos").glob("*.png"), *(project / "adv" / "linbp").glob("*.png")]
     pixels = [np.asarray(Image.open(path).convert("RGB")) for path in files]
     clean = [one for path, one in zip(files, pixels, strict=True) if path.parent.name == "photos"]
-    again = [side for one in clean for side in (one, 255 - one)]  # asked twice, with their negatives
+    again = [side for one in clean for side in (one, one // 4)]  # asked twice, with darkened copies
     assert sorted(served) == sorted(hashlib.sha256(one.tobytes()).hexdigest() for one in [*pixels, *again, *again])
     rows = list(csv.DictReader((project / "service.csv").read_text(encoding="utf-8").splitlines()))
     expected = {

@@ -51,7 +51,15 @@ def test_what_is_no_matrix_of_logits_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [LOGITS, LOGITS.half(), LOGITS.softmax(1), torch.eye(4, dtype=torch.int64), (LOGITS * 50 + 100).to(torch.uint8)],
+    [
+        LOGITS,
+        LOGITS.half(),
+        LOGITS.softmax(1),
+        torch.eye(4, dtype=torch.int64),
+        (LOGITS * 50 + 100).to(torch.uint8),
+        (LOGITS * 1000).to(torch.int32),
+        torch.tensor([[7, 0, 3], [0, 0, 9], [1, 0, 2], [4, 4, 1]]),
+    ],
 )
 def test_scores_of_any_kind_are_answers(answer: torch.Tensor) -> None:
     assert check_logits(answer, 4, "net") is answer

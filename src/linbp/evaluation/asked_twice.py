@@ -19,8 +19,11 @@ __all__ = ["ASKED", "ask_twice"]
 ASKED = 8
 """How many images are asked about again: each twice, and each with a companion."""
 
-NOISE = {torch.float64: 1e-6, torch.float32: 5e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
+NOISE = {torch.float64: 1e-7, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 """What kernels may change in a score from batch to batch, as a share of the range of an image's scores."""
+
+NOISE_ELSEWHERE = 5e-3
+"""The same for float32 that is computed elsewhere than on this CPU, where convolutions may take TF32."""
 
 CLOSE = 0.05
 """The share of all predictions that may be within the change before the victim is refused."""
@@ -48,7 +51,7 @@ def ask_twice(
     batch_size: int,
     preprocess: Preprocess | None = None,
 ) -> tuple[str, ...]:
-    """Ask a victim about a few images twice more, in a batch with their negatives.
+    """Ask a victim about a few images twice more, in a batch with darkened copies of them.
 
     Of the three answers to an image, the second and third differ if the answer depends on chance or on what was asked
     before; the first and second if it depends on the companions, the place or the size of the batch, as that of batch
@@ -73,27 +76,42 @@ def ask_twice(
     second, third = torch.empty_like(first), torch.empty_like(first)
     for rows in size_batches([pixels.shape for pixels in images], max(1, batch_size // 2)):
         some = np.stack([images[row] for row in rows])
-        # Behind their negatives, which have other means, extremes and classes.
-        asked, skipped = np.concatenate([255 - some, some]), len(some)
-        try:
-            answer = scores_of(victim, asked, preprocess)
-        except ModelError as error:
-            asked, skipped = some, 0
-            answer = scores_of(victim, asked, preprocess)
-            if not isinstance(error, LogitsError):  # else only the negatives have no answer
-                notes.append(
-                    f"{victim.name} answers {len(some)}, and fails on {2 * len(some)}: "
-                    f"{error.message.rstrip('.')}. Whether its answers depend on the size of a batch is not known."
-                )
+        asked, answer, failed = _in_company(victim, some, preprocess)
+        skipped = len(asked) - len(some)
+        if failed:
+            notes.append(
+                f"{victim.name} answers {len(some)} images, and fails on {2 * len(some)}: {failed.rstrip('.')}. "
+                "Whether its answers depend on the size of a batch is not known."
+            )
         second[rows] = answer[skipped:].double()
         third[rows] = scores_of(victim, asked, preprocess)[skipped:].double()
     return (*dict.fromkeys(notes), *_verdict(victim, first, second, third, margins))
 
 
+def _in_company(victim: Classifier, some: Pixels, preprocess: Preprocess | None) -> tuple[Pixels, torch.Tensor, str]:
+    """Images behind companions, the scores of both, and how the victim failed with any company.
+
+    Darkened copies have another mean and contrast, and mostly other classes. A victim may have no finite scores for
+    them, which is no fault: then their negatives are tried, and at last the images are asked about alone.
+    """
+    failed = ""
+    for companions in (some // 4, 255 - some):
+        asked = np.concatenate([companions, some])
+        try:
+            return asked, scores_of(victim, asked, preprocess), ""
+        except LogitsError:
+            continue
+        except ModelError as error:
+            failed = error.message
+            break
+    return some, scores_of(victim, some, preprocess), failed
+
+
 def _verdict(
     victim: Classifier, first: torch.Tensor, second: torch.Tensor, third: torch.Tensor, margins: Floats
 ) -> tuple[str, ...]:
-    noise = NOISE.get(getattr(victim, "dtype", torch.float32), NOISE[torch.float32])
+    dtype, device = getattr(victim, "dtype", torch.float32), torch.device(getattr(victim, "device", "meta"))
+    noise = NOISE_ELSEWHERE if dtype == torch.float32 and device.type != "cpu" else NOISE.get(dtype, NOISE_ELSEWHERE)
     chance, company = _Change.between(second, third), _Change.between(first, second)
     by_chance = chance.size > noise
     change = chance if by_chance else company

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
-from linbp.data.images import Pixels, distances, size_batches, to_uint8
+from linbp.data.arrays import as_classes, as_images, check_levels
+from linbp.data.images import Pixels, distances, size_batches
 from linbp.errors import ImageError
 from linbp.evaluation.ask import Questions, ask
 from linbp.evaluation.predict import load_victim
@@ -39,8 +39,8 @@ def evaluate(
 
     Args:
         model_or_name: a model, or its name for `load_model`.
-        images: clean images (N, 3, H, W), tensor or array: uint8, or floats k/255 in [0, 1].
-        adv: adversarial images of the same shape.
+        images: clean images (N, 3, H, W), a tensor, an array or a sequence of images: uint8, or floats k/255 in [0, 1].
+        adv: adversarial images of the same shape, of any floating-point precision.
         labels: integers (N,), counted from 0.
         targets: integers (N,), for targeted attacks.
         ids: the images' names; default: `0`, `1`, ...
@@ -54,19 +54,18 @@ def evaluate(
         ModelError: the network cannot be loaded, has too few classes, gives NaN, numbers its classes otherwise, or its
             answers depend on chance or on the batch.
     """
-    clean, changed = _levels(images, "images"), _levels(adv, "adv")
-    if clean.shape != changed.shape:
+    given, made = as_images(_whole(images)), as_images(_whole(adv), "adversarial images")
+    if given.shape != made.shape:
         raise ImageError(
-            f"Images have shape {tuple(clean.shape)} and adversarial images {tuple(changed.shape)} (N, H, W, "
-            "channels).",
+            f"Images have shape {tuple(given.shape)} and adversarial images {tuple(made.shape)} (N, channels, H, W).",
             "Give one adversarial image of the same size for each image.",
         )
-    wanted, aimed = _integers(labels, len(clean), "labels"), None
-    if targets is not None:
-        aimed = _integers(targets, len(clean), "targets")
-    names = [str(index) for index in range(len(clean))] if ids is None else list(ids)
-    if len(names) != len(clean):
-        raise ImageError(f"There are {len(clean)} images but {len(names)} ids.", "Give one id for each image.")
+    wanted = as_classes(labels, len(given), "label").tolist()
+    aimed = None if targets is None else as_classes(targets, len(given), "target").tolist()
+    names = [str(index) for index in range(len(given))] if ids is None else [str(name) for name in ids]
+    if len(names) != len(given):
+        raise ImageError(f"There are {len(given)} images but {len(names)} ids.", "Give one id for each image.")
+    clean, changed = _levels(given, names), _levels(made, [f"{name} (adversarial)" for name in names])
     if batch_size < 1:
         raise ImageError(f"The batch size is {batch_size}.", "Give at least 1.")
     questions = Questions(
@@ -84,39 +83,28 @@ def evaluate(
     return ask(load_victim(model_or_name), questions, VictimPreprocessing())
 
 
-def _levels(images: Any, what: str) -> Pixels:
+def _levels(images: torch.Tensor, names: Sequence[str]) -> Pixels:
     """Images (N, 3, H, W) of any accepted kind as levels (N, H, W, 3)."""
-    if isinstance(images, torch.Tensor):
-        images = images.detach().cpu()
-        values = (_exact(images, what) if images.dtype == torch.bfloat16 else images).numpy()
-    else:
-        values = np.asarray(images)
-    if values.ndim != 4 or values.shape[1] != 3:
-        raise ImageError(f"The {what} have shape {tuple(values.shape)}.", "Give RGB images of shape (N, 3, H, W).")
-    levels: Pixels = to_uint8(values, what).transpose(0, 2, 3, 1)
-    return levels
+    if images.shape[1] != 3:
+        raise ImageError(f"The images have shape {tuple(images.shape)}.", "Give RGB images of shape (N, 3, H, W).")
+    check_levels(images, names)
+    levels = images if images.dtype == torch.uint8 else (images.double() * 255).round().to(torch.uint8)
+    found: Pixels = levels.permute(0, 2, 3, 1).cpu().numpy()
+    return found
 
 
-def _exact(images: torch.Tensor, what: str) -> torch.Tensor:
-    """Levels, uint8, of images in bfloat16: k/255 is off by half a level there, but no two levels are one number.
+def _whole(images: Any) -> Any:
+    """Images, those in bfloat16 as levels: k/255 is off by half a level there, but no two levels are one number.
 
     Raises:
-        ImageError: a value is none of those.
+        ImageError: a value of bfloat16 is none of those.
     """
-    levels = (images.double() * 255).round().clamp(0, 255)
-    if not torch.equal((levels / 255).to(images.dtype), images):
+    if not isinstance(images, torch.Tensor) or images.dtype != torch.bfloat16:
+        return images
+    levels = (images.detach().double() * 255).round().clamp(0, 255)
+    if not torch.equal((levels / 255).to(images.dtype), images.detach()):
         raise ImageError(
-            f"The {what} are not on the 8-bit grid, or outside [0, 1].",
+            "The images in bfloat16 are not on the 8-bit grid, or outside [0, 1].",
             "Round them to k/255 first: what counts is the image as it can be saved.",
         )
     return levels.to(torch.uint8)
-
-
-def _integers(values: Any, count: int, what: str) -> list[int]:
-    array = values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
-    if array.shape != (count,) or not np.issubdtype(array.dtype, np.integer):
-        raise ImageError(
-            f"The {what} are {array.dtype} of shape {tuple(array.shape)}.",
-            f"Give {count} integers, one for each image.",
-        )
-    return [int(value) for value in array]

@@ -115,8 +115,12 @@ def _reshape(answer: torch.Tensor, count: int) -> str:
 
 
 def _are_class_numbers(answers: torch.Tensor) -> bool:
-    """Whether whole numbers (N, k) are the k best classes rather than scores: votes sum to one number in every row."""
-    if answers.dtype in (torch.bool, torch.uint8, torch.int8):
-        return False  # decisions, and the scores of quantised networks
-    sums = answers.sum(1)
-    return not bool((sums == sums[:1]).all()) or not len(answers)
+    """Whether whole numbers (N, k) are the k best classes rather than scores.
+
+    Scores of quantised networks have 8 bits, or some below 0; votes sum to one number in every row; and a class is
+    listed once.
+    """
+    if answers.dtype in (torch.bool, torch.uint8, torch.int8) or not len(answers) or bool((answers < 0).any()):
+        return False
+    sums, in_order = answers.sum(1), answers.sort(1).values
+    return not bool((sums == sums[:1]).all()) and bool((in_order[:, 1:] > in_order[:, :-1]).all())
