@@ -119,6 +119,36 @@ def define(name: str, size: int, cell: str = "Cell") -> Any:
     return part("transform", name)(type(cell, (), body))
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "reason"),
+    [
+        ("transfrom", "fine", "transform"),
+        ("transform", "two words", "letters"),
+        ("transform", "größer", "ASCII"),
+        ("transform", "", "letters"),
+        ("transform", "3d", "letter"),
+    ],
+)
+@pytest.mark.usefixtures("packages")
+def test_a_wrong_kind_or_name_is_refused(kind: Any, name: str, reason: str) -> None:
+    with pytest.raises(RecipeError, match=reason):
+        part(kind, name)(type("Fine", (), {"__module__": "__main__"}))
+
+
+@pytest.mark.usefixtures("packages")
+def test_a_function_is_no_part_and_a_class_needs_its_base() -> None:
+    def halve(images: Any) -> Any:
+        return images / 2
+
+    with pytest.raises(RecipeError, match=r"halve is no class"):
+        part("transform", "halve")(halve)  # type: ignore[arg-type]
+    for kind, needs in (("transform", "Transform"), ("objective", "Objective"), ("rule", "plan"), ("start", "first")):
+        part(kind, "bare")(type("Bare", (), {"__module__": "__main__", "__qualname__": kind}))  # type: ignore[arg-type]
+        with pytest.raises(RecipeError, match=rf"The {kind} bare of __main__\.{kind} .*{needs}"):
+            Recipe.parse("bare")
+        del registry._registry[kind]["bare"]  # type: ignore[index]
+
+
 def test_a_cell_of_a_notebook_may_be_run_again_and_another_class_is_refused(packages: Packages) -> None:
     define("cell", 1)
     again = define("cell", 2)

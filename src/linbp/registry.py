@@ -6,6 +6,7 @@ import contextlib
 import contextvars
 import dataclasses
 import functools
+import re
 import sys
 import sysconfig
 import warnings
@@ -43,6 +44,8 @@ Class = TypeVar("Class")
 _registry: dict[Kind, dict[str, Callable[..., Any]]] = {kind: {} for kind in get_args(Kind)}
 
 OWN = "linbp"
+WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_\-]*")
+"""What a recipe can name; `none`, `true` and `false` are values, but names do not stand where values do."""
 _loading: list[str] = []
 """The entry point whose module is being imported."""
 _contested: dict[str, tuple[str, str]] = {}
@@ -67,6 +70,13 @@ def register(kind: Kind, name: str, thing: Callable[..., Any]) -> None:
     Raises:
         RecipeError: the name is taken, and this is no package that is loaded by its entry point.
     """
+    if kind not in _registry:
+        raise RecipeError(f"There is no kind of part {kind!r}.", nearest_name(kind, _registry))
+    if not WORD.fullmatch(name):
+        raise RecipeError(
+            f"{name!r} of {home(thing)} is no word of the grammar of recipes.",
+            "Take ASCII letters, digits, - and _, with a letter at the beginning.",
+        )
     taken = _taken(kind, name, thing)
     if taken is None:
         _registry[kind][name] = thing
@@ -138,9 +148,17 @@ def part(kind: Kind, name: str) -> Callable[[type[Class]], type[Class]]:
     Args:
         kind: what the part does.
         name: its word in the grammar of recipes, such as `di`.
+
+    Raises:
+        RecipeError: the name is taken or is no word of the grammar, there is no such kind, or it decorates no class.
     """
 
     def decorate(cls: type[Class]) -> type[Class]:
+        if not isinstance(cls, type):
+            raise RecipeError(
+                f"The {kind} {name} of {home(cls)} is no class.",
+                "Decorate a class; a function that returns parts is a recipe: register('recipe', name, function).",
+            )
         frozen: Any = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
         frozen.kind, frozen.grammar_name = kind, name
         register(kind, name, frozen)

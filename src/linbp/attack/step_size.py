@@ -104,7 +104,7 @@ def radius_notes(stage: Stage, steps: int, eps: Sizes, sizes: Sizes, norm: Norm,
         notes.append(
             f"{_counted(steps)} of {_shown(size, norm)} lead at most {_shown(steps * size, norm)} away from "
             f"{where}, and the radius is {_shown(radius, norm)}{_share(len(short), len(pairs))}: a larger radius "
-            f"changes nothing. Take more steps (--steps) or longer ones ({OPTION}; auto reaches the radius)."
+            "changes nothing. Take more steps (--steps), or longer ones: --step-size auto reaches the radius."
         )
     if sizes != auto_step_size(eps, steps, norm, rounding) and (
         long := [(radius, size) for radius, size in pairs if size > radius + SLACK]

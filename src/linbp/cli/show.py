@@ -93,7 +93,10 @@ def _by_title(word: str) -> str | None:
 
 
 def _describe(kind: str, name: str, thing: Callable[..., Any]) -> dict[str, Any]:
-    hints = typing.get_type_hints(thing)
+    try:
+        hints = typing.get_type_hints(thing)
+    except Exception:  # of another package, whose names are there for type checkers only
+        hints = {}
     parameters = [
         {
             "name": parameter.name,

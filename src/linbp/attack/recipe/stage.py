@@ -18,7 +18,7 @@ from linbp.attack.recipe.grammar import Term, build, write
 from linbp.attack.recipe.named import needs_targets
 from linbp.errors import RecipeError
 from linbp.graph import Rule
-from linbp.registry import Kind, grammar_name, is_part, typed_name
+from linbp.registry import Kind, grammar_name, home, is_part, typed_name
 
 __all__ = ["Stage"]
 
@@ -30,6 +30,14 @@ MEANING: dict[Kind, str] = {
     "estimator": "say how many gradients make one",
     "update": "say how a gradient becomes a step",
 }
+BASES: dict[Kind, type] = {
+    "transform": Transform,
+    "objective": Objective,
+    "estimator": Estimator,
+    "update": Update,
+}
+NEEDED: dict[Kind, str] = {"rule": "plan", "start": "first"}
+"""What parts of other packages have to be: a class that they inherit from, or a method."""
 ORDER: tuple[Kind, ...] = (*MANY, *ONE)
 """In which order the parts of a sum are written."""
 
@@ -69,6 +77,14 @@ class Stage:
             for part in parts:
                 if getattr(part, "kind", None) != kind:
                     raise RecipeError(f"{part!r} is no {kind}.", f"`linbp list {kind}s` lists them.")
+                if not isinstance(part, base := BASES.get(kind, object)) or not hasattr(part, NEEDED.get(kind, "kind")):
+                    lacks = f"is no {base.__name__}" if kind in BASES else f"has no method {NEEDED[kind]}"
+                    raise RecipeError(
+                        f"The {kind} {grammar_name(part)} of {home(type(part))} {lacks}.",
+                        f"Let its class inherit from linbp.attack.{base.__name__}."
+                        if kind in BASES
+                        else f"Give its class the method; CONTRIBUTING shows a whole {kind}.",
+                    )
             names = [grammar_name(part) for part in parts]
             twice = next((name for name in names if names.count(name) > 1), None)
             if twice:
