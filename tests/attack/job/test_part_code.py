@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import linecache
 import sys
@@ -192,6 +193,35 @@ class Half:
     def plan(self, structure):
         return Plan(edges={{one.index: Scale({factor}) for one in structure.junctions}})
 '''
+
+
+def test_a_file_that_was_loaded_by_its_path_is_known_by_its_text_and_not_by_its_place(
+    packages: Packages, tmp_path: Path
+) -> None:
+    def loaded(folder: str, amount: int) -> str:
+        home = tmp_path / folder
+        home.mkdir()
+        (home / "mine.py").write_text(SHIFT.format(name="shift", default=3, helper="beside"))
+        (home / "beside.py").write_text(HELPER.format(amount))
+        spec = importlib.util.spec_from_file_location(f"a_name_for_{folder}", home / "mine.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        sys.path.insert(0, str(home))
+        try:
+            spec.loader.exec_module(module)
+            return str(code_of_parts(Recipe.parse("shift"))["shift"]["code_sha256"])
+        finally:
+            sys.path.remove(str(home))
+            for name in ("beside", spec.name):
+                del sys.modules[name]
+            packages.forget()
+
+    first = loaded("a", 1)
+    assert loaded("b", 1) == first
+    assert loaded("c", 2) != first
+
 
 CELL = '''
 STRENGTH = {strength}

@@ -62,15 +62,18 @@ def _file(module: str) -> Path | None:
 
 
 def _files(module: str) -> Iterator[tuple[str, str]]:
-    """The texts of a module and of its package's modules, or files beside it, that it imports in turn, by name."""
+    """The texts of a module and of those that it imports in turn, by name: of an installed one those of its package,
+    of a file of the user's own also those beside it."""
     file = _file(module)
     assert file is not None
     depth = module.count(".") + (file.stem == "__init__")
-    root = file.parents[depth]
-    waiting, seen = [module], set[str]()
+    root, alone = file.parents[depth], is_installed(module)
+    # A file that was loaded by its path may have any name in this process; its own is that of the file.
+    own = module if depth else file.stem
+    waiting, seen = [own], set[str]()
     while waiting:
         name = waiting.pop()
-        path = _find(root, name, _top(module))
+        path = _find(root, name) if not alone or _top(name) == _top(own) else None
         if path is None or name in seen:
             continue
         seen.add(name)
@@ -84,10 +87,8 @@ def _files(module: str) -> Iterator[tuple[str, str]]:
         waiting += _imports(tree, name, path)
 
 
-def _find(root: Path, name: str, top: str) -> Path | None:
-    """The file of a module of the same package; beside a file of the user's own, those in its folder count too."""
-    if _top(name) != top and is_installed(top):
-        return None
+def _find(root: Path, name: str) -> Path | None:
+    """The file of a module in a folder, or None."""
     base = root.joinpath(*name.split("."))
     candidates = [base / "__init__.py", base.with_suffix(".py"), *sorted(base.parent.glob(f"{base.name}.*.so"))]
     return next((path for path in candidates if path.is_file()), None)
