@@ -56,3 +56,15 @@ def test_a_part_that_was_edited_between_two_runs_is_refused(
     packages.install("my_a", files(1))
     facts = run(*given, "--json").facts
     assert (facts["made"], facts["kept"]) == (1, 4)
+
+
+def test_a_part_that_draws_from_torch_is_refused_until_it_is_trusted_by_name(
+    run: Run, packages: Packages, given: list[str]
+) -> None:
+    drawing = files(1)
+    drawing["my_a.py"] = drawing["my_a.py"].replace("images.roll", "(images + 0.2 * torch.rand_like(images)).roll")
+    packages.install("my_a", drawing)
+    two_lines(run(*given), "my_a 1.0", "global random", "--trust-parts", "linbp.testing")
+    trusted = run(*given, "--trust-parts", "--json").facts
+    assert trusted["made"] == 5
+    assert [note for note in trusted["manifest"]["notes"] if "my_a 1.0" in note and "not checked" in note]

@@ -88,8 +88,8 @@ def check_first_use(prepared: Prepared, config: AttackConfig, inputs: Inputs, po
     if touched:
         raise RecipeError(
             f"Of the parts {names} one draws from or seeds a global random generator (torch, numpy or random).",
-            "Draw from `draws`, which knows the seed and the image; --trust-parts (trust_parts=True) goes on all the "
-            "same.",
+            "Draw from `draws`, which knows the seed and the image; linbp.testing.check_part(...) checks that. "
+            "--trust-parts (trust_parts=True) goes on all the same.",
         )
     _seen.add(key)
 
