@@ -282,7 +282,7 @@ def test_a_recipe_without_a_guide_has_ifgsm() -> None:
         ("ila-plus-plus(at=a, fit=ridge, regularisation=0)", "regularisation=0", "at least"),
         ("ila-plus-plus(at=a, regularisation=2)", "regularisation=2 would have no effect", "fit=ridge"),
         ("ila-plus-plus(at=a, normalise=perhaps)", "normalise=perhaps", "True, False"),
-        ("ila(at=a) >> mi", "ce makes no use of the stage before it", "leave the first one out"),
+        ("ila(at=a) >> mi", "mi makes no use of the stage before it", "leave the first one out"),
         ("mi >> tap", "tap makes no use of the stage before it", "linbp list objectives"),
         ("nrdm", "nrdm has no gradient at the clean image", "random-start(radius=0.1)"),
         ("nrdm + mi >> ila(at=a)", "nrdm has no gradient", "random-start"),
