@@ -11,7 +11,7 @@ import torch
 
 import linbp
 from linbp import registry
-from linbp.attack import Context, Estimator, GradientOracle, Transform, Update
+from linbp.attack import Context, Estimator, GradientOracle, Objective, Transform, Update
 from linbp.graph import Operation, Plan, Scale, Structure
 from linbp.registry import part
 from linbp.testing import PartError, check_part, check_rule
@@ -186,6 +186,25 @@ class Dear(Estimator):
         return lambda oracle, images: oracle.gradient(images) + oracle.gradient(images.roll(1, -1), "second")
 
 
+class Averaging(Objective):
+    """Gives one number for the whole batch."""
+
+    def bind(self, context: Context, features: Any) -> Any:
+        return lambda seen: seen.logits.mean()
+
+
+class Broadcasting(Update):
+    """Gives one direction for the whole batch."""
+
+    def bind(self, context: Context) -> Any:
+        @dataclasses.dataclass
+        class State(Rolled):
+            def direction(self, gradient: torch.Tensor) -> torch.Tensor:
+                return gradient.mean(0, keepdim=True)
+
+        return State()
+
+
 BROKEN: list[tuple[type, str, str]] = [
     (Undocumented, "transform", "text"),
     (Growing, "transform", "text"),
@@ -194,6 +213,8 @@ BROKEN: list[tuple[type, str, str]] = [
     (Widening, "transform", "shape"),
     (Detaching, "transform", "gradient"),
     (Rounding, "transform", "gradient"),
+    (Averaging, "objective", "gradient"),
+    (Broadcasting, "update", "gradient"),
     (Dividing, "update", "finite"),
     (Widely, "update", "budget"),
     (Drawing, "transform", "random state"),

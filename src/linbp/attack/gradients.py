@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
@@ -14,11 +15,12 @@ from linbp.attack.image_norms import absolute_sum
 from linbp.attack.parts.objective.base import Observation
 from linbp.attack.prepare import PreparedStage
 from linbp.attack.recipe.stage import Stage
-from linbp.errors import ModelError
+from linbp.errors import ModelError, RecipeError
 from linbp.graph import Surrogate
 from linbp.randomness import Draws
+from linbp.registry import typed_name
 
-__all__ = ["StageGradients", "check_images"]
+__all__ = ["StageGradients", "check_images", "check_shape"]
 
 Values = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """The objective (N,) of what the network gets and of what the objective takes for the image."""
@@ -78,7 +80,9 @@ class StageGradients:
             with torch.enable_grad():
                 leaf = images.detach().requires_grad_()
                 image, transformed = self._transform(leaf, copy, draws)
-                (gradient,) = torch.autograd.grad(values(transformed, image).sum(), leaf)
+                each = values(transformed, image)
+                check_shape(self.stage.parts.objective, each, (len(images),))
+                (gradient,) = torch.autograd.grad(each.sum(), leaf)
             total = gradient if total is None else total + gradient
         assert total is not None  # a product of ranges that are not empty
         mean = total / len(copies) if len(copies) > 1 else total
@@ -109,6 +113,19 @@ class StageGradients:
                 f"{', '.join(bad[:3])}{', ...' if len(bad) > 3 else ''}.",
                 "Check its weights and its input range, or leave the image out.",
             )
+
+
+def check_shape(part: Any, found: torch.Tensor, wanted: tuple[int, ...]) -> None:
+    """Refuse what a part gives in another shape: broadcast, one image's numbers would become another's.
+
+    Raises:
+        RecipeError: it has another shape.
+    """
+    if found.shape != wanted:
+        raise RecipeError(
+            f"{typed_name(part)} gives a tensor of shape {tuple(found.shape)} where {tuple(wanted)} is wanted.",
+            "An objective gives one number for each image, an estimator and an update one value for each of theirs.",
+        )
 
 
 def check_images(images: torch.Tensor, ids: Sequence[str], parts: Stage) -> None:

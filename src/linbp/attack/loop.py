@@ -9,7 +9,7 @@ import torch
 from linbp.attack.budget import Budget
 from linbp.attack.config import AttackConfig
 from linbp.attack.context import Context, Goal, Trace
-from linbp.attack.gradients import StageGradients, check_images
+from linbp.attack.gradients import StageGradients, check_images, check_shape
 from linbp.attack.pool import Pool
 from linbp.attack.prepare import PreparedStage
 from linbp.randomness import Draws
@@ -95,7 +95,10 @@ def _run_stage(
             iterates.append(images)
             objectives.append(gradients.values(images))
         gradient = estimate(gradients.at(step, draws, images), update.look_ahead(images))
-        images = budget.project(images + budget.direction(update.direction(gradient)) * context.step_size)
+        check_shape(parts.estimator, gradient, images.shape)
+        direction = update.direction(gradient)
+        check_shape(parts.update, direction, images.shape)
+        images = budget.project(images + budget.direction(direction) * context.step_size)
         if on_step is not None:
             on_step()
     if traced:
