@@ -98,7 +98,7 @@ def test_what_would_be_silently_wrong_is_refused() -> None:
         linbp.craft(tiny(torch.bfloat16), images, labels, "ifgsm", eps="8/255", steps=2)
     prepared = linbp.attack.prepare(tiny(), linbp.Recipe.parse("mi"))
     with pytest.raises(RecipeError, match="prepared on cpu"):
-        linbp.craft(prepared, images, labels, "mi", eps="8/255", steps=2, device="meta")
+        linbp.attack.prepare(prepared, linbp.Recipe.parse("mi"), device="meta")
 
 
 def test_numpy_views_are_taken_as_they_look() -> None:
