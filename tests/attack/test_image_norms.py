@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -90,13 +92,15 @@ def test_float32_adversarial_images_do_not_depend_on_the_batch_with_two_threads(
     assert torch.equal(one, all_of_them)
 
 
-def test_what_would_be_silently_wrong_is_refused() -> None:
+def test_what_would_be_silently_wrong_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     images, labels = images_and_labels(3)
     with pytest.raises(RecipeError, match=r"seed is 0\.5"):
         linbp.craft(tiny(), images, labels, "pgd", eps="8/255", steps=2, seed=0.5)  # type: ignore[arg-type]
     with pytest.raises(ModelError, match="256 levels"):
         linbp.craft(tiny(torch.bfloat16), images, labels, "ifgsm", eps="8/255", steps=2)
     prepared = linbp.attack.prepare(tiny(), linbp.Recipe.parse("mi"))
+    module = sys.modules["linbp.attack.prepare"]  # the package has a function of that name
+    monkeypatch.setattr(module, "usable_device", lambda device: device)  # as if there were another one
     with pytest.raises(RecipeError, match="prepared on cpu"):
         linbp.attack.prepare(prepared, linbp.Recipe.parse("mi"), device="meta")
 
