@@ -12,6 +12,7 @@ from linbp.version import __version__
 
 if TYPE_CHECKING:
     from linbp.attack import Ensemble, Pool, Recipe, choose_start, craft
+    from linbp.bench.run import run_bench as bench
     from linbp.errors import LinbpError, LinbpWarning
     from linbp.evaluation import evaluate
     from linbp.graph import Surrogate
@@ -31,11 +32,15 @@ __all__ = [
     "Recipe",
     "Surrogate",
     "__version__",
+    "bench",
     "choose_start",
     "craft",
     "evaluate",
     "load_model",
 ]
+
+_PACKAGES = ("bench",)
+"""Packages that are functions too."""
 
 _HOMES = {
     "BPA": "linbp.rules",
@@ -58,6 +63,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for when it is asked for: `linbp --help` need not wait for torch."""
+    if name in _PACKAGES:
+        return importlib.import_module(f"linbp.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'linbp' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

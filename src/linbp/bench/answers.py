@@ -15,7 +15,7 @@ from linbp.bench.table import parquet_bytes
 
 __all__ = ["Answers"]
 
-CLASSES = b"linbp.classes"
+CLASSES, FILE = b"linbp.classes", b"linbp.file"
 
 
 @dataclass(frozen=True)
@@ -32,26 +32,40 @@ class Answers:
     predictions: npt.NDArray[np.int64]
     classes: int
 
-    def to_bytes(self) -> bytes:
-        """A Parquet file."""
+    def to_bytes(self, name: str) -> bytes:
+        """A Parquet file.
+
+        Args:
+            name: of the file, which says whose answers they are.
+        """
         table = pa.table(
             {
                 "pixels": pa.array([bytes.fromhex(one) for one in self.pixels], pa.binary(32)),
                 "prediction": pa.array(self.predictions, pa.int32()),
             }
         )
-        return parquet_bytes(table.replace_schema_metadata({CLASSES: str(self.classes)}))
+        return parquet_bytes(table.replace_schema_metadata({CLASSES: str(self.classes), FILE: name}))
 
     @classmethod
-    def read(cls, content: bytes | None, asked: Sequence[str]) -> Answers | None:
-        """The answers in a file; None if there is no file, or it is not whole, or answers other images than `asked`."""
+    def read(cls, content: bytes | None, name: str, asked: Sequence[str]) -> Answers | None:
+        """The answers in a file.
+
+        Args:
+            content: of the file, or None.
+            name: of the file.
+            asked: the pixels that are asked about.
+
+        Returns:
+            None if there is no file, or it is not whole, or it was written under another name or for other images.
+        """
         if content is None:
             return None
         try:
             table = pq.read_table(io.BytesIO(content), page_checksum_verification=True, use_threads=False)
             pixels = tuple(one.hex() for one in table["pixels"].to_pylist())
             predictions = table["prediction"].to_numpy().astype(np.int64)
-            classes = int(table.schema.metadata[CLASSES])
+            classes, own_name = int(table.schema.metadata[CLASSES]), table.schema.metadata[FILE].decode()
         except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
             return None
-        return cls(pixels, predictions, classes) if pixels == tuple(asked) else None
+        whole = own_name == name and pixels == tuple(asked)
+        return cls(pixels, predictions, classes) if whole else None

@@ -67,7 +67,7 @@ class _Reader:
         for shard in range(len(self.plan.shards)):
             name = self.plan.marker(attack, shard)
             content = self.store.read(name)
-            records = read_shard(content)
+            records = read_shard(content, self.plan.shard_key(attack, shard))
             if records is None:
                 whole = False
                 self._note(CraftTask(attack, shard), name if content is not None else None)
@@ -96,7 +96,7 @@ class _Reader:
         name = self.plan.answers(task)
         if name not in self._asked:
             content = self.store.read(name)
-            answers = Answers.read(content, asked)
+            answers = Answers.read(content, name, asked)
             if answers is None:
                 self._note(task, name if content is not None else None)
             if not task.clean:

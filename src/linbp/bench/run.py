@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -88,6 +89,23 @@ class BenchRun:
             StoreError, SuiteError: there is none, or it cannot be read.
         """
         return read_suite(self._store.fetch(SUITE))[0]
+
+    def report(self, *formats: str) -> tuple[str, ...]:
+        """Write the run's report into its folder.
+
+        Args:
+            formats: `html`, `md`, `latex`, `csv`, `json`, `junit`; by default `html`.
+
+        Returns:
+            Where each lies.
+
+        Raises:
+            StoreError: it cannot be written, or packages that draw it are missing.
+        """
+        # Reports stand on runs, and not the other way round: only whoever asks for one loads what writes it.
+        source = importlib.import_module("linbp.report.source").open_source(self.out)
+        write = importlib.import_module("linbp.report.write")
+        return tuple(write.write_reports(write.make_report(source), source, formats or ("html",), None))
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -333,7 +351,8 @@ class _Run:
             if before is not None and before.get("settings", {}).get("images_sha256") == sha256:
                 continue
             shards = [
-                read_shard(self.store.read(self.plan.marker(number, shard))) for shard in range(len(self.plan.shards))
+                read_shard(self.store.read(self.plan.marker(number, shard)), self.plan.shard_key(number, shard))
+                for shard in range(len(self.plan.shards))
             ]
             if any(shard is None for shard in shards):
                 continue

@@ -116,7 +116,7 @@ class Worker:
         in_order = [made[row] for row in rows]
         if task.shard == 0 and attack.config.labels == "given" and not self.plan.suite.trust_labels:
             self._check_labels(in_order, prepared.ensemble.classes)
-        self.store.write(marker, shard_bytes(in_order))
+        self.store.write(marker, shard_bytes(in_order, self.plan.shard_key(task.attack, task.shard)))
         return "done"
 
     def _check_labels(self, records: Sequence[dict[str, Any]], classes: int) -> None:
@@ -138,7 +138,7 @@ class Worker:
             images = self._clean(attack, rows)
         else:
             marker = self.plan.marker(task.attack, task.shard)
-            records = read_shard(self.store.read(marker))
+            records = read_shard(self.store.read(marker), self.plan.shard_key(task.attack, task.shard))
             if records is None:
                 self.store.delete(marker)
                 return "broken"
@@ -169,7 +169,7 @@ class Worker:
             raise ModelError(f"{fault.message} ({where})", fault.hint) from fault
         in_order = np.empty_like(predictions)
         in_order[[row for batch in batches for row in batch]] = predictions
-        self.store.write(name, Answers(tuple(hashes), in_order, classes).to_bytes())
+        self.store.write(name, Answers(tuple(hashes), in_order, classes).to_bytes(name))
         return "done"
 
     def _clean(self, attack: PlannedAttack, rows: Sequence[int]) -> Iterator[Pixels]:
