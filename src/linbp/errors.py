@@ -76,9 +76,11 @@ class SuiteError(LinbpError):
         self.faults = tuple(faults) or (self,)
 
     @classmethod
-    def of(cls, faults: Iterable[LinbpError]) -> SuiteError:
-        """One error for all faults, each once; the first one's hint."""
+    def of(cls, faults: Iterable[LinbpError]) -> LinbpError:
+        """One error for all faults, at least one: each once, or the fault itself where there is only one."""
         each = list({(fault.message, fault.hint): fault for fault in faults}.values())
+        if len(each) == 1:
+            return each[0]
         return cls("\n".join(fault.message for fault in each), each[0].hint, each)
 
 

@@ -173,7 +173,7 @@ def _measure_attacks(
                 per_step[place] = 0
         found[number] = per_step[place] * attack.config.recipe.all_steps(attack.config.steps)
     if faults:
-        raise faults[0] if len(faults) == 1 else SuiteError.of(faults)
+        raise SuiteError.of(faults)
     return found, png
 
 

@@ -55,8 +55,6 @@ class Faults:
 
     def raise_any(self) -> None:
         """Raise one error for all of them, if there are any."""
-        if len(self.found) == 1:
-            raise self.found[0]
         if self.found:
             raise SuiteError.of(self.found)
 
