@@ -111,3 +111,36 @@ def test_imagenets_names_of_classes_need_its_classes(linbp: Run) -> None:
     two_lines(linbp(*craft()), "1000", "net has 4 classes")
     answer = linbp(*craft("photos", "--labels", "predicted"))
     assert answer.status == 0, answer.err
+
+
+def test_adversarial_images_must_not_become_a_class(linbp: Run) -> None:
+    answer = linbp(*craft()[:-2], "photos/7", "--trust-labels")
+    two_lines(answer, "photos/7", "one of the classes")
+    assert not Path("photos/7").exists()
+    assert linbp(*craft()[:-2], "photos/adv", "--trust-labels").status == 0
+    again = linbp(*craft(), "--json")
+    assert again.facts["images"] == 3
+    assert again.facts["unused"] == [{"kind": "folders of adversarial images", "count": 1, "first": ["adv/"]}]
+
+
+def test_names_that_are_too_long_or_no_utf_8_are_one_line(linbp: Run) -> None:
+    long = "x" * 304
+    for words in (
+        craft(long),
+        [*craft()[:-2], long, "--trust-labels"],
+        [*craft(), "--pool", long],
+        ["inspect", "file:network.py:net", "--image", long],
+        ["inspect", f"file:{long}.py:net"],
+        ["evaluate", long, "--victim", "file:network.py:net"],
+        ["linearize", "file:network.py:net", "--start", "0", "--data", long, "--out", "lins"],
+        ["zoo", "train", "plain", "--data", long, "--out", "zoo"],
+    ):
+        two_lines(linbp(*words))
+    Path("list.csv").write_text(f"file,label\nphotos/0/{long}.png,0\n")
+    two_lines(linbp(*craft("list.csv")), "line 2", "does not exist")
+    Path("list.csv").write_bytes(b"file,label\nphotos/0/\xff.png,0\n")
+    two_lines(linbp(*craft("list.csv")), "line 2", "UTF-8")
+
+
+def test_a_list_comes_from_no_pipe_or_device(linbp: Run) -> None:
+    two_lines(linbp(*craft("/dev/null")), "/dev/null", "neither a file nor a folder")

@@ -39,7 +39,7 @@ def shifted(labels: Any, by: int, classes: int) -> torch.Tensor:
             f"shift:{by} on {classes} classes gives every image its own label as its target.",
             "Shift by another number, such as shift:1.",
         )
-    return (_whole(labels) + by) % classes
+    return (_whole(labels) + by % classes) % classes  # as whole as Python counts, not as 64 bits do
 
 
 def least_likely(logits: torch.Tensor, labels: Any) -> torch.Tensor:

@@ -289,8 +289,10 @@ def read_suite(source: str | os.PathLike[str]) -> tuple[Suite, Path]:
     path, text = Path(source), os.fspath(source)
     shipped = shipped_suites()
     base = path.parent
-    if not path.exists() and text in shipped:
+    if not os.path.exists(path) and text in shipped:
         path, base = shipped[text], Path()
+    if path.is_char_device():  # some, such as /dev/zero, never end
+        raise SuiteError(f"{path} is a device, not a suite.", "Give a TOML file, or the name of a suite that ships.")
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

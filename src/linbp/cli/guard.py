@@ -28,6 +28,12 @@ UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
+OS_HINTS = {
+    errno.EMFILE: "Raise the limit on open files (see ulimit -n), or use fewer --threads.",
+    errno.ENAMETOOLONG: "Give a shorter name.",
+}
+
+
 class Interrupted(Exception):
     """Ctrl-C, with one line that says what is kept and how to resume."""
 
@@ -79,6 +85,10 @@ def _explain(error: BaseException) -> tuple[list[str], int]:
         from linbp.data.files import store_error
 
         return _explain(store_error(error.filename or "Standard output", error))
+    if isinstance(error, OSError):  # whatever else the operating system refuses is no fault of linbp's
+        about = f": {error.filename}" if error.filename else ""
+        hint = OS_HINTS.get(error.errno or 0, "Check that path, and its permissions.")
+        return [f"Error: {error.strerror or error}{about}.", f"Hint: {hint}"], EXIT_FAULT
     what = f"{type(error).__name__}: {error}".strip().splitlines()[0].rstrip(".: ")
     return [f"Error: unexpected {what}. Run again with --debug to see where, and please report it."], EXIT_UNEXPECTED
 

@@ -148,7 +148,7 @@ def linearize(
     )
     position, chosen, images = _position(start), _sites(sites), list_images(data, first_label=first_label)
     number, where = _number(validation), usable_device(device)
-    apart = list_images(validation, first_label=first_label) if number is None else float(number)
+    apart = list_images(validation, first_label=first_label) if number is None else _share(number)
     with progress_bars(json) as tell:
         tell("loading the network", 0, 1)
         loaded = load_surrogate(model)
@@ -187,6 +187,11 @@ def _number(text: str) -> int | float | None:
         return float(text)
     except ValueError:
         return None
+
+
+def _share(number: int | float) -> float:
+    """A number as a float: whole numbers may be larger than any."""
+    return float(number) if abs(number) < 2**53 else float("inf")
 
 
 def _position(text: str) -> int | float | str:

@@ -56,13 +56,16 @@ def check_place(path: str | os.PathLike[str]) -> None:
     """Refuse a file that could not be written, before the work whose result it is for.
 
     Raises:
-        StoreError: it is a folder, or its folder does not exist.
+        StoreError: it is a folder, its folder does not exist, or its name is too long.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         raise StoreError(f"{path} is a folder.", "Give the name of a file in it.")
-    if not path.parent.is_dir():
-        raise store_error(path, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
+    try:
+        os.lstat(path)
+    except OSError as error:
+        if not isinstance(error, FileNotFoundError) or not os.path.isdir(path.parent):
+            raise store_error(path, error) from error
 
 
 def write_file(path: str | os.PathLike[str], content: bytes) -> None:
@@ -99,6 +102,9 @@ def store_error(path: str | os.PathLike[str], error: OSError, size: int = 0) -> 
         errno.ENOENT: "Its folder does not exist, or none can be made there: choose another one.",
         errno.ENOTDIR: "A part of the path is a file: choose another folder.",
         errno.EEXIST: "There is a file of that name: choose another folder.",
+        errno.ENAMETOOLONG: "Choose a shorter name.",
+        errno.EMFILE: f"Raise the limit on open files (see ulimit -n) and {again}",
+        errno.ENFILE: f"Close other programs and {again}",
     }
     hint = hints.get(error.errno or 0, f"Check the disk and {again}")
     return StoreError(f"{path} cannot be written: {error.strerror or error}.", hint)

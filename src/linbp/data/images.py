@@ -55,6 +55,9 @@ EXTENSIONS = frozenset(
 )
 """Endings, in lower case, of the files that count as images: what Pillow reads as pixels."""
 
+MOST_THREADS = 64
+"""More would hold that many decoded images and open files, and be no faster."""
+
 
 def read_image(path: str | os.PathLike[str]) -> Pixels:
     """One image file as RGB pixels: uint8, shape (height, width, 3).
@@ -212,7 +215,7 @@ def to_uint8(values: npt.NDArray[Any], what: str = "images") -> Pixels:
     if not (np.isfinite(levels).all() and levels.min(initial=0) > -tolerance):
         raise ImageError(f"The {what} hold values below 0, or NaN.", "Give uint8 levels, or floats in [0, 1].")
     if levels.max(initial=0) > 255 + tolerance:
-        raise ImageError(f"The {what} hold values above 1.", "Give uint8 levels, or floats in [0, 1].")
+        raise ImageError(f"The {what} hold values above 1.", "Give uint8 levels, or floats in [0, 1]: divide by 255.")
     nearest = np.rint(levels)
     if np.abs(levels - nearest).max(initial=0) > tolerance:
         raise ImageError(
@@ -239,7 +242,7 @@ def read_ahead(
 
     Args:
         paths: image files.
-        threads: how many images are decoded at a time; the images do not depend on it.
+        threads: how many images are decoded at a time, at most 64; the images do not depend on it.
         prepare: what is done to the pixels of each, and is told what messages call the image; see `Preparation.apply`.
 
     Raises:
@@ -250,12 +253,13 @@ def read_ahead(
         pixels = read_image(path)
         return pixels if prepare is None else prepare(pixels, f"Image {path}")
 
+    threads = min(max(1, threads), MOST_THREADS)
     waiting: collections.deque[Future[Pixels]] = collections.deque()
-    pool = ThreadPoolExecutor(max_workers=max(1, threads), thread_name_prefix="linbp-images")
+    pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="linbp-images")
     try:
         for path in paths:
             waiting.append(pool.submit(read, path))
-            if len(waiting) > 2 * max(1, threads):
+            if len(waiting) > 2 * threads:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

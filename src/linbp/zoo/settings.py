@@ -73,7 +73,7 @@ class Training:
                 words = " or ".join(get_args(kind))
                 raise RecipeError(f"There is no {name} {getattr(self, name)!r} here.", f"Use {words}.")
         check_range("width", self.width, above=0, most=16)
-        check_range("epochs", self.epochs, least=1, whole=True)
+        check_range("epochs", self.epochs, least=1, most=100_000, whole=True)
         check_range("batch_size", self.batch_size, least=2, whole=True)
         check_range("learning_rate", self.learning_rate, above=0)
         check_range("warm_up", self.warm_up, least=0, below=1)

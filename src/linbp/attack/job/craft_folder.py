@@ -17,6 +17,7 @@ from linbp.attack.job.chosen_start import check_proxies, choose_for_job, proxy_n
 from linbp.attack.job.images import (
     JobImages,
     check_list,
+    check_place,
     preparation_of,
     read_pool,
     scan,
@@ -80,6 +81,7 @@ def craft_folder(
     """
     tell = progress or (lambda task, done, total: None)
     check_list(images, config)
+    check_place(folder, images)
     check_proxies(config.recipe, proxies)
     preparation = preparation_of(config, models_of(model))
     if pool is not None and not isinstance(pool, Pool):

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 from linbp.attack.config import AttackConfig
 from linbp.attack.pool import Pool
+from linbp.data.class_numbers import names_a_class
 from linbp.data.image_csv import label_hint
 from linbp.data.image_list import ImageRecord
 from linbp.data.images import Pixels, is_turned, pixel_sha256, read_ahead
 from linbp.data.preprocessing import Preparation
-from linbp.errors import ImageError, RecipeError
+from linbp.errors import ImageError, RecipeError, StoreError
 from linbp.jobs.progress import ProgressCallback
 from linbp.models import Model
 
 __all__ = [
     "JobImages",
     "check_list",
+    "check_place",
     "has_targets",
     "preparation_of",
     "read_pool",
@@ -80,6 +84,21 @@ def check_list(records: Sequence[ImageRecord], config: AttackConfig) -> None:
     with_target = sum(record.target is not None for record in records)
     if with_target not in (0, len(records)):
         raise ImageError(f"Only {with_target} of {len(records)} images have a target.", "Give each one, or none.")
+
+
+def check_place(folder: str | os.PathLike[str], records: Sequence[ImageRecord]) -> None:
+    """Refuse a folder for the adversarial images that the next listing of the images would take for one of the classes.
+
+    Raises:
+        StoreError: it is one.
+    """
+    place = Path(os.path.realpath(folder))
+    classes = {record.path.parent for record in records if names_a_class(record.path.parent.name)}
+    if names_a_class(place.name) and any(os.path.realpath(one.parent) == str(place.parent) for one in classes):
+        raise StoreError(
+            f"{folder} would be one of the classes beside {min(classes)}.",
+            "Choose a folder outside of the images, or of another name than a class's.",
+        )
 
 
 def preparation_of(config: AttackConfig, models: Sequence[Model]) -> Preparation | None:

@@ -13,7 +13,7 @@ from linbp.registry import grammar_name, is_part, typed
 
 __all__ = ["Recipe", "as_recipe"]
 
-DEFAULT_STEPS = 50
+DEFAULT_STEPS, MOST_STEPS = 50, 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,8 +124,8 @@ class Recipe:
         """
         if steps is None:
             steps = 1 if self.single_step else DEFAULT_STEPS
-        elif isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-            raise RecipeError(f"steps is {steps!r}.", "Give a whole number of at least 1.")
+        elif isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= MOST_STEPS:
+            raise RecipeError(f"steps is {steps!r}.", f"Give a whole number of at least 1 and at most {MOST_STEPS:,}.")
         elif self.single_step and steps != 1:
             raise RecipeError(
                 f"{self} takes one step of the whole radius, not {steps}.", "Leave steps out, or use ifgsm."

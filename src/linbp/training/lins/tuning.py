@@ -72,7 +72,7 @@ class Tuning:
             if word not in get_args(Augmentation):
                 raise RecipeError(f"There is no augmentation {word!r}.", "Use flip, crop, or both.")
         check_range("learning_rate", self.learning_rate, above=0)
-        check_range("epochs", self.epochs, least=0, whole=True)
+        check_range("epochs", self.epochs, least=0, most=100_000, whole=True)
         check_range("batch_size", self.batch_size, least=1, whole=True)
         check_range("warm_up", self.warm_up, least=0, below=1)
         check_range("weight_decay", self.weight_decay, least=0)
