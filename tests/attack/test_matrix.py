@@ -1,4 +1,4 @@
-"""Every rule with every transform, objective, update and estimator: two steps on a tiny network.
+"""Every part with every part of another kind, in sums of five: two steps on a tiny network.
 
 Every sum obeys its budget and is changed by each of its parts, or is refused with the reason.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections import Counter
+from typing import Any
 
 import pytest
 import torch
@@ -36,6 +38,13 @@ TRANSFORMS = every(
     "ti(size=3, kernel=uniform)",
     "si(scales=2)",
     "admix(partners=1, scales=2)",
+    "ssa(copies=2)",
+    "bsr(copies=2)",
+    "sia(copies=2)",
+    "ops(operators=2, noises=1)",
+    "dem(scales=[1.3, 1.6])",
+    "shift-grid(shifts=2)",
+    "patchout(patch=2)",
 )
 OBJECTIVES = every(
     "objective",
@@ -49,9 +58,21 @@ OBJECTIVES = every(
     "ilaf(at=block)",
     "ila-plus-plus(at=block)",
 )
-UPDATES = every("update", "sign", "fgsm", "mi", "ni")
+UPDATES = every("update", "sign", "fgsm", "mi", "ni", "damped-mi", "running-mean")
 VARIANCE = "vt(neighbours=1)"
-ESTIMATORS = every("estimator", "plain", VARIANCE, "pgn(samples=1)", "svre(rounds=1)", "cwa(inner_step=0.05)")
+ESTIMATORS = every(
+    "estimator",
+    "plain",
+    VARIANCE,
+    "pgn(samples=1)",
+    "svre(rounds=1)",
+    "cwa(inner_step=0.05)",
+    "gra(neighbours=1)",
+    "mef(samples=2)",
+    "gnp(radius=0.5)",
+    "rap(steps=2, late=0)",
+    "decowa(warps=1)",
+)
 SEVERAL = ("svre(rounds=1)", "cwa(inner_step=0.05)")
 """Estimators that need an ensemble."""
 
@@ -108,11 +129,11 @@ def text(parts: Sum) -> str:
 @functools.cache
 def adv(parts: Sum, several: bool = False) -> torch.Tensor | str:
     """The adversarial images in levels, made on one network or on an ensemble of two, or why the sum is refused."""
-    recipe = Recipe.parse(text(parts))
     images, labels = images_and_labels(COUNT)
     members = [surrogate(seed, parts[0], "block" in parts[2]) for seed in (1, 2)]
-    mixing = any(transform.needs_pool for transform in recipe.stages[-1].transforms)
     try:
+        recipe = Recipe.parse(text(parts))
+        mixing = any(transform.needs_pool for transform in recipe.stages[-1].transforms)
         found = linbp.craft(
             linbp.Ensemble(members, fuse="losses") if several else members[0],
             images[..., :SIZE, :SIZE],
@@ -135,32 +156,76 @@ def without(parts: Sum, place: int) -> Sum:
 
 
 def refused(parts: Sum) -> str | None:
-    """The part that can have no effect in a single step: no other sum here is refused.
+    """Why a sum is refused, or None: a part that can have no effect in a single step, or two that exclude each other.
 
     Variance tuning corrects by the step before; TAP's terms have no gradient at the clean image, where the first step's
     only gradient is taken.
     """
     _, transform, objective, update, estimator = parts
+    tap = objective.startswith("tap(")
+    if tap and estimator.startswith("decowa("):
+        return "decowa + tap: "
     if update != "fgsm":
         return None
     if estimator == VARIANCE:
-        return "vt"
-    at_clean = estimator == "plain" and transform.partition("(")[0] in ("", "ti")
-    return "tap" if objective.startswith("tap(") and at_clean else None
+        return "vt would have no effect in 1 step."
+    at_clean = estimator == "plain" and transform.partition("(")[0] in ("", "ti", "patchout")
+    return "tap would have no effect in 1 step." if tap and at_clean else None
+
+
+KINDS = (RULES, TRANSFORMS, OBJECTIVES, UPDATES, ESTIMATORS)
+TIMES = 2
+"""In how many sums each two parts meet, at least."""
+
+
+@functools.cache
+def sums() -> tuple[Sum, ...]:
+    """Sums of five in which every two parts of different kinds meet, found greedily; and every two parts alone."""
+    pairs = [
+        ((one, first), (other, second))
+        for one, other in itertools.combinations(range(len(KINDS)), 2)
+        for first in KINDS[one]
+        for second in KINDS[other]
+    ]
+    missing = Counter(dict.fromkeys(pairs, TIMES))
+    found = [text for pair in pairs if (text := alone(pair)) != PLAIN]
+    while missing:
+        made = dict(next(iter(missing)))
+        for kind, parts in enumerate(KINDS):
+            if kind not in made:
+                chosen = list(made.items())
+                made[kind] = max(parts, key=lambda part: gain(missing, chosen, (kind, part)))
+        found.append(tuple(made[kind] for kind in range(len(KINDS))))  # type: ignore[arg-type]
+        for pair in itertools.combinations(sorted(made.items()), 2):
+            missing[pair] -= 1
+            if missing[pair] <= 0:
+                del missing[pair]
+    return tuple(dict.fromkeys(found))
+
+
+def gain(missing: Counter[Any], chosen: list[tuple[int, str]], part: tuple[int, str]) -> int:
+    """How many meetings that are still missing a part would have with those that are chosen."""
+    return sum(missing.get(tuple(sorted((part, other))), 0) for other in chosen)  # type: ignore[call-overload, misc]
+
+
+def alone(pair: tuple[tuple[int, str], tuple[int, str]]) -> Sum:
+    """Two parts, and I-FGSM's in all other places."""
+    made = {**dict(enumerate(PLAIN)), **dict(pair)}
+    return tuple(made[kind] for kind in range(len(KINDS)))  # type: ignore[return-value]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("rule", RULES)
-def test_every_sum_is_changed_by_each_of_its_parts_or_refused(rule: str, objective: str) -> None:
+def test_every_sum_is_changed_by_each_of_its_parts_or_refused(rule: str) -> None:
     clean = images_and_labels(COUNT)[0][..., :SIZE, :SIZE].double()
     ran = 0
-    for transform, update, estimator in itertools.product(TRANSFORMS, UPDATES, ESTIMATORS):
-        parts: Sum = (rule, transform, objective, update, estimator)
-        several = estimator in SEVERAL
+    for parts in sums():
+        if parts[0] != rule:
+            continue
+        several = parts[-1] in SEVERAL
         found = adv(parts, several)
-        if refused(parts):
-            assert str(found).startswith(f"{refused(parts)} would have no effect in 1 step."), (parts, found)
+        if refused(parts) is not None:
+            assert str(found).startswith(str(refused(parts))), (parts, found)
             continue
         assert isinstance(found, torch.Tensor), (parts, found)
         ran += 1
@@ -175,7 +240,7 @@ def test_every_sum_is_changed_by_each_of_its_parts_or_refused(rule: str, objecti
             before = adv(less, several)
             assert isinstance(before, str) is (refused(less) is not None), (less, before)
             assert isinstance(before, str) or not torch.equal(before, found), (parts, less)
-    assert ran >= 80
+    assert ran >= 40
 
 
 def test_a_sum_of_two_that_exclude_each_other_is_refused() -> None:

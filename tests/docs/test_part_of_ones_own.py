@@ -58,7 +58,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory, blocks: list[tuple[str | None
     assert title is not None
     (folder / title).write_text(part, encoding="utf-8")
     register = folder / PLACE / "__init__.py"
-    before = "from linbp.attack.parts.transform.translation"
+    before = "from linbp.attack.parts.transform.shift_grid"
     text = register.read_text(encoding="utf-8").replace(before, f"{line}{before}")
     register.write_text(text.replace('"ScaleInvariant"', '"RandomShift", "ScaleInvariant"'), encoding="utf-8")
     return folder

@@ -24,6 +24,17 @@ SMALL = {
     "ila-plus-plus": "ila-plus-plus(at=blocks.0)",
     "tap": "tap(at=blocks.0, distance=0.5)",
     "nrdm": "nrdm(at=blocks.0)",
+    "ssa": "ssa(copies=2)",
+    "bsr": "bsr(copies=2)",
+    "sia": "sia(copies=2)",
+    "ops": "ops(operators=2, noises=1)",
+    "dem": "dem(scales=[1.3, 1.6])",
+    "shift-grid": "shift-grid(shifts=2)",
+    "patchout": "patchout(patch=3)",
+    "gra": "gra(neighbours=1)",
+    "mef": "mef(samples=2)",
+    "rap": "rap(steps=2)",
+    "decowa": "decowa(warps=2)",
 }
 """Parts that need a place in the network, an effect on small images, or fewer gradients; the others as they are."""
 

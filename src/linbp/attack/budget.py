@@ -123,6 +123,13 @@ class Budget:
         factor = torch.where(norm > self.eps, self.eps / torch.where(norm > 0, norm, 1), 1).to(change.dtype)
         return (self.clean + change * factor).clamp_(0, 1)
 
+    def shortened(self, change: torch.Tensor, radius: float) -> torch.Tensor:
+        """A change (N, C, H, W) put back into the ball of `radius` times eps around no change."""
+        if self.norm == "linf":
+            return torch.maximum(torch.minimum(change, self.eps * radius), -self.eps * radius)
+        norm = euclidean(change)
+        return change * (self.eps * radius / torch.where(norm > self.eps * radius, norm, self.eps * radius)).to(change)
+
     def direction(self, gradient: torch.Tensor) -> torch.Tensor:
         """The steepest direction of norm one: the sign, or the gradient over its Euclidean norm.
 
@@ -139,7 +146,12 @@ class Budget:
         """
         return divided(gradient, absolute_mean(gradient) if self.norm == "linf" else euclidean(gradient))
 
-    def sample(self, draws: Draws, purpose: str, radius: float) -> torch.Tensor:
+    @property
+    def radius_of_values(self) -> torch.Tensor:
+        """How far all values may move at once, (N, 1, 1, 1): eps; in L2 over the square root of their number."""
+        return self.eps if self.norm == "linf" else self.eps / math.sqrt(self.clean[0].numel())
+
+    def sample(self, draws: Draws, purpose: str, radius: float | torch.Tensor) -> torch.Tensor:
         """A change drawn uniformly from the ball of `radius` times eps, for each image of its own.
 
         With the rounding `inward` eps is that of the whole levels, floor(255 eps) / 255, here as in the whole loop.

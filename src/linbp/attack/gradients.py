@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -22,8 +23,11 @@ from linbp.registry import typed_name
 
 __all__ = ["StageGradients", "check_images", "check_shape"]
 
-Values = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""The objective (N,) of what the network gets and of what the objective takes for the image."""
+Logits = Callable[[torch.Tensor], torch.Tensor]
+"""The logits (N, classes) of what the network gets."""
+Values = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]
+"""The objective (N,) of what the network gets and of what the objective takes for the image; where a third tensor is
+given, at those logits, with the gradient through the network's."""
 
 
 class StageGradients:
@@ -45,7 +49,7 @@ class StageGradients:
     def together(self, images: torch.Tensor, draws: Draws) -> torch.Tensor:
         """The gradient of the ensemble's objective; of one surrogate's where it is alone."""
         if self.stage.fuse != "losses":
-            return self._gradient(images, draws, self._fused)
+            return self._gradient(images, draws, self._fused_logits, self._fused)
         total = self.each[0](images, draws)
         for member in self.each[1:]:
             total = total + member(images, draws)
@@ -59,28 +63,32 @@ class StageGradients:
             return torch.stack([self._own(index, images, images) for index in range(len(self.each))]).mean(0)
 
     def _member(self, index: int) -> Gradient:
-        def own(transformed: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
-            return self._own(index, transformed, image)
+        logits, own = self.stage.surrogates[index].run, functools.partial(self._own, index)
+        return lambda images, draws: self._gradient(images, draws, logits, own)
 
-        return lambda images, draws: self._gradient(images, draws, own)
-
-    def _own(self, index: int, transformed: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+    def _own(
+        self, index: int, transformed: torch.Tensor, image: torch.Tensor, at: torch.Tensor | None = None
+    ) -> torch.Tensor:
         logits, features = self.stage.surrogates[index].observe(transformed)
-        return self.measures[index](Observation(logits=logits, features=features, images=image))
+        return self.measures[index](Observation(logits=_moved(logits, at), features=features, images=image))
 
-    def _fused(self, transformed: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
-        logits = fused([surrogate.run(transformed) for surrogate in self.stage.surrogates], self.stage.fuse)
+    def _fused_logits(self, transformed: torch.Tensor) -> torch.Tensor:
+        return fused([surrogate.run(transformed) for surrogate in self.stage.surrogates], self.stage.fuse)
+
+    def _fused(self, transformed: torch.Tensor, image: torch.Tensor, at: torch.Tensor | None = None) -> torch.Tensor:
+        logits = _moved(self._fused_logits(transformed), at)
         return self.measures[0](Observation(logits=logits, features={}, images=image))
 
-    def _gradient(self, images: torch.Tensor, draws: Draws, values: Values) -> torch.Tensor:
+    def _gradient(self, images: torch.Tensor, draws: Draws, logits: Logits, values: Values) -> torch.Tensor:
         """The mean over the transforms' copies of the gradient of each image's objective, with respect to the image."""
-        copies = list(itertools.product(*(range(transform.copies()) for transform in self.transforms)))
+        copies = list(itertools.product(*(range(transform.copies) for transform in self.transforms)))
+        means = self._mean_logits(images, copies, draws, logits)
         total: torch.Tensor | None = None
         for copy in copies:
             with torch.enable_grad():
                 leaf = images.detach().requires_grad_()
                 image, transformed = self._transform(leaf, copy, draws)
-                each = values(transformed, image)
+                each = values(transformed, image, means.get(self._together(copy)))
                 check_shape(self.stage.parts.objective, each, (len(images),))
                 (gradient,) = torch.autograd.grad(each.sum(), leaf)
             total = gradient if total is None else total + gradient
@@ -89,11 +97,29 @@ class StageGradients:
         self._check_finite(mean, images, draws.ids)
         return mean
 
+    def _together(self, copy: Sequence[int]) -> tuple[int, ...]:
+        """What the copies have in common whose logits are averaged."""
+        pairs = zip(self.transforms, copy, strict=True)
+        return tuple(number for transform, number in pairs if not transform.averages_logits)
+
+    def _mean_logits(
+        self, images: torch.Tensor, copies: Sequence[Sequence[int]], draws: Draws, logits: Logits
+    ) -> dict[tuple[int, ...], torch.Tensor]:
+        """The mean logits of copies that share an objective; none where each copy has its own."""
+        averaged = any(transform.averages_logits for transform in self.transforms)
+        if not averaged or not self.stage.parts.objective.reads_logits:
+            return {}
+        found: dict[tuple[int, ...], list[torch.Tensor]] = {}
+        with torch.no_grad():
+            for copy in copies:
+                found.setdefault(self._together(copy), []).append(logits(self._transform(images, copy, draws)[1]))
+        return {key: torch.stack(every).mean(0) for key, every in found.items()}
+
     def _transform(self, images: torch.Tensor, copy: Sequence[int], draws: Draws) -> tuple[torch.Tensor, torch.Tensor]:
         """What the objective takes for the image, whose gradient some transforms act on, and what the network gets."""
         image = images
         for at, (transform, number) in enumerate(zip(self.transforms, copy, strict=True)):
-            others = [str(one) for other, one in enumerate(copy) if other != at and self.transforms[other].copies() > 1]
+            others = [str(one) for other, one in enumerate(copy) if other != at and self.transforms[other].copies > 1]
             own = draws.under("copy " + " ".join(others)) if others else draws
             images = transform.apply(images, self.context, own, number)
             if transform.at_image:
@@ -142,6 +168,11 @@ def check_images(images: torch.Tensor, ids: Sequence[str], parts: Stage) -> None
             f"{', '.join(bad[:3])}{', ...' if len(bad) > 3 else ''}.",
             "A part divides by a norm that is 0 there, or its numbers overflow: leave out the part or the image.",
         )
+
+
+def _moved(logits: torch.Tensor, at: torch.Tensor | None) -> torch.Tensor:
+    """Logits of other values, with the same gradient."""
+    return logits if at is None else at + (logits - logits.detach())
 
 
 def _features(surrogate: Surrogate) -> Callable[[torch.Tensor], dict[str, torch.Tensor]]:

@@ -10,6 +10,7 @@ from linbp.attack.budget import Budget
 from linbp.attack.config import AttackConfig
 from linbp.attack.context import Context, Goal, Trace
 from linbp.attack.gradients import StageGradients, check_images, check_shape
+from linbp.attack.parts.update import ScalesSteps
 from linbp.attack.pool import Pool
 from linbp.attack.prepare import PreparedStage
 from linbp.randomness import Draws
@@ -98,7 +99,11 @@ def _run_stage(
         check_shape(parts.estimator, gradient, images.shape)
         direction = update.direction(gradient)
         check_shape(parts.update, direction, images.shape)
-        images = budget.project(images + budget.direction(direction) * context.step_size)
+        change = budget.direction(direction) * context.step_size
+        if isinstance(update, ScalesSteps):
+            change = update.scaled(change)
+            check_shape(parts.update, change, images.shape)
+        images = budget.project(images + change)
         if on_step is not None:
             on_step()
     if traced:

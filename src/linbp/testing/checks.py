@@ -208,7 +208,7 @@ def shapes(trial: Trial) -> None:
     for dtype in (torch.float64, torch.float32):
         images = trial.images[:2, :, :, :-3].to(dtype) / 255
         context = _context(trial, images)
-        for number in range(trial.part.copies()):
+        for number in range(trial.part.copies):
             found = trial.part.apply(images.clone(), context, Draws(0, ["a", "b"], 0), number)
             assert found.shape == images.shape, f"images of shape {tuple(images.shape)} become {tuple(found.shape)}"
             assert found.dtype == dtype, f"images in {dtype} become {found.dtype}"

@@ -10,80 +10,14 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 import torch
-from tiny_networks import CLASSES, SIZE, Chain, Residual, images_and_labels
+from attack_by_hand import BALLS, COUNT, SEED, Attack, Case, networks
+from tiny_networks import CLASSES, SIZE, images_and_labels
 from torch import nn
-from torch.nn import functional
 
 import linbp
 from linbp.attack import Budget, Ensemble, Recipe
 from linbp.errors import RecipeError
 from linbp.randomness import generator
-
-COUNT, SEED = 2, 9
-Gradient = Callable[[np.ndarray], np.ndarray]
-Attack = Callable[["Case", int], np.ndarray]
-
-
-def networks() -> list[nn.Module]:
-    """Three that differ, in float64."""
-    with torch.random.fork_rng():
-        torch.manual_seed(5)
-        return [made().double().eval() for made in (Residual, Chain, Residual)]
-
-
-class Ball:
-    """The ball around one image, in numpy."""
-
-    def __init__(self, clean: np.ndarray, norm: str, eps: float) -> None:
-        self.clean, self.norm, self.eps = clean, norm, eps
-
-    def project(self, image: np.ndarray) -> np.ndarray:
-        if self.norm == "linf":
-            return np.clip(np.clip(image, self.clean - self.eps, self.clean + self.eps), 0, 1)
-        change = image - self.clean
-        return np.clip(self.clean + change * min(1, self.eps / max(np.sqrt((change**2).sum()), 1e-300)), 0, 1)
-
-    def direction(self, gradient: np.ndarray) -> np.ndarray:
-        return np.sign(gradient) if self.norm == "linf" else gradient / np.sqrt((gradient**2).sum())
-
-    def unit(self, gradient: np.ndarray) -> np.ndarray:
-        size = np.abs(gradient).mean() if self.norm == "linf" else np.sqrt((gradient**2).sum())
-        return gradient / size
-
-    def noise(self, draw: np.random.Generator, radius: float) -> np.ndarray:
-        if self.norm == "linf":
-            return (2 * draw.random(self.clean.shape) - 1) * self.eps * radius
-        way = draw.standard_normal(self.clean.shape)
-        return way / np.sqrt((way**2).sum()) * draw.random() ** (1 / way.size) * self.eps * radius
-
-
-class Case:
-    """One image under attack: its ball, and gradients of the cross-entropy through eager modules."""
-
-    def __init__(self, row: int, norm: str, step: float, eps: float, nets: list[nn.Module]) -> None:
-        images, labels = images_and_labels(COUNT)
-        self.row, self.label, self.step, self.nets = row, int(labels[row]), step, nets
-        self.clean = images[row].numpy().astype(np.float64) / 255
-        self.ball = Ball(self.clean, norm, eps)
-
-    def gradient(self, image: np.ndarray, nets: list[nn.Module] | None = None) -> np.ndarray:
-        """Of the cross-entropy of the mean of the nets' logits."""
-        nets = self.nets if nets is None else nets
-        value = torch.from_numpy(image[None].copy()).requires_grad_()
-        logits = torch.stack([net((value - 0.5) / 0.25) for net in nets]).mean(0)
-        functional.cross_entropy(logits, torch.tensor([self.label])).backward()
-        assert value.grad is not None
-        return value.grad[0].numpy()
-
-    def draw(self, step: int, purpose: str) -> np.random.Generator:
-        return generator(SEED, str(self.row), step, purpose)
-
-    def walk(self, steps: int, direction: Callable[[np.ndarray, int], np.ndarray]) -> np.ndarray:
-        """Steps along the directions, each put back into the ball."""
-        current = self.clean
-        for step in range(steps):
-            current = self.ball.project(current + self.step * self.ball.direction(direction(current, step)))
-        return current
 
 
 def unit(case: Case, gradient: np.ndarray) -> np.ndarray:
@@ -214,7 +148,6 @@ ROWS: list[tuple[str, Attack, int]] = [
     ("cwa(inner_step=0.4, reverse_step=0.3, decay=0.5) + mi", common_weakness(0.3, 0.4, 0.5, 1.0), 3),
     ("cwa(reverse_step=0, inner_step=0.2) + mi(decay=0.7)", common_weakness(0, 0.2, 1.0, 0.7), 2),
 ]
-BALLS = [("linf", 8 / 255, 1.5 / 255), ("l2", 1.3, 0.4)]
 
 
 @pytest.fixture(scope="module")
@@ -279,6 +212,12 @@ def test_the_literal_l1_norm_looks_nowhere(surrogates: list[linbp.Surrogate]) ->
         ("svre(rounds=1)", 2, 2, 2 * 2 * 3),
         ("cwa + mi", 2, 3, 12),
         ("cwa(reverse_step=0)", 2, 3, 6),
+        ("gra(neighbours=2) + damped-mi", 2, 1, 6),
+        ("mef(samples=2)", 2, 2, 8),
+        ("gnp + ssa(copies=2)", 2, 1, 8),
+        ("rap(steps=2, late=0.5)", 2, 2, 2 * (1 + 3)),
+        ("decowa(warps=1) + mi", 2, 1, 4),
+        ("dem(scales=[1.3, 1.6]) + si(scales=2)", 2, 2, 16),
     ],
 )
 def test_gradients_are_counted_as_they_are_taken(

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from linbp.attack.parts.estimator import CommonWeakness, PenalisedGradient, VarianceReducedEnsemble, VarianceTuning
+from linbp.attack.parts.estimator import (
+    CommonWeakness,
+    ExpectedFlatness,
+    GradientRelevance,
+    NormPenalty,
+    PenalisedGradient,
+    ReversePerturbation,
+    VarianceReducedEnsemble,
+    VarianceTuning,
+)
 from linbp.attack.parts.transform import ScaleInvariant
-from linbp.attack.parts.update import Momentum, Nesterov
+from linbp.attack.parts.update import DampedMomentum, Momentum, Nesterov
 from linbp.attack.parts.update.nesterov import Scale
 from linbp.attack.recipe.named import Parts, named
 
@@ -86,6 +95,68 @@ def pgn_mifgsm(*, decay: float = 1.0, samples: int = 20, radius: float = 3.0, ba
         balance: share of the second gradient.
     """
     return (PenalisedGradient(samples=samples, radius=radius, balance=balance), Momentum(decay=decay))
+
+
+@named("gra-mifgsm")
+def gra_mifgsm(*, decay: float = 1.0, neighbours: int = 20, radius: float = 3.5, shrink: float = 0.94) -> Parts:
+    """GRA: the gradient and its neighbours' mean, weighed by their cosine, and momentum with steps that shrink.
+
+    Zhu et al., ICCV 2023: 20 neighbours, 3.5 eps, decay 1, steps times 0.94 where the sign turns. Takes 21 gradients a
+    step.
+
+    Args:
+        decay: how much of the sum is kept from step to step.
+        neighbours: how many gradients are taken around each iterate.
+        radius: of the neighbourhood, in multiples of eps.
+        shrink: what a value's step is multiplied by where its sign turns.
+    """
+    return (GradientRelevance(neighbours=neighbours, radius=radius), DampedMomentum(decay=decay, shrink=shrink))
+
+
+@named("mef-mifgsm")
+def mef_mifgsm(*, decay: float = 0.5, samples: int = 20, radius: float = 2.0, inner: float = 0.15) -> Parts:
+    """MEF: momentum over the mean gradient at random points, each moved along what it saw last.
+
+    Qiu et al., arXiv 2405.16181: 20 points, radius 2 eps, 0.15 eps along the memory, decay 0.5. Takes 20 gradients a
+    step; 20 steps of eps/10 there.
+
+    Args:
+        decay: how much of the sum is kept from step to step.
+        samples: how many points around the image.
+        radius: of the neighbourhood, in multiples of eps.
+        inner: how far a point moves along its memory, in multiples of eps.
+    """
+    return (ExpectedFlatness(samples=samples, radius=radius, inner=inner), Momentum(decay=decay))
+
+
+@named("gnp-mifgsm")
+def gnp_mifgsm(*, decay: float = 1.0, weight: float = 0.8, radius: float = 0.01) -> Parts:
+    """GNP: momentum over the gradient of the objective minus a multiple of its gradient's norm.
+
+    Wu, Luo, Wunsch, ICIP 2023, arXiv 2307.04099: weight 0.8, radius 0.01, decay 1. Takes 2 gradients a step.
+
+    Args:
+        decay: how much of the sum is kept from step to step.
+        weight: of the penalty.
+        radius: Euclidean length of the step to the second point.
+    """
+    return (NormPenalty(weight=weight, radius=radius), Momentum(decay=decay))
+
+
+@named("rap-mifgsm")
+def rap_mifgsm(*, decay: float = 1.0, steps: int = 8, radius: float = 1.0, late: float = 0.25) -> Parts:
+    """RAP with a late start: momentum over gradients where an inner attack against the attack leads.
+
+    Qin et al., NeurIPS 2022, arXiv 2210.05968: 8 inner steps in a ball of eps, the first quarter of the attack without.
+    Takes 9 gradients a step then.
+
+    Args:
+        decay: how much of the sum is kept from step to step.
+        steps: of the inner attack.
+        radius: of its ball, in multiples of eps.
+        late: share of the attack's steps without it.
+    """
+    return (ReversePerturbation(steps=steps, radius=radius, late=late), Momentum(decay=decay))
 
 
 @named("svre-mifgsm")

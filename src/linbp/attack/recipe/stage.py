@@ -13,7 +13,8 @@ from linbp.attack.parts.objective import CrossEntropy, Objective
 from linbp.attack.parts.start import Start
 from linbp.attack.parts.transform import Transform
 from linbp.attack.parts.update import Sign, Update
-from linbp.attack.recipe import named_gradients as _named_gradients  # noqa: F401  (registers more named recipes)
+from linbp.attack.recipe import named_copies as _named_copies  # noqa: F401  (these register more named recipes)
+from linbp.attack.recipe import named_gradients as _named_gradients  # noqa: F401
 from linbp.attack.recipe.grammar import Term, build, write
 from linbp.attack.recipe.named import needs_targets
 from linbp.errors import RecipeError
@@ -218,13 +219,13 @@ class Stage:
     @property
     def copies(self) -> int:
         """How many changed copies of an image the transforms make for one gradient."""
-        return math.prod(transform.copies() for transform in self.transforms)
+        return math.prod(transform.copies for transform in self.transforms)
 
     @property
     def starts_at_clean(self) -> bool:
         """Whether the first gradient is taken at the clean images as they are."""
-        plain = all(transform.at_image for transform in self.transforms) and isinstance(self.estimator, Plain)
-        return self.start is None and plain
+        kept = all(transform.at_image or transform.keeps_clean for transform in self.transforms)
+        return self.start is None and kept and isinstance(self.estimator, Plain)
 
     def own_steps(self, steps: int) -> int:
         """How many steps the stage takes where the attack is asked for `steps`."""

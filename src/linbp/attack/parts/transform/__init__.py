@@ -2,9 +2,30 @@
 
 from linbp.attack.parts.transform.admix import Admix
 from linbp.attack.parts.transform.base import Transform
+from linbp.attack.parts.transform.bsr import BlockShuffle
+from linbp.attack.parts.transform.dem import DiversityEnsemble
 from linbp.attack.parts.transform.diverse_inputs import DiverseInputs
 from linbp.attack.parts.transform.noise import UniformNoise
+from linbp.attack.parts.transform.ops import OperatorSampling
+from linbp.attack.parts.transform.patchout import PatchOut
 from linbp.attack.parts.transform.scale import ScaleInvariant
+from linbp.attack.parts.transform.shift_grid import ShiftGrid
+from linbp.attack.parts.transform.sia import StructureInvariant
+from linbp.attack.parts.transform.ssa import SpectrumSimulation
 from linbp.attack.parts.transform.translation import TranslationInvariant
 
-__all__ = ["Admix", "DiverseInputs", "ScaleInvariant", "Transform", "TranslationInvariant", "UniformNoise"]
+__all__ = [
+    "Admix",
+    "BlockShuffle",
+    "DiverseInputs",
+    "DiversityEnsemble",
+    "OperatorSampling",
+    "PatchOut",
+    "ScaleInvariant",
+    "ShiftGrid",
+    "SpectrumSimulation",
+    "StructureInvariant",
+    "Transform",
+    "TranslationInvariant",
+    "UniformNoise",
+]

@@ -56,6 +56,7 @@ class Admix(Transform):
         whole(self, "scales", least=1)
         number(self, "centre", least=0, most=1)
 
+    @property
     def copies(self) -> int:
         """One for each partner and scale."""
         return self.partners * self.scales

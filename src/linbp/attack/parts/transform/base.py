@@ -19,16 +19,21 @@ class Transform:
     Attributes:
         at_image: whether it acts on the gradient at the image itself: then it comes before all others, wherever it
             stands in the recipe.
+        keeps_clean: whether it leaves clean images as they are.
+        averages_logits: whether the objective is one of the mean logits of its copies, and not each copy's own.
         needs_pool: whether it mixes in images of a pool.
         excludes: parts that it cannot be summed with, by their names, and why.
     """
 
     at_image: ClassVar[bool] = False
+    keeps_clean: ClassVar[bool] = False
+    averages_logits: ClassVar[bool] = False
     needs_pool: ClassVar[bool] = False
     excludes: ClassVar[Mapping[str, str]] = {}
 
+    @property
     def copies(self) -> int:
-        """How many changed copies each image has; their gradients are averaged."""
+        """How many changed copies each image has; their gradients are averaged. A parameter may take its place."""
         return 1
 
     def apply(self, images: torch.Tensor, context: Context, draws: Draws, copy: int) -> torch.Tensor:

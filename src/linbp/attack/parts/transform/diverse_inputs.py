@@ -15,7 +15,7 @@ from linbp.randomness import Draws
 from linbp.registry import part, typed_name
 from linbp.validation import number, one_of
 
-__all__ = ["DiverseInputs", "Interpolation"]
+__all__ = ["DiverseInputs", "Interpolation", "padded", "padded_at_random"]
 
 Interpolation = Literal["nearest", "bilinear"]
 
@@ -56,21 +56,52 @@ class DiverseInputs(Transform):
         return torch.cat(rows)
 
     def _one(self, image: torch.Tensor, draw: np.random.Generator) -> torch.Tensor:
-        height, width = image.shape[-2:]
+        height = image.shape[-2]
         if draw.random() >= self.probability:
             return image
-        tallest, widest = int(height * self.scale), int(width * self.scale)
+        tallest = int(height * self.scale)
         new_height = int(draw.integers(height, tallest))
-        new_width = max(1, round(width * new_height / height))
-        top = int(draw.integers(0, tallest - new_height + 1))
-        left = int(draw.integers(0, max(widest - new_width, 0) + 1))
-        enlarged = self._resize(image, (new_height, new_width))
-        right, bottom = max(widest - new_width - left, 0), tallest - new_height - top
-        return self._resize(functional.pad(enlarged, (left, right, top, bottom)), (height, width))
+        return padded_at_random(image, new_height, self.scale, draw, self.interpolation)
 
-    def _resize(self, image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-        if tuple(image.shape[-2:]) == size:
-            return image
-        if self.interpolation == "nearest":
-            return functional.interpolate(image, size=size, mode="nearest")
-        return functional.interpolate(image, size=size, mode="bilinear", align_corners=False)
+
+def padded_at_random(
+    image: torch.Tensor, new_height: int, scale: float, draw: np.random.Generator, interpolation: Interpolation
+) -> torch.Tensor:
+    """One image (1, C, H, W) enlarged to a height, in proportion, and padded at a random place to the largest size."""
+    height, width = image.shape[-2:]
+    tallest, widest = int(height * scale), int(width * scale)
+    new_width = max(1, round(width * new_height / height))
+    top = int(draw.integers(0, tallest - new_height + 1))
+    left = int(draw.integers(0, max(widest - new_width, 0) + 1))
+    return padded(image, (new_height, new_width), (top, left), (tallest, widest), interpolation)
+
+
+def padded(
+    image: torch.Tensor,
+    size: tuple[int, int],
+    corner: tuple[int, int],
+    largest: tuple[int, int],
+    interpolation: Interpolation,
+) -> torch.Tensor:
+    """One image (1, C, H, W) enlarged, padded with zeros to the largest size, and brought back to its own.
+
+    Args:
+        image: the image.
+        size: height and width that it is enlarged to.
+        corner: where its upper left corner then lies.
+        largest: height and width with the zeros.
+        interpolation: both times.
+    """
+    (new_height, new_width), (top, left), (tallest, widest) = size, corner, largest
+    enlarged = _resized(image, size, interpolation)
+    right, bottom = max(widest - new_width - left, 0), tallest - new_height - top
+    whole = functional.pad(enlarged, (left, right, top, bottom))
+    return _resized(whole, (image.shape[-2], image.shape[-1]), interpolation)
+
+
+def _resized(image: torch.Tensor, size: tuple[int, int], interpolation: Interpolation) -> torch.Tensor:
+    if tuple(image.shape[-2:]) == size:
+        return image
+    if interpolation == "nearest":
+        return functional.interpolate(image, size=size, mode="nearest")
+    return functional.interpolate(image, size=size, mode="bilinear", align_corners=False)

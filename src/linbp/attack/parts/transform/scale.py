@@ -36,6 +36,7 @@ class ScaleInvariant(Transform):
         whole(self, "scales", least=2)
         number(self, "centre", least=0, most=1)
 
+    @property
     def copies(self) -> int:
         """One for each scale."""
         return self.scales

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 
 from linbp.attack.context import Context
 
-__all__ = ["Stateless", "Update", "UpdateState"]
+__all__ = ["ScalesSteps", "Stateless", "Update", "UpdateState"]
 
 
 class UpdateState(Protocol):
@@ -20,6 +20,15 @@ class UpdateState(Protocol):
 
     def direction(self, gradient: torch.Tensor) -> torch.Tensor:
         """The direction to step along, given the gradient there; the budget normalises it."""
+        ...
+
+
+@runtime_checkable
+class ScalesSteps(Protocol):
+    """What an update's state offers besides where steps may be shorter than the whole size, value by value."""
+
+    def scaled(self, step: torch.Tensor) -> torch.Tensor:
+        """The step (N, C, H, W) that is taken, given that of the whole size along the last direction."""
         ...
 
 

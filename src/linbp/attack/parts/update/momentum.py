@@ -8,11 +8,11 @@ import torch
 
 from linbp.attack.context import Context
 from linbp.attack.image_norms import absolute_sum, divided, pointing, summable
-from linbp.attack.parts.update.base import Update, UpdateState
+from linbp.attack.parts.update.base import Stateless, Update, UpdateState
 from linbp.registry import part
 from linbp.validation import number
 
-__all__ = ["Momentum"]
+__all__ = ["Momentum", "MomentumSum"]
 
 
 @part("update", "mi")
@@ -37,16 +37,13 @@ class Momentum(Update):
 
     def bind(self, context: Context) -> UpdateState:
         """The sum of one batch, zero at first."""
-        return _Sum(self.decay)
+        return MomentumSum(self.decay)
 
 
-class _Sum:
+class MomentumSum(Stateless):
     def __init__(self, decay: float) -> None:
         self.decay = decay
         self.total: torch.Tensor | None = None
-
-    def look_ahead(self, images: torch.Tensor) -> torch.Tensor:
-        return images
 
     def direction(self, gradient: torch.Tensor) -> torch.Tensor:
         share = divided(summable(gradient), absolute_sum(gradient))

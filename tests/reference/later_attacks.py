@@ -1,0 +1,94 @@
+"""The networks, images and draws of the reference numbers of attacks of 2020 to 2025."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+from choices import pictures
+from reference_networks import DATA
+from weights import fill
+
+from linbp import Surrogate
+from linbp.attack import Budget, Context, Goal, GradientOracle
+from linbp.models import Model
+from linbp.randomness import Draws
+
+__all__ = ["clean", "context", "drawn", "labels", "net", "numbers", "oracle", "relative_error", "sparse", "surrogate"]
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+SEEDS = {"resnet18": (60, 70), "densenet121": (61, 71)}
+"""Of weights and pictures."""
+
+
+@functools.cache
+def numbers(file: str) -> dict[str, np.ndarray]:
+    """One file of numbers; pixel arrays hold every third row from 1 on and every third column from 0 on."""
+    with np.load(DATA / f"{file}.npz") as stored:
+        return dict(stored)
+
+
+def sparse(pixels: torch.Tensor) -> np.ndarray:
+    """What the files keep of a pixel array."""
+    return pixels.detach().numpy()[..., 1::3, ::3]
+
+
+def relative_error(found: np.ndarray | torch.Tensor, expected: np.ndarray) -> float:
+    """|found - expected| / |expected|, L2."""
+    wide = expected.astype(np.float64)
+    return float(np.linalg.norm(np.asarray(found, dtype=np.float64) - wide) / np.linalg.norm(wide))
+
+
+def net(name: str) -> torch.nn.Module:
+    """A network of torchvision with weights from its seed, in float64."""
+    module: torch.nn.Module = getattr(torchvision.models, name)()
+    fill(module.state_dict(), SEEDS[name][0])
+    return module.eval().double()
+
+
+@functools.cache
+def surrogate(name: str) -> Surrogate:
+    """The captured network."""
+    model = Model(net(name), input_size=(3, 64, 64), mean=MEAN, std=STD, name=name)
+    return Surrogate(model, fold_batch_norm=False)
+
+
+@functools.cache
+def clean(name: str = "resnet18") -> torch.Tensor:
+    """The two pictures in [0, 1], (2, 3, 64, 64), float64."""
+    return torch.from_numpy(pictures(SEEDS[name][1], 2, 64)).double() / 255
+
+
+def labels(file: str) -> torch.Tensor:
+    """Of both pictures."""
+    return torch.from_numpy(numbers(file)["labels"])
+
+
+def drawn(file: str, make: Any, call: int, *options: Any, shape: tuple[int, ...] = (1, 3, 64, 64)) -> torch.Tensor:
+    """What call number `call` drew for each picture, (2, *shape)."""
+    seed = int(numbers(file)["draws"])
+    return torch.from_numpy(np.stack([make(seed + 1000 * image + call, shape, *options) for image in range(2)]))
+
+
+def context(file: str, eps: float = 8 / 255, steps: int = 5) -> Context:
+    """The two pictures under attack."""
+    return Context(
+        budget=Budget(clean(), [eps, eps], norm="linf", rounding="inward"),
+        goal=Goal(labels=labels(file)),
+        step_size=torch.full((2, 1, 1, 1), 2 / 255, dtype=torch.float64),
+        steps=steps,
+    )
+
+
+def oracle(file: str, iterate: torch.Tensor, step: int = 0) -> GradientOracle:
+    """Gradients of the cross-entropy of ResNet-18."""
+
+    def gradient(images: torch.Tensor, draws: Draws) -> torch.Tensor:
+        return surrogate("resnet18").gradient(images, labels(file))
+
+    return GradientOracle(
+        step=step, draws=Draws(0, ["0", "1"], step), iterate=iterate, together=gradient, each=(gradient,)
+    )
