@@ -17,11 +17,15 @@ if TYPE_CHECKING:
     from linbp.evaluation import evaluate
     from linbp.graph import Surrogate
     from linbp.models import Model, load_model
-    from linbp.rules import BPA, SGM, ConBP, LinBP
+    from linbp.rules import ATT, BPA, PNA, SGM, TGR, VDC, ConBP, LinBP
 
 __all__ = [
+    "ATT",
     "BPA",
+    "PNA",
     "SGM",
+    "TGR",
+    "VDC",
     "ConBP",
     "Ensemble",
     "LinBP",
@@ -43,7 +47,11 @@ _PACKAGES = ("bench",)
 """Packages that are functions too."""
 
 _HOMES = {
+    "ATT": "linbp.rules",
     "BPA": "linbp.rules",
+    "PNA": "linbp.rules",
+    "TGR": "linbp.rules",
+    "VDC": "linbp.rules",
     "ConBP": "linbp.rules",
     "Ensemble": "linbp.attack",
     "Pool": "linbp.attack",

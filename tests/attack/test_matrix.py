@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import torch
 from tiny_networks import images_and_labels
+from tiny_transformer import WIDTH, gelu
+from tiny_transformer import Block as TransformerBlock
 from torch import nn
 
 import linbp
@@ -29,7 +31,9 @@ def every(kind: Kind, *written: str) -> tuple[str, ...]:
     return (*written, *(name for name in names(kind) if name not in there))
 
 
-RULES = every("rule", "", "linbp(start=0)", "sgm", "conbp(start=0)", "bpa(start=0)")
+ATTENTIVE = ("pna", "tgr", "att(truncated=0)", "vdc")
+"""Rules that act on transformers."""
+RULES = every("rule", "", "linbp(start=0)", "sgm", "conbp(start=0)", "bpa(start=0)", *ATTENTIVE)
 TRANSFORMS = every(
     "transform",
     "",
@@ -105,16 +109,33 @@ class Block(nn.Module):
         return torch.relu(value + self.conv2(torch.relu(self.conv1(value))))
 
 
+class SmallTransformer(nn.Module):
+    """Patches of 2 x 2, two transformer blocks, and a head that reads them all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Conv2d(3, WIDTH, 2, 2)
+        self.first, self.block = TransformerBlock(0), TransformerBlock(1)
+        self.head = nn.Linear(WIDTH * (SIZE // 2) ** 2, CLASSES)
+        self.first.hook = self.block.hook = gelu
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(self.block(self.first(self.embed(images).flatten(2).transpose(1, 2))).flatten(1))
+
+
 @functools.cache
-def surrogate(seed: int, rule: str, reads: bool = False) -> linbp.Surrogate:
-    """A network with seeded weights, captured once, with a rule; it may read the block's output."""
+def surrogate(seed: int, rule: str, reads: bool = False, attentive: bool = False) -> linbp.Surrogate:
+    """A network with seeded weights, captured once, with a rule; it may read the block's output.
+
+    Rules for transformers act on one, and so does the sum without such a rule that they are compared with.
+    """
     if reads:
-        return surrogate(seed, rule).reading(["block"])
+        return surrogate(seed, rule, attentive=attentive).reading(["block"])
     if rule:
-        return surrogate(seed, "").with_rule(Recipe.parse(rule).stages[-1].rules)
+        return surrogate(seed, "", attentive=attentive).with_rule(Recipe.parse(rule).stages[-1].rules)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        module = Small().double()
+        module = (SmallTransformer() if attentive else Small()).double()
         for parameter in module.parameters():
             parameter.data.mul_(2)  # bends the network: its gradient changes from step to step
     return linbp.Surrogate(linbp.Model(module, input_size=(3, SIZE, SIZE), mean=(0.5,) * 3, std=(0.25,) * 3))
@@ -127,10 +148,10 @@ def text(parts: Sum) -> str:
 
 
 @functools.cache
-def adv(parts: Sum, several: bool = False) -> torch.Tensor | str:
+def adv(parts: Sum, several: bool = False, attentive: bool = False) -> torch.Tensor | str:
     """The adversarial images in levels, made on one network or on an ensemble of two, or why the sum is refused."""
     images, labels = images_and_labels(COUNT)
-    members = [surrogate(seed, parts[0], "block" in parts[2]) for seed in (1, 2)]
+    members = [surrogate(seed, parts[0], "block" in parts[2], attentive) for seed in (1, 2)]
     try:
         recipe = Recipe.parse(text(parts))
         mixing = any(transform.needs_pool for transform in recipe.stages[-1].transforms)
@@ -223,7 +244,8 @@ def test_every_sum_is_changed_by_each_of_its_parts_or_refused(rule: str) -> None
         if parts[0] != rule:
             continue
         several = parts[-1] in SEVERAL
-        found = adv(parts, several)
+        attentive = rule in ATTENTIVE
+        found = adv(parts, several, attentive)
         if refused(parts) is not None:
             assert str(found).startswith(str(refused(parts))), (parts, found)
             continue
@@ -237,7 +259,7 @@ def test_every_sum_is_changed_by_each_of_its_parts_or_refused(rule: str) -> None
             less = without(parts, place)
             if less == parts:
                 continue
-            before = adv(less, several)
+            before = adv(less, several, attentive)
             assert isinstance(before, str) is (refused(less) is not None), (less, before)
             assert isinstance(before, str) or not torch.equal(before, found), (parts, less)
     assert ran >= 40

@@ -6,11 +6,13 @@ import functools
 from typing import Any
 
 import numpy as np
+import timm
 import torch
 import torchvision
 from choices import pictures
 from reference_networks import DATA
 from weights import fill
+from weights_vit import fill_vit
 
 from linbp import Surrogate
 from linbp.attack import Budget, Context, Goal, GradientOracle
@@ -20,8 +22,9 @@ from linbp.randomness import Draws
 __all__ = ["clean", "context", "drawn", "labels", "net", "numbers", "oracle", "relative_error", "sparse", "surrogate"]
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-SEEDS = {"resnet18": (60, 70), "densenet121": (61, 71)}
+SEEDS = {"resnet18": (60, 70), "densenet121": (61, 71), "vit_tiny": (40, 50), "deit_tiny": (41, 51)}
 """Of weights and pictures."""
+SIDES = {"resnet18": 64, "densenet121": 64, "vit_tiny": 224, "deit_tiny": 224}
 
 
 @functools.cache
@@ -43,23 +46,28 @@ def relative_error(found: np.ndarray | torch.Tensor, expected: np.ndarray) -> fl
 
 
 def net(name: str) -> torch.nn.Module:
-    """A network of torchvision with weights from its seed, in float64."""
-    module: torch.nn.Module = getattr(torchvision.models, name)()
-    fill(module.state_dict(), SEEDS[name][0])
+    """A network of torchvision or timm with weights from its seed, in float64."""
+    if SIDES[name] == 224:
+        module: torch.nn.Module = timm.create_model(f"{name}_patch16_224")
+        fill_vit(module.state_dict(), SEEDS[name][0])
+    else:
+        module = getattr(torchvision.models, name)()
+        fill(module.state_dict(), SEEDS[name][0])
     return module.eval().double()
 
 
 @functools.cache
 def surrogate(name: str) -> Surrogate:
     """The captured network."""
-    model = Model(net(name), input_size=(3, 64, 64), mean=MEAN, std=STD, name=name)
+    mean, std = ((0.5,) * 3, (0.5,) * 3) if name == "vit_tiny" else (MEAN, STD)
+    model = Model(net(name), input_size=(3, SIDES[name], SIDES[name]), mean=mean, std=std, name=name)
     return Surrogate(model, fold_batch_norm=False)
 
 
 @functools.cache
 def clean(name: str = "resnet18") -> torch.Tensor:
-    """The two pictures in [0, 1], (2, 3, 64, 64), float64."""
-    return torch.from_numpy(pictures(SEEDS[name][1], 2, 64)).double() / 255
+    """The two pictures in [0, 1], (2, 3, side, side), float64."""
+    return torch.from_numpy(pictures(SEEDS[name][1], 2, SIDES[name])).double() / 255
 
 
 def labels(file: str) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from linbp.graph.engine.attention import AttentionBackward, AttentionGradients
 from linbp.graph.engine.branch import BranchBackward, BranchGradients
+from linbp.graph.engine.memory import Memory
 from linbp.graph.engine.norms import image_norms, norm_ratio
 from linbp.graph.engine.operation import Needs, Operation, SiteBackward
 from linbp.graph.engine.plan import Plan
@@ -26,6 +27,7 @@ __all__ = [
     "Concatenation",
     "Junction",
     "MaxPool",
+    "Memory",
     "Needs",
     "OperandBackward",
     "Operation",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, Protocol
 
 import torch
-from torch import fx
+from torch import fx, nn
 from torch.nn import functional
 
 from linbp.errors import ImageError, ModelError
 from linbp.graph.capture.capture import Capture, capture
+from linbp.graph.engine.memory import Remembering, remembered_gradient
 from linbp.graph.engine.plan import Plan
 from linbp.graph.engine.rewrite import rewrite
 from linbp.graph.kernels import accelerate
@@ -31,7 +32,11 @@ REARRANGING = ("view", "reshape", "flatten", "squeeze", "unsqueeze", "clone", "c
 
 
 class Rule(Protocol):
-    """How gradients pass the places of a network."""
+    """How gradients pass the places of a network.
+
+    A rule whose plan has memories of several backward passes says how many in its attribute `walks`, so that they are
+    counted.
+    """
 
     def plan(self, structure: Structure) -> Plan:
         """What the rule does on a network of this structure.
@@ -109,7 +114,8 @@ class Surrogate:
             plan = plan + one.plan(self._capture.structure)
         self.plan = plan
         read = {path: find_output(path, self.structure).node for path in self.reads}
-        self._network: fx.GraphModule = accelerate(rewrite(self._ordinary, self.structure, plan, read))
+        self._with_rules: fx.GraphModule = accelerate(rewrite(self._ordinary, self.structure, plan, read))
+        self._network: nn.Module = Remembering(self._with_rules, plan.memories) if plan.memories else self._with_rules
 
     def with_rule(self, rule: Rule | Sequence[Rule] | None) -> Surrogate:
         """The same captured network with another rule; nothing is captured again."""
@@ -263,22 +269,52 @@ class Surrogate:
             )
         return gradient
 
-    def _in_groups(self, network: fx.GraphModule, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def feature_gradients(
+        self, images: torch.Tensor, value: Callable[[torch.Tensor], torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        """The rule's gradient, at each feature map that the surrogate reads, of a number that the logits give.
+
+        Args:
+            images: (N, C, H, W) in [0, 1], any size, on the surrogate's device and in its dtype.
+            value: of each image, (N,), from logits (N, classes).
+
+        Returns:
+            By module path, of the feature maps' shapes; zero at a map that the logits do not come from.
+        """
+        with torch.enable_grad():
+            leaf = images.detach().requires_grad_()
+            found = [self._with_rules(self._prepared(full)) for _, full in self._groups(leaf)]
+            sizes = [count for count, _ in self._groups(leaf)]
+            logits = torch.cat([values[0][:count] for values, count in zip(found, sizes, strict=True)])
+            answer = logits.detach().requires_grad_()
+            (at_logits,) = torch.autograd.grad(value(answer).sum(), answer)
+        rows: list[tuple[torch.Tensor, ...]] = []
+        for values, count, given in zip(found, sizes, torch.split(at_logits, sizes), strict=True):
+            padded = torch.cat([given, given.new_zeros(len(values[0]) - count, given.shape[1])])
+            gradients = remembered_gradient(values[:1], values[1:], [padded], self.plan.memories)
+            rows.append(tuple(gradient[:count] for gradient in gradients))
+        return {path: torch.cat(parts) for path, parts in zip(self.reads, zip(*rows, strict=True), strict=True)}
+
+    def _in_groups(self, network: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """What a network returns, computed on a CPU in groups of eight, the last one filled up with copies to four or
         eight.
 
         CPU libraries choose kernels by the number of images, and their last bits differ. One different sign is enough
         to change thousands of pixels some steps later, so an image's adversarial image would depend on its companions.
         """
-        grouped = self.dtype == torch.float32 and self.device.type == "cpu"
         answers: list[tuple[torch.Tensor, ...]] = []
-        for group in torch.split(images, GROUP if grouped else max(len(images), 1)):
-            missing = (-len(group)) % SMALL_GROUP if grouped else 0
-            full = torch.cat([group, group[:1].expand(missing, -1, -1, -1)]) if missing else group
+        for count, full in self._groups(images):
             found = network(self._prepared(full))
             values = found if isinstance(found, tuple) else (found,)
-            answers.append(tuple(value[: len(group)] for value in values))
+            answers.append(tuple(value[:count] for value in values))
         return answers[0] if len(answers) == 1 else tuple(torch.cat(parts) for parts in zip(*answers, strict=True))
+
+    def _groups(self, images: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
+        """The images as the network gets them, group by group, each with how many of its rows count."""
+        grouped = self.dtype == torch.float32 and self.device.type == "cpu"
+        for group in torch.split(images, GROUP if grouped else max(len(images), 1)):
+            missing = (-len(group)) % SMALL_GROUP if grouped else 0
+            yield len(group), torch.cat([group, group[:1].expand(missing, -1, -1, -1)]) if missing else group
 
     def _prepared(self, images: torch.Tensor) -> torch.Tensor:
         images = self.model.resize(images)

@@ -185,7 +185,7 @@ def cost(trial: Trial) -> None:
     def counting(plain: Callable[..., Any]) -> Callable[..., Any]:
         def noted(self: Surrogate, images: torch.Tensor) -> Any:
             nonlocal counted
-            counted += torch.is_grad_enabled()
+            counted += torch.is_grad_enabled() * self.plan.walks
             return plain(self, images)
 
         return noted

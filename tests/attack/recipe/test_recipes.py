@@ -7,6 +7,7 @@ import functools
 import pytest
 import torch
 from tiny_networks import CLASSES, images_and_labels, tiny, tiny_chain
+from tiny_transformer import tiny_transformer
 
 import linbp
 from linbp.attack import Recipe, Stage
@@ -75,6 +76,15 @@ ROWS = [
     "svre(rounds=2) + di(scale=1.5) + linbp(start=1)",
     "mi-cwa",
     "cwa(inner_step=0.5, reverse_step=0.5) + di(scale=1.5) + ni",
+    "pna",
+    "pna-patchout(patch=4)",
+    "tgr + linbp(start=0)",
+    "tgr-mifgsm",
+    "att(truncated=1) + di(scale=1.5)",
+    "att-mifgsm",
+    "vdc + leaky-linbp(leak=0.5)",
+    "vdc-mifgsm",
+    "sgm(branches=mlp) + pna",
     "leaky-linbp",
     "leaky-linbp(start=1, leak=0.4) + di(scale=1.5) + mi",
     "ssa-mifgsm(copies=2)",
@@ -114,6 +124,22 @@ def surrogate() -> linbp.Surrogate:
     return linbp.Surrogate(tiny())
 
 
+ATTENTION = ("pna", "tgr", "att", "vdc")
+"""Rules that act on transformers."""
+
+
+@functools.cache
+def transformer() -> linbp.Surrogate:
+    """The surrogate of rules that need attention."""
+    return linbp.Surrogate(tiny_transformer())
+
+
+def fitting(surrogate: linbp.Surrogate, recipe: Recipe) -> linbp.Surrogate:
+    """The surrogate, or a transformer where the recipe's rules need one."""
+    rules = {grammar_name(rule) for stage in recipe.stages for rule in stage.rules}
+    return transformer() if rules & set(ATTENTION) else surrogate
+
+
 @functools.cache
 def companion() -> linbp.Surrogate:
     """The second surrogate where one is not enough."""
@@ -133,6 +159,7 @@ def craft(
     if recipe.stages[-1].targeted_name is not None:
         settings.setdefault("targets", (labels[rows] + 1) % CLASSES)
     several = any(grammar_name(stage.estimator) in SEVERAL for stage in recipe.stages)
+    surrogate = fitting(surrogate, recipe)
     model = linbp.Ensemble([surrogate, companion()]) if several else surrogate
     return linbp.craft(model, images[rows], labels[rows], recipe, **settings)  # type: ignore[arg-type]
 
@@ -181,7 +208,7 @@ def test_targeted_adversarial_images_come_nearer_to_their_targets(surrogate: lin
     adv = craft(surrogate, text, list(range(COUNT)), targets=targets)
 
     def chance(of: torch.Tensor) -> torch.Tensor:
-        return surrogate.logits(of).log_softmax(1).gather(1, targets[:, None]).mean()
+        return fitting(surrogate, Recipe.parse(text)).logits(of).log_softmax(1).gather(1, targets[:, None]).mean()
 
     assert chance(adv) > chance(images.double() / 255)
 
@@ -267,6 +294,15 @@ def test_is_written_and_read_back(text: str) -> None:
         ("cwa(inner_step=0.5) + mi", "cwa + mi"),
         ("cwa(inner_step=0.5, reverse_step=0) + mi", "cwa(inner_step=0.5) + mi"),
         ("cwa(inner_step=0.5, decay=0) + mi", "cwa(inner_step=0.5) + mi"),
+        ("pna", "tgr"),
+        ("tgr", "tgr(attention=1)"),
+        ("tgr(projection=0.1)", "tgr"),
+        ("att", "att(truncated=0)"),
+        ("att(mlp=0.1)", "att"),
+        ("vdc", "vdc(weight=1)"),
+        ("vdc(output=0)", "vdc"),
+        ("pna + sgm", "pna + sgm(branches=mlp)"),
+        ("pna-patchout(patch=4)", "pna + mi"),
         ("leaky-linbp", "linbp(start=0, rebalance=none)"),
         ("leaky-linbp(leak=0.4)", "leaky-linbp"),
         ("ssa(copies=2)", "ssa(copies=1)"),

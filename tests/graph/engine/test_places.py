@@ -325,6 +325,7 @@ def test_concatenations_of_a_densenet() -> None:
     assert [len(one.operands) for one in concatenations] == [2, 3, 2, 3]
     assert [one.sizes for one in concatenations] == [(8, 6), (8, 6, 6), (10, 6), (10, 6, 6)]
     assert {one.axis for one in concatenations} == {1}
+    assert [one.dense for one in concatenations] == [(1,), (1, 2), (1,), (1, 2)]
     original = torch.cat
 
     def halved(tensors: Any, dim: int = 0, **_: Any) -> torch.Tensor:
@@ -435,3 +436,29 @@ def test_two_rules_on_one_tensor_act_one_after_the_other_and_on_one_attention_ar
     keep = Plan(attentions={0: lambda gradient, attention: attention.ordinary(gradient)})
     with pytest.raises(RuleError):
         _ = keep + keep
+
+
+def test_the_start_of_a_branch_is_a_place(network: tuple[str, nn.Module, linbp.Surrogate]) -> None:
+    """A branch passes gradients linearly, so a constant at its start is one at its end."""
+    _, _, surrogate = network
+    plain = surrogate.gradient(images(), LABELS)
+    chosen = surrogate.junctions[len(surrogate.junctions) // 2].index
+
+    def gradient(factor: float, place: str) -> torch.Tensor:
+        planned = {place: {chosen: lambda gradient: gradient * factor}}
+        return surrogate.with_rule(Given(lambda structure: Plan(**planned))).gradient(images(), LABELS)  # type: ignore[arg-type]
+
+    assert torch.equal(gradient(1.0, "starts"), plain)
+    for factor in (0.0, 0.3):
+        assert torch.allclose(gradient(factor, "starts"), gradient(factor, "edges"), rtol=1e-9, atol=1e-12)
+    assert not torch.allclose(gradient(0.3, "starts"), plain)
+
+
+def test_where_query_key_and_value_come_from(network: tuple[str, nn.Module, linbp.Surrogate]) -> None:
+    """One layer for all three in timm; torchvision's ViT has heads beside the images by then, so three tensors."""
+    name, _, surrogate = network
+    for attention in surrogate.attentions:
+        assert len(attention.projections) == (3 if name == "torchvision ViT" else 1)
+    tgr = surrogate.with_rule(linbp.TGR()).gradient(images(), LABELS)
+    alone = torch.cat([surrogate.with_rule(linbp.TGR()).gradient(images()[[i]], LABELS[[i]]) for i in (0, 1)])
+    assert torch.allclose(tgr, alone, rtol=1e-9, atol=1e-12)

@@ -15,7 +15,7 @@ from linbp.attack.parts.transform.translation import Kernel
 from linbp.attack.parts.update import FullStep, Momentum, Sign
 from linbp.graph import Position
 from linbp.registry import grammar_name, register
-from linbp.rules import BPA, SGM, ConBP, LinBP
+from linbp.rules import ATT, BPA, PNA, SGM, TGR, VDC, ConBP, LinBP
 
 __all__ = ["named", "needs_targets"]
 
@@ -305,5 +305,5 @@ def leaky_linbp(*, start: Position = 0, leak: float = 0.2) -> Parts:
     return (LinBP(start=start, rebalance=None, leak=leak),)
 
 
-for rule in (LinBP, SGM, ConBP, BPA):
+for rule in (LinBP, SGM, ConBP, BPA, PNA, TGR, ATT, VDC):
     register("recipe", grammar_name(rule), rule)  # I-FGSM with the rule's gradient

@@ -114,7 +114,7 @@ class Recipe:
             steps: that the attack is asked for.
             members: number of surrogates.
         """
-        return sum(stage.estimator.gradients(stage.own_steps(steps), members) * stage.copies for stage in self.stages)
+        return sum(stage.gradients(steps, members) for stage in self.stages)
 
     def check_steps(self, steps: int | None) -> int:
         """The number of steps to take: `steps`, or the recipe's own where that is None.

@@ -15,6 +15,7 @@ from linbp.attack.parts.transform import Transform
 from linbp.attack.parts.update import Sign, Update
 from linbp.attack.recipe import named_copies as _named_copies  # noqa: F401  (these register more named recipes)
 from linbp.attack.recipe import named_gradients as _named_gradients  # noqa: F401
+from linbp.attack.recipe import named_transformers as _named_transformers  # noqa: F401
 from linbp.attack.recipe.grammar import Term, build, write
 from linbp.attack.recipe.named import needs_targets
 from linbp.errors import RecipeError
@@ -220,6 +221,21 @@ class Stage:
     def copies(self) -> int:
         """How many changed copies of an image the transforms make for one gradient."""
         return math.prod(transform.copies for transform in self.transforms)
+
+    def gradients(self, steps: int, members: int) -> int:
+        """How many forward and backward passes each image takes in this stage.
+
+        Args:
+            steps: that the attack is asked for.
+            members: number of surrogates.
+        """
+        every = self.estimator.gradients(self.own_steps(steps), members) * self.copies
+        return (every + self.objective.gradients_before(members)) * self.walks
+
+    @property
+    def walks(self) -> int:
+        """How many backward passes its rules take for one gradient, each counted as one."""
+        return max((getattr(rule, "walks", 1) for rule in self.rules), default=1)
 
     @property
     def starts_at_clean(self) -> bool:

@@ -64,7 +64,8 @@ class BranchModule(nn.Module):
             pass and after which no rule acts. The backward pass from value to cut is computed once and reused.
         backward: the rule's.
         mode: of the whole network.
-        nested: whether the branch lies in another such branch, which may ask for its gradient again.
+        nested: whether its gradient may be asked for again: by another such branch that it lies in, or by a rule that
+            takes several backward passes.
 
     Attributes:
         entry: the network's first module where it measures a gradient without computing it, or None.

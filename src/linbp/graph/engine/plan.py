@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from linbp.errors import RuleError
 from linbp.graph.engine.attention import AttentionBackward
 from linbp.graph.engine.branch import BranchBackward
+from linbp.graph.engine.memory import Memory
 from linbp.graph.engine.operation import SiteBackward
 from linbp.graph.engine.tensor import OperandBackward, Scale, TensorBackward
 from linbp.graph.structure.structure import Structure
@@ -36,10 +37,13 @@ class Plan:
         pools: through a max-pool.
         softmaxes: through a softmax.
         branches: through a closed residual branch as a whole, by the junction's number.
+        starts: from the start of a residual branch, closed or not, into its fork, by the junction's number: what the
+            branch hands on, after all that happens inside it.
         edges: from a residual sum into its branch, closed or not, by the junction's number.
         concatenations: from a concatenation to each of its operands.
         attentions: from an attention's output to query, key and value.
         tensors: at any tensor on the way, by the name of its node: the gradient of all that reads it.
+        memories: what the rule keeps between its places, and how many backward passes it takes for one gradient.
         notes: what the user should know of it.
     """
 
@@ -47,10 +51,12 @@ class Plan:
     pools: Mapping[int, SiteBackward] = field(default_factory=dict)
     softmaxes: Mapping[int, SiteBackward] = field(default_factory=dict)
     branches: Mapping[int, BranchBackward] = field(default_factory=dict)
+    starts: Mapping[int, TensorBackward] = field(default_factory=dict)
     edges: Mapping[int, TensorBackward] = field(default_factory=dict)
     concatenations: Mapping[int, OperandBackward] = field(default_factory=dict)
     attentions: Mapping[int, AttentionBackward] = field(default_factory=dict)
     tensors: Mapping[str, TensorBackward] = field(default_factory=dict)
+    memories: tuple[Memory, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __add__(self, other: Plan) -> Plan:
@@ -73,11 +79,18 @@ class Plan:
             merged[name] = {**mine, **others}
         return Plan(
             **merged,
+            starts=_chained(self.starts, other.starts, _one_after_the_other),
             edges=_chained(self.edges, other.edges, _one_after_the_other),
             concatenations=_chained(self.concatenations, other.concatenations, _operand_after_operand),
             tensors=_chained(self.tensors, other.tensors, _one_after_the_other),
+            memories=self.memories + other.memories,
             notes=self.notes + other.notes,
         )
+
+    @property
+    def walks(self) -> int:
+        """How many backward passes it takes for one gradient."""
+        return max((memory.walks for memory in self.memories), default=1)
 
     def with_scales_in_branches(self) -> Plan:
         """The same plan, with constants on the way into a branch folded into rules that offer `scaled`."""
@@ -95,6 +108,7 @@ class Plan:
         yield self.pools, structure.pools, "max-pool"
         yield self.softmaxes, structure.softmaxes, "softmax"
         yield self.branches, structure.junctions, "junction"
+        yield self.starts, structure.junctions, "junction"
         yield self.edges, structure.junctions, "junction"
         yield self.concatenations, structure.concatenations, "concatenation"
         yield self.attentions, structure.attentions, "attention"

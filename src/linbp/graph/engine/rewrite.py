@@ -123,6 +123,7 @@ class _Rewriter:
             for junction in structure.junctions
             if junction.index in plan.edges and junction.branch
         }
+        self.readers = self._readers()
         self.operands = {
             self.nodes[structure.concatenations[index].node]: backward
             for index, backward in plan.concatenations.items()
@@ -166,7 +167,8 @@ class _Rewriter:
                 scope.made[node] = scope.made[node.args[0]]  # type: ignore[index]
             elif node in self.operations:
                 module = OperationModule(node, self.operations[node], self.mode, measured=nested)
-                scope.call("place", module, [one for one in node.args if isinstance(one, fx.Node)], node)
+                read = [self._read(one, node, scope) for one in node.args if isinstance(one, fx.Node)]
+                scope.call("place", module, read, node)
             elif node in self.operands:
                 self._copy_concatenation(node, scope)
             else:
@@ -174,10 +176,35 @@ class _Rewriter:
             if node in self.tensors and node is not end:
                 scope.made[node] = self._wrapped(scope.made[node], self.tensors[node], scope)
 
+    def _readers(self) -> dict[tuple[fx.Node, fx.Node], tuple[int, ...]]:
+        """The junctions whose changed starts lie between a fork and a node of the branch, from outside to inside."""
+        readers: dict[tuple[fx.Node, fx.Node], tuple[int, ...]] = {}
+        chosen = [self.junctions[index] for index in self.plan.starts if index not in self.plan.branches]
+        for junction in sorted(chosen, key=lambda junction: -len(junction.branch)):
+            fork = self.nodes[junction.fork]
+            for reader in map(self.nodes.__getitem__, junction.branch):
+                if fork in reader.all_input_nodes:
+                    readers[fork, reader] = (*readers.get((fork, reader), ()), junction.index)
+        return readers
+
+    def _read(self, source: fx.Node, at: fx.Node, scope: Scope) -> fx.Node:
+        """What a node reads for one of its inputs, where the start of a branch may lie between."""
+        return self._started(source, self.readers.get((source, at), ()), scope)
+
+    def _started(self, source: fx.Node, junctions: tuple[int, ...], scope: Scope) -> fx.Node:
+        """A fork as the branches of junctions read it; one node for all readers, whose gradients are summed first."""
+        made = scope.made[source]
+        for end in range(1, len(junctions) + 1):
+            key = source, junctions[:end]
+            if key not in scope.starts:
+                scope.starts[key] = self._wrapped(made, self.plan.starts[junctions[end - 1]], scope)
+            made = scope.starts[key]
+        return made
+
     def _edge(self, source: fx.Node, at: fx.Node, scope: Scope) -> fx.Node:
-        """What a node reads for one of its inputs."""
-        backward = self.edges.get((source, at))
-        return scope.made[source] if backward is None else self._wrapped(scope.made[source], backward, scope)
+        """What a node reads for one of its inputs, where a branch may begin or end between."""
+        made, backward = self._read(source, at, scope), self.edges.get((source, at))
+        return made if backward is None else self._wrapped(made, backward, scope)
 
     def _wrapped(self, made: fx.Node, backward: TensorBackward, scope: Scope) -> fx.Node:
         meta = {"val": made.meta["val"]}  # no "operation": nothing may write over this view
@@ -187,7 +214,7 @@ class _Rewriter:
         backward, operands = self.operands[node], []
         sources: Any = node.args[0]
         for number, source in enumerate(sources):
-            made = scope.made[source]
+            made = self._read(source, node, scope)
             depends_on_image = source in self.dominators.depth
             operands.append(
                 self._wrapped(made, partial(_of_operand, backward, number), scope) if depends_on_image else made
@@ -209,8 +236,11 @@ class _Rewriter:
         cut = self._cut(nodes, fork, inner)
         self._emit(nodes, own, inner, nested=True, end=nodes[-1])
         own.graph.output((own.made[nodes[-1]], own.made[cut]))
-        module = BranchModule(own.module(), self.plan.branches[junction.index], self.mode, nested)
-        scope.call("branch", module, [fork, *others], nodes[-1])
+        again = nested or self.plan.walks > 1
+        module = BranchModule(own.module(), self.plan.branches[junction.index], self.mode, again)
+        started = (junction.index,) if junction.index in self.plan.starts else ()
+        read = [self._started(fork, started, scope), *(scope.made[one] for one in others)]
+        scope.call("branch", module, read, nodes[-1])
 
     def _call_attention(self, attention: Attention, scope: Scope) -> None:
         node = self.nodes[attention.node]
@@ -228,8 +258,12 @@ class _Rewriter:
             self.plan.attentions[attention.index],
             self.mode,
         )
-        inputs = [self.nodes[name] for name in (attention.query, attention.key, attention.value)]
-        scope.call("attention", module, [*inputs, *others], node)
+        inside = [self.nodes[name] for name in _inside(attention)]
+        read = []
+        for source in (*(self.nodes[name] for name in (attention.query, attention.key, attention.value)), *others):
+            reader = next(one for one in inside if source in one.all_input_nodes)
+            read.append(self._read(source, reader, scope))
+        scope.call("attention", module, read, node)
 
     def _emit_attention_part(self, nodes: Sequence[fx.Node], scope: Scope, end: fx.Node) -> None:
         """Copy the nodes of a part of an attention, with what other rules do inside it."""
@@ -251,6 +285,7 @@ class _Rewriter:
         }
         changed |= {self.nodes[name] for index in inner for name in self.junctions[index].branch}
         changed |= {branch_end for branch_end, at in self.edges if at in nodes}
+        changed |= {reader for _, reader in self.readers if reader in nodes}
         cut = nodes[-1]
         while True:
             above = self.dominators.parent[cut]

@@ -19,11 +19,13 @@ class Scope:
     Attributes:
         graph: the new one.
         made: what became of the old nodes.
+        starts: the same, as branches read it whose starts a rule changes, by the junctions' numbers.
     """
 
     def __init__(self, network: fx.GraphModule) -> None:
         self.network, self.graph = network, fx.Graph()
         self.made: dict[fx.Node, fx.Node] = {}
+        self.starts: dict[tuple[fx.Node, tuple[int, ...]], fx.Node] = {}
         self._modules: dict[str, nn.Module] = {}
 
     def copy(self, node: fx.Node, operand: Callable[[fx.Node], fx.Node]) -> None:
@@ -47,11 +49,10 @@ class Scope:
         Args:
             kind: the beginning of its name.
             module: to call.
-            inputs: old nodes.
+            inputs: new nodes.
             node: of the old graph.
         """
-        meta = {**node.meta, "operation": node.target}
-        self.made[node] = self.call_made(kind, module, [self.made[one] for one in inputs], meta)
+        self.made[node] = self.call_made(kind, module, inputs, {**node.meta, "operation": node.target})
 
     def call_made(self, kind: str, module: nn.Module, inputs: Sequence[fx.Node], meta: dict[str, Any]) -> fx.Node:
         """A module of new nodes."""

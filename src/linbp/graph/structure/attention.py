@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +12,16 @@ from torch import fx
 
 from linbp.graph.structure.dominators import Dominators
 from linbp.graph.structure.module_paths import module_path
-from linbp.graph.structure.operations import FILLED, FUSED_ATTENTION, PRODUCTS, SOFTMAXES
+from linbp.graph.structure.operations import FILLED, FUSED_ATTENTION, PRODUCTS, SOFTMAXES, VIEWS
 
 __all__ = ["Attention", "Softmax", "find_attentions", "find_softmaxes"]
 
 LONGEST = 16
 """Operations between the product of query and key and the softmax (scale, bias, mask), or behind it."""
+
+MOVING = VIEWS | {operator.getitem, torch.ops.aten.mul.Tensor, torch.ops.aten.mul.Scalar, torch.ops.aten.div.Tensor}
+"""Operations that move, split or scale values; of the products those with one tensor that depends on the image."""
+TOKEN_AXES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +61,8 @@ class Attention:
         shape: of the logits, without the first axis: such as (heads, queries, keys).
         groups: rows of its first axis for each image: windows, or heads where the network puts them there. Those of one
             image lie one behind the other, as networks have them; from shapes alone this cannot be told.
+        projections: names of the tensors that query, key and value are made of by moving, splitting and scaling values
+            only: one for all three, or one for each; (R, tokens, channels), in rare networks with heads between.
         junction: number of the innermost junction whose branch holds it, or None; the end of that branch is the
             attention branch's output.
         closed: whether nothing else reads what is inside it. Rules act on closed ones only.
@@ -75,6 +82,7 @@ class Attention:
     node: str
     shape: tuple[int, ...]
     groups: int
+    projections: tuple[str, ...]
     junction: int | None
     closed: bool
 
@@ -102,13 +110,37 @@ def find_attentions(dominators: Dominators, innermost: Mapping[str, int]) -> tup
         innermost: the junction that each node is inside of.
     """
     found: list[Attention] = []
+    by_name = {node.name: node for node in dominators.depth}
     varying = _varying(dominators)
     for node in dominators.depth:
         facts = _fused(node, dominators) if node.target in FUSED_ATTENTION else _unfused(node, dominators, varying)
         if facts is not None:
             place: dict[str, Any] = {"index": len(found), "junction": innermost.get(node.name)}
-            found.append(Attention(**facts, **place))
+            found.append(Attention(**facts, **place, projections=_projections(facts, by_name, dominators)))
     return tuple(found)
+
+
+def _projections(facts: Mapping[str, Any], by_name: Mapping[str, fx.Node], dominators: Dominators) -> tuple[str, ...]:
+    """Where query, key and value come from: going up from each, the farthest tensor of the right axes."""
+    tokens = {"query": facts["shape"][-2], "key": facts["shape"][-1], "value": facts["shape"][-1]}
+    names: list[str] = []
+    for role, count in tokens.items():
+        node = by_name[facts[role]]
+        chain = [node]
+        while node.target in MOVING and len(above := dominators.data_inputs(node)) == 1:
+            (node,) = above
+            chain.append(node)
+        suited = [one for one in chain if _is_of_tokens(one, count, facts["groups"], dominators)]
+        flat = [one for one in suited if len(_sizes(one)) == TOKEN_AXES]
+        names += [one.name for one in (flat or suited[:1])[-1:]]
+    return tuple(dict.fromkeys(names))
+
+
+def _is_of_tokens(node: fx.Node, tokens: int, groups: int, dominators: Dominators) -> bool:
+    value = node.meta.get("val")
+    if not isinstance(value, torch.Tensor) or value.ndim < TOKEN_AXES:
+        return False
+    return int(value.shape[-2]) == tokens and _groups(node, dominators) == groups
 
 
 def _fused(node: fx.Node, dominators: Dominators) -> dict[str, Any] | None:

@@ -25,6 +25,8 @@ class Concatenation:
         axis: along which; 0 is the batch.
         sizes: of each operand along that axis.
         shape: of the result, without the batch.
+        dense: numbers of the operands that are computed from another operand, as a DenseNet's new channels are from the
+            older ones.
         node: name of its node in the graph.
     """
 
@@ -34,6 +36,7 @@ class Concatenation:
     axis: int
     sizes: tuple[int, ...]
     shape: tuple[int, ...]
+    dense: tuple[int, ...]
     node: str
 
 
@@ -44,6 +47,7 @@ def find_concatenations(dominators: Dominators) -> tuple[Concatenation, ...]:
         dominators: of the graph.
     """
     found: list[Concatenation] = []
+    ancestors = _ancestors(dominators)
     for node in dominators.depth:
         if node.op != "call_function" or node.target is not CONCATENATION:
             continue
@@ -61,7 +65,27 @@ def find_concatenations(dominators: Dominators) -> tuple[Concatenation, ...]:
                 axis=axis,
                 sizes=tuple(int(operand.meta["val"].shape[axis]) for operand in operands),
                 shape=tuple(int(size) for size in value.shape[1:]),
+                dense=_dense(operands, dominators, ancestors),
                 node=node.name,
             )
         )
     return tuple(found)
+
+
+def _ancestors(dominators: Dominators) -> dict[fx.Node, int]:
+    """What each node is computed from, itself included: a number whose bits are those nodes' places in the graph."""
+    found: dict[fx.Node, int] = {}
+    for node in dominators.depth:
+        found[node] = 1 << dominators.order[node]
+        for source in dominators.data_inputs(node):
+            found[node] |= found[source]
+    return found
+
+
+def _dense(operands: list[fx.Node], dominators: Dominators, ancestors: dict[fx.Node, int]) -> tuple[int, ...]:
+    """The numbers of the operands that are computed from another one."""
+    places = {node: 1 << dominators.order[node] for node in operands if node in ancestors}
+    every = sum(places.values())
+    return tuple(
+        number for number, node in enumerate(operands) if node in places and ancestors[node] & every & ~places[node]
+    )

@@ -63,6 +63,10 @@ class Objective:
         """
         return ()
 
+    def gradients_before(self, members: int) -> int:
+        """How many forward and backward passes each image takes before the first step, with so many surrogates."""
+        return 0
+
     def bind(self, context: Context, features: Features) -> Measure:
         """The measure of one batch.
 
