@@ -94,7 +94,9 @@ class Ensemble:
 
     def identity(self) -> dict[str, Any]:
         """What results record: of one surrogate its own facts, of several the fuse and each one's facts."""
-        return identity_of([(surrogate.model, surrogate.rules) for surrogate in self.surrogates], self.fuse)
+        found = identity_of([(surrogate.model, surrogate.rules) for surrogate in self.surrogates], self.fuse)
+        unchecked = [surrogate.model.name for surrogate in self.surrogates if not surrogate.checked]
+        return {**found, "unchecked": unchecked} if unchecked else found
 
     def to(self, device: str | torch.device) -> Ensemble:
         """The same ensemble on another device."""

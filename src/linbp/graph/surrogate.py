@@ -25,6 +25,7 @@ from linbp.graph.structure.sites import Site
 from linbp.graph.structure.structure import Structure
 from linbp.models.logits import check_logits
 from linbp.models.model import Model
+from linbp.models.plain_mode import plain_mode
 
 __all__ = ["Rule", "Surrogate"]
 
@@ -59,6 +60,8 @@ class Surrogate:
         fold_batch_norm: fold batch norms into convolutions where logits and gradients agree to 1e-5 relative.
         memory_format: `contiguous`, `channels_last`, or `auto` for the faster one (`docs/performance.md`).
         cache: keep the exported program on disk (in `$LINBP_CACHE`, else in the user's cache folder).
+        check: compare the graph's logits and gradients with the module's own, on four images in batches of two sizes;
+            False is recorded in the results.
 
     Attributes:
         sites: the activations, in execution order.
@@ -69,6 +72,7 @@ class Surrogate:
         classes: number of logits.
         notes: what capture and the rule did that a user should know, in words.
         memory_format: the one that is used.
+        checked: whether the graph was compared with the module.
 
     Raises:
         ModelError: the model gives no gradients.
@@ -87,6 +91,7 @@ class Surrogate:
         fold_batch_norm: bool = True,
         memory_format: MemoryFormat | Literal["auto"] = "auto",
         cache: bool = True,
+        check: bool = True,
     ) -> None:
         if isinstance(model, str):
             raise ModelError(f"{model!r} is a name, not a network.", "linbp.load_model(name) gives the network.")
@@ -95,7 +100,8 @@ class Surrogate:
                 f"{getattr(model, 'name', model)} gives no gradients, so it cannot be a surrogate.",
                 "Use it as a victim, and another network as the surrogate.",
             )
-        captured = capture(model, fold=fold_batch_norm, cache=cache)
+        captured = capture(model, fold=fold_batch_norm, cache=cache, check=check)
+        self.checked = check
         chosen = best_memory_format(captured.network) if memory_format == "auto" else memory_format
         self._start(model, captured, chosen)
         self._apply(rule)
@@ -234,8 +240,8 @@ class Surrogate:
         Raises:
             ModelError: they are not finite.
         """
-        images = images.to(device=self.device, dtype=self.dtype)
-        with torch.no_grad():
+        with plain_mode(self.device), torch.no_grad():
+            images = images.to(device=self.device, dtype=self.dtype)
             (answer,) = self._in_groups(self._ordinary, images)
         return check_logits(answer, len(images), self.model.name)
 
@@ -253,15 +259,15 @@ class Surrogate:
             ImageError: a label is not a class of the network.
             ModelError: a gradient is not finite.
         """
-        start = images.detach().to(device=self.device, dtype=self.dtype).clone().requires_grad_()
         classes = torch.as_tensor(labels, dtype=torch.int64, device=self.device)
         if classes.shape != (len(images),) or not bool(((classes >= 0) & (classes < self.classes)).all()):
             raise ImageError(
                 f"Labels must be {len(images)} numbers from 0 to {self.classes - 1}.", "Labels count from 0."
             )
-        with torch.enable_grad():
+        with plain_mode(self.device):
+            start = images.detach().to(device=self.device, dtype=self.dtype).clone().requires_grad_()
             loss = functional.cross_entropy(self.run(start), classes, reduction="sum")
-        (gradient,) = torch.autograd.grad(loss, start)
+            (gradient,) = torch.autograd.grad(loss, start)
         if not bool(torch.isfinite(gradient).all()):
             raise ModelError(
                 f"{self.model.name} has a gradient that is NaN or infinite.",
@@ -311,9 +317,11 @@ class Surrogate:
 
     def _groups(self, images: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
         """The images as the network gets them, group by group, each with how many of its rows count."""
+        least, most = self._capture.batches
         grouped = self.dtype == torch.float32 and self.device.type == "cpu"
-        for group in torch.split(images, GROUP if grouped else max(len(images), 1)):
-            missing = (-len(group)) % SMALL_GROUP if grouped else 0
+        for group in torch.split(images, min(most, GROUP if grouped else max(len(images), 1))):
+            filled = max(least, -(-len(group) // SMALL_GROUP) * SMALL_GROUP if grouped else len(group))
+            missing = min(most, filled) - len(group)
             yield len(group), torch.cat([group, group[:1].expand(missing, -1, -1, -1)]) if missing else group
 
     def _prepared(self, images: torch.Tensor) -> torch.Tensor:
@@ -324,7 +332,8 @@ class Surrogate:
 
     def identity(self) -> dict[str, Any]:
         """What results record: the model's identity, memory format and notes."""
-        return {**self.model.identity(), "memory_format": self.memory_format, "notes": list(self.notes)}
+        unchecked = {} if self.checked else {"unchecked": [self.model.name]}
+        return {**self.model.identity(), **unchecked, "memory_format": self.memory_format, "notes": list(self.notes)}
 
 
 def _name(node: fx.Node) -> str:

@@ -17,7 +17,7 @@ _LISTS = {
     "validation_sha256": "the validation images or their labels",
 }
 
-_LATER = frozenset({"code"})
+_LATER = frozenset({"code", "network_sha256"})
 """Facts that older versions did not record, so that a folder of theirs cannot differ in them."""
 
 

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.parameter import is_lazy
 
+from linbp.errors import ModelError
+from linbp.models.evaluation_mode import evaluation_mode
+from linbp.models.identity import loose_tensors, network_hashes
 from linbp.models.logits import check_logits
+from linbp.models.plain_mode import plain_mode
 from linbp.models.preprocessing import read_preprocessing
+from linbp.models.wrappers import unwrap
 
-__all__ = ["Model", "weights_sha256"]
-
-
-def weights_sha256(state: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 of a state dict's content: names, dtypes, shapes and bytes in the order of the names."""
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        tensor = state[name].detach().cpu().contiguous()
-        digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data if tensor.numel() else b"")
-    return digest.hexdigest()
+__all__ = ["Model"]
 
 
 class Model(nn.Module):
@@ -34,7 +29,7 @@ class Model(nn.Module):
 
     Args:
         module: takes a normalised batch (N, 3, H, W) and returns logits (N, classes). It is in evaluation mode only
-            while it runs; its hooks and flags stay as they are.
+            while it runs; its hooks and flags stay as they are. `DataParallel` and `torch.compile` are taken off.
         input_size: (channels, height, width) that the module takes; one number is the side of a square RGB image.
         mean: of each channel, on the scale of [0, 1], or one number for all.
         std: of each channel, on the scale of [0, 1], or one number for all: 1/255 for a network that takes levels.
@@ -44,7 +39,7 @@ class Model(nn.Module):
         program: the exported program that `module` was unpacked from, where there is one.
 
     Raises:
-        ModelError: the size, mean or standard deviation is not possible.
+        ModelError: the size, mean or standard deviation is not possible, or the module has no weights yet.
     """
 
     differentiable = True
@@ -67,12 +62,15 @@ class Model(nn.Module):
     ) -> None:
         super().__init__()
         size, means, deviations = read_preprocessing(input_size, mean, std, interpolation)
+        module = unwrap(module)
+        _refuse_empty(module)
         self.module = module
         self.input_size, self.mean, self.std = size, means, deviations
         self.interpolation = interpolation
         self.name = name or type(module).__name__
         self.source = dict(source or {})
         self.program = program
+        self._loose = frozenset(loose_tensors(module))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -108,7 +106,10 @@ class Model(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits (N, classes) of RGB images (N, C, H, W) in [0, 1]."""
-        logits: torch.Tensor = self.module(self.normalise(self.resize(images)))
+        ready = self.normalise(self.resize(images))
+        if ready is images:
+            ready = images.clone()  # the module may write over its input
+        logits: torch.Tensor = self.module(ready)
         return logits
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
@@ -117,21 +118,21 @@ class Model(nn.Module):
         Raises:
             ModelError: the network returns something other than one finite row of logits for each image.
         """
-        flags = [(module, module.training) for module in self.modules()]
-        try:
-            self.eval()
-            with torch.no_grad():
-                answer = self(images.to(device=self.device, dtype=self.dtype))
-        finally:
-            for module, training in flags:
-                module.training = training
+        with evaluation_mode(self) as model, plain_mode(self.device), torch.no_grad():
+            answer = model(images.to(device=self.device, dtype=self.dtype))
         return check_logits(answer, len(images), self.name)
 
     def identity(self) -> dict[str, Any]:
-        """What results record about the network: its name, SHA-256, preprocessing and source."""
+        """What results record about the network: its name, hashes, preprocessing and source.
+
+        `weights_sha256` covers every tensor, in the state dict or not; `network_sha256` covers settings, hooks, and the
+        code of the user's own files that the network reaches. A program has its file's hash instead.
+        """
+        weights, network = network_hashes(self.module, self._loose)
         return {
             "name": self.name,
-            "weights_sha256": weights_sha256(self.module.state_dict()),
+            "weights_sha256": weights,
+            **({} if self.program is not None else {"network_sha256": network}),
             "input_size": list(self.input_size),
             "mean": list(self.mean),
             "std": list(self.std),
@@ -139,3 +140,22 @@ class Model(nn.Module):
             "dtype": str(self.dtype).removeprefix("torch."),
             **self.source,
         }
+
+
+def _refuse_empty(module: nn.Module) -> None:
+    """Refuse layers that have no weights yet.
+
+    Raises:
+        ModelError: there are such layers.
+    """
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if is_lazy(tensor):
+            raise ModelError(
+                f"{type(module).__name__} is not built yet: {name} has no shape before the network has run.",
+                "Run the network once on a batch of images, and load its weights, before linbp gets it.",
+            )
+        if tensor.device.type == "meta":
+            raise ModelError(
+                f"{type(module).__name__} has no weights: {name} is on the meta device.",
+                "Give it memory (module.to_empty(device='cpu')) and load its weights, before linbp gets it.",
+            )

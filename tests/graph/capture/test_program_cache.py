@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from linbp import Model, Surrogate
-from linbp.graph.capture import capture as capturing
+from linbp.graph.capture import graph as capturing
 from linbp.graph.capture.content import content_key
 
 
@@ -33,9 +33,11 @@ def exports(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     made: list[str] = []
     real = capturing.export
 
-    def counted(module: nn.Module, shape: tuple[int, ...], name: str) -> torch.export.ExportedProgram:
+    def counted(
+        module: nn.Module, shape: tuple[int, ...], name: str, **options: bool
+    ) -> torch.export.ExportedProgram:
         made.append(name)
-        return real(module, shape, name)
+        return real(module, shape, name, **options)
 
     monkeypatch.setattr(capturing, "export", counted)
     return made

@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
-import random
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import fx
-from torch.export import ExportedProgram
 
-from linbp.errors import CaptureError
-from linbp.graph.capture import cache as programs
+from linbp.errors import CaptureError, LinbpError
 from linbp.graph.capture.composite import gather_composites
-from linbp.graph.capture.constants import fold_constants, freeze, shallow_copy
+from linbp.graph.capture.constants import shallow_copy
 from linbp.graph.capture.content import content_key
-from linbp.graph.capture.export import export, untouched
 from linbp.graph.capture.fold import affine_batch_norm, fold_batch_norm
 from linbp.graph.capture.folding import difference, folded
-from linbp.graph.capture.functional import functional_graph
+from linbp.graph.capture.graph import graph_of
+from linbp.graph.capture.owner import Owner, images_of_noise
+from linbp.graph.capture.untouched import untouched
+from linbp.graph.capture.where import first_line
 from linbp.graph.structure.feature_maps import module_outputs
 from linbp.graph.structure.module_paths import module_paths
 from linbp.graph.structure.structure import Structure, analyse
-from linbp.models.model import Model, weights_sha256
+from linbp.models.evaluation_mode import evaluation_mode
+from linbp.models.identity import weights_sha256
+from linbp.models.model import Model
+from linbp.models.plain_mode import plain_mode
+from linbp.models.torch_messages import suppress_torch_messages
 
 __all__ = ["Capture", "capture"]
 
-SAME_FUNCTION = {torch.float64: 1e-9, torch.float32: 1e-3}
-"""Largest relative difference between the graph's logits and the module's: kernels may differ, functions may not."""
-
-SAME_ACTIVATIONS = 1e-4
-"""As above, between activations that the module writes out, with constants of few digits, and whole ones."""
+SAME_ACTIVATIONS = {torch.float64: 1e-4, torch.float32: 1e-3}
+"""Largest relative difference between the logits with activations as the module writes them out, with constants of few
+digits, and with whole ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,7 @@ class Capture:
         notes: what was decided at capture, in words.
         unfolded: the network with its batch norms, from before they were folded or written as affine maps.
         layers: the layers that batch norms were folded into, by the names of their nodes.
+        batches: fewest and most images that the network takes at a time.
     """
 
     network: fx.GraphModule
@@ -56,6 +58,7 @@ class Capture:
     notes: tuple[str, ...]
     unfolded: fx.GraphModule
     layers: frozenset[str]
+    batches: tuple[int, int]
 
     def keeping(self, layers: Collection[str]) -> Capture:
         """The same network with the batch norms behind some layers kept, so that the layers' own values can be read.
@@ -69,57 +72,78 @@ class Capture:
         return _finished(self, network, merged, (*notes, f"{len(layers)} batch norms kept: {_READ}"))
 
 
-def capture(model: Model, *, fold: bool = True, cache: bool = True) -> Capture:
+def capture(model: Model, *, fold: bool = True, cache: bool = True, check: bool = True) -> Capture:
     """Capture a model; its module, its hooks and flags, its gradients and the random state stay as they are.
 
     Args:
         model: any differentiable model.
         fold: fold batch norms into convolutions where logits and gradients of a test batch agree to 1e-5 relative.
         cache: keep the exported program on disk.
+        check: compare logits and gradients with the module's own, on four images in batches of two sizes.
 
     Raises:
-        CaptureError: the network cannot be traced, takes one batch size only, or the graph computes something else.
+        CaptureError: the network cannot be traced, takes one batch size only, gives the images no gradient, or the
+            graph computes something else than the module does.
+        ModelError: the module returns no finite logits.
     """
-    with untouched(model):
-        program = _program(model, cache)
-        probe = _probe(model)
-        _stir()
-        expected = model.logits(probe)
+    with plain_mode(model.device), evaluation_mode(_trainable(model)) as ready, suppress_torch_messages():
         try:
-            network = _graph(program, model)
-            _compare(network, probe, expected, model.name)
-        except CaptureError:
-            if not cache or model.program is not None:
-                raise
-            # a stored program can be of a helper function that has changed since: once more, from the module
-            program = _program(model, cache, anew=True)
-            network = _graph(program, model)
-            _compare(network, probe, expected, model.name)
-        ranks = {node.name: rank for rank, node in enumerate(network.graph.nodes)}
-        entries: dict[str, int] = {}
-        for node in network.graph.nodes:
-            if node.op == "call_function":
-                for path in module_paths(node):
-                    entries.setdefault(path, ranks[node.name])
-        written, gathered = shallow_copy(network), gather_composites(network)
-        notes: list[str] = []
-        if gathered and _off(network, probe, expected) <= max(SAME_ACTIVATIONS, SAME_FUNCTION.get(probe.dtype, 5e-2)):
-            notes.append(f"activations written with arithmetic computed as whole ones: {gathered}")
-        elif gathered:
-            network = written
-        started = Capture(
-            network=network,
-            structure=Structure(ranks=ranks, entries=entries),
-            classes=expected.shape[1],
-            notes=(),
-            unfolded=network,
-            layers=frozenset(),
-        )
-        merged: dict[str, str] = {}
-        if fold and _has_batch_norm(network):
-            network, merged, of_folding = folded(network, probe, _verdict_key(model) if cache else None)
-            notes += of_folding
-        return _finished(started, shallow_copy(network) if not merged else network, merged, tuple(notes))
+            return _captured(ready, fold=fold, key=_key(ready) if cache else None, check=check)
+        except (LinbpError, MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as fault:  # torch's own code, on a graph that nobody has thought of
+            raise CaptureError(
+                f"{model.name} cannot be captured: {first_line(fault)}",
+                "Write its forward with simpler operations; as a victim linbp takes the network as it is.",
+            ) from fault
+
+
+def _trainable(model: Model) -> Model:
+    """The model, or a copy where its tensors were made under `inference_mode`, through which no gradient passes."""
+    tensors = (*model.module.parameters(), *model.module.buffers())
+    return copy.deepcopy(model) if any(tensor.is_inference() for tensor in tensors) else model
+
+
+def _key(model: Model) -> str | None:
+    return None if model.program is not None else content_key(model.module, model.input_size)
+
+
+def _captured(model: Model, *, fold: bool, key: str | None, check: bool) -> Capture:
+    owner = None
+    if check:
+        with untouched(model):  # what it keeps from these calls must not be in the program
+            owner = Owner.asked(model)
+    with untouched(model):
+        found = graph_of(model, owner, key)
+    network, notes = found.network, list(found.notes)
+    probe = images_of_noise(model)[:2]
+    with torch.no_grad():
+        expected = network(probe)
+    ranks = {node.name: rank for rank, node in enumerate(network.graph.nodes)}
+    entries: dict[str, int] = {}
+    for node in network.graph.nodes:
+        if node.op == "call_function":
+            for path in module_paths(node):
+                entries.setdefault(path, ranks[node.name])
+    written, gathered = shallow_copy(network), gather_composites(network)
+    if gathered and _off(network, probe, expected) <= SAME_ACTIVATIONS.get(probe.dtype, 5e-2):
+        notes.append(f"activations written with arithmetic computed as whole ones: {gathered}")
+    elif gathered:
+        network = written
+    started = Capture(
+        network=network,
+        structure=Structure(ranks=ranks, entries=entries),
+        classes=expected.shape[1],
+        notes=(),
+        unfolded=network,
+        layers=frozenset(),
+        batches=found.batches,
+    )
+    merged: dict[str, str] = {}
+    if fold and _has_batch_norm(network):
+        network, merged, of_folding = folded(network, probe, _verdict_key(model, key))
+        notes += of_folding
+    return _finished(started, shallow_copy(network) if not merged else network, merged, tuple(notes))
 
 
 def _finished(capture: Capture, network: fx.GraphModule, merged: dict[str, str], notes: tuple[str, ...]) -> Capture:
@@ -143,105 +167,6 @@ def _finished(capture: Capture, network: fx.GraphModule, merged: dict[str, str],
     )
 
 
-def _stir() -> None:
-    """Move every random state on, so that a network that draws numbers does not draw those of its export again."""
-    random.random()
-    np.random.random()
-    torch.rand(())
-
-
-def _program(model: Model, cache: bool, *, anew: bool = False) -> ExportedProgram:
-    if model.program is not None:
-        return model.program
-    key = content_key(model.module, model.input_size) if cache else None
-    stored = programs.load(key, model.module) if key and not anew else None
-    if stored is not None:
-        return stored
-    program = export(model.module, model.input_size, model.name)
-    if key:
-        programs.store(key, program)
-    return program
-
-
-def _graph(program: ExportedProgram, model: Model) -> fx.GraphModule:
-    network = freeze(functional_graph(program))
-    images = [node for node in network.graph.nodes if node.op == "placeholder"]
-    if len(images) != 1:
-        raise CaptureError(
-            f"{model.name} takes {len(images)} inputs.", "Wrap it in a module whose forward takes the images only."
-        )
-    if not isinstance(images[0].meta["val"].shape[0], torch.SymInt):
-        raise CaptureError(f"{model.name} takes batches of {images[0].meta['val'].shape[0]} only.", _FIXED_BATCH)
-    answers = next(node for node in network.graph.nodes if node.op == "output").args[0]
-    if isinstance(answers, tuple | list) and len(answers) != 1:
-        raise CaptureError(
-            f"{model.name} returns {len(answers)} things.", "Wrap it in a module whose forward returns the logits only."
-        )
-    _normalise(network, model, images[0])
-    fold_constants(network)
-    _return_logits(network)
-    network.recompile()
-    return network
-
-
-def _normalise(network: fx.GraphModule, model: Model, images: fx.Node) -> None:
-    """Put (image - mean) / std behind the input."""
-    if not any(model.mean) and all(value == 1 for value in model.std):
-        return
-    users = list(images.users)
-    value = images
-    steps = (("mean", model.mean, torch.ops.aten.sub.Tensor), ("std", model.std, torch.ops.aten.div.Tensor))
-    for name, numbers, operation in steps:
-        tensor = torch.tensor(numbers, dtype=model.dtype, device=model.device).view(1, -1, 1, 1)
-        network.register_buffer(f"input_{name}", tensor)
-        with network.graph.inserting_after(value):
-            attribute = network.graph.get_attr(f"input_{name}")
-        with network.graph.inserting_after(attribute):
-            step = network.graph.call_function(operation, (value, attribute))
-        attribute.meta["val"], step.meta["val"] = tensor, images.meta["val"]
-        value = step
-    for user in users:
-        if user.target is not torch.ops.aten.sym_size.int:
-            user.replace_input_with(images, value)
-
-
-def _return_logits(network: fx.GraphModule) -> None:
-    """An exported graph returns a tuple of one; return what is in it."""
-    output = next(node for node in network.graph.nodes if node.op == "output")
-    answer = output.args[0]
-    if isinstance(answer, tuple | list):
-        output.args = (answer[0],)
-    network.graph.set_codegen(fx.graph.CodeGen())
-
-
-def _probe(model: Model) -> torch.Tensor:
-    """Two images of smooth noise: the same for everybody."""
-    draw = torch.Generator().manual_seed(0)
-    coarse = torch.rand(2, model.input_size[0], 8, 8, generator=draw, dtype=torch.float64)
-    fine = torch.nn.functional.interpolate(coarse, size=model.input_size[1:], mode="bicubic", align_corners=False)
-    grain = torch.rand(fine.shape, generator=draw, dtype=torch.float64)
-    images = (0.9 * fine + 0.1 * grain).clamp(0, 1)
-    return (images * 255).round().div(255).to(device=model.device, dtype=model.dtype)
-
-
-def _compare(network: fx.GraphModule, probe: torch.Tensor, expected: torch.Tensor, name: str) -> None:
-    """Compare logits, with one image more in the graph's batch than in the module's: neither may depend on it."""
-    with torch.no_grad():
-        try:
-            found = network(torch.cat([probe, probe[:1]]))
-        except (RuntimeError, ValueError, IndexError) as fault:
-            raise CaptureError(f"{name} takes batches of {len(probe)} only.", _FIXED_BATCH) from fault
-    if isinstance(found, torch.Tensor):
-        found = found[: len(probe)]
-    if not isinstance(found, torch.Tensor) or found.shape != expected.shape:
-        raise CaptureError(f"The graph of {name} returns something else than the module does.", _DATA_DEPENDENT)
-    worst = difference(found, expected)
-    if not worst <= SAME_FUNCTION.get(probe.dtype, 5e-2):
-        raise CaptureError(
-            f"The logits of the graph of {name} differ from the module's by {worst:.1e}.", _DATA_DEPENDENT
-        )
-
-
 def _off(network: fx.GraphModule, probe: torch.Tensor, expected: torch.Tensor) -> float:
     """How far the graph's logits are from the module's."""
     with torch.no_grad():
@@ -249,23 +174,14 @@ def _off(network: fx.GraphModule, probe: torch.Tensor, expected: torch.Tensor) -
 
 
 _READ = "the values in front of them are read"
-_FIXED_BATCH = (
-    "Export it with a free batch size (dynamic_shapes=({0: Dim.AUTO},)), or write its forward so that the batch size "
-    "is not a fixed number (reshape(x.shape[0], ...))."
-)
-_DATA_DEPENDENT = (
-    "Its forward probably draws random numbers in evaluation mode, keeps state between calls, branches on values or "
-    "mixes the images of a batch: write it as a pure function of each image."
-)
 
 
 def _has_batch_norm(network: fx.GraphModule) -> bool:
     return any(node.target is torch.ops.aten.batch_norm.default for node in network.graph.nodes)
 
 
-def _verdict_key(model: Model) -> str | None:
+def _verdict_key(model: Model, key: str | None) -> str | None:
     """What the difference that folding makes depends on: the program, the weights, and the input's scale."""
-    key = None if model.program is not None else content_key(model.module, model.input_size)
     if key is None:
         return None
     facts = (key, weights_sha256(model.module.state_dict()), model.mean, model.std)

@@ -1,48 +1,34 @@
-"""Export the user's module and leave everything else as it was."""
+"""Export the user's module."""
 
 from __future__ import annotations
 
 import contextlib
-import random
+import inspect
 from collections.abc import Iterator
+from typing import Any
+from unittest import mock
 
-import numpy as np
 import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from linbp.errors import CaptureError
-from linbp.models.torch_messages import suppress_torch_messages
+from linbp.graph.capture.where import first_line, user_line
+from linbp.graph.capture.written_gradients import plain_checkpoints, recorded
 
-__all__ = ["export", "untouched"]
+__all__ = ["export"]
 
 EXAMPLE_BATCH = 2
 
 
-@contextlib.contextmanager
-def untouched(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; training flags and random states are restored at the end, also after an error."""
-    flags = [(child, child.training) for child in module.modules()]
-    python_state, numpy_state = random.getstate(), np.random.get_state()
-    try:
-        for child, _ in flags:
-            child.training = False
-        with torch.random.fork_rng():
-            yield
-    finally:
-        for child, training in flags:
-            child.training = training
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)
-
-
-def export(module: nn.Module, shape: tuple[int, ...], name: str) -> ExportedProgram:
-    """Export a module in evaluation mode with a dynamic batch size.
+def export(module: nn.Module, shape: tuple[int, ...], name: str, *, written: bool = False) -> ExportedProgram:
+    """Export a module, which is in evaluation mode, with a dynamic batch size.
 
     Args:
         module: takes a batch (N, *shape).
         shape: the shape of one input, without the batch.
         name: what errors call the network.
+        written: keep backward passes that the user has written (see `written_gradients`).
 
     Returns:
         The program, in the training dialect of `torch.export` (`aten` operations before any decomposition).
@@ -53,19 +39,42 @@ def export(module: nn.Module, shape: tuple[int, ...], name: str) -> ExportedProg
     tensors = [tensor for tensor in (*module.parameters(), *module.buffers()) if tensor.is_floating_point()]
     like = tensors[0] if tensors else torch.empty(0)
     example = torch.full((EXAMPLE_BATCH, *shape), 0.5, dtype=like.dtype, device=like.device)
-    with untouched(module):
-        try:
-            with suppress_torch_messages():
-                return torch.export.export(module, (example,), dynamic_shapes=({0: Dim.AUTO},))
-        except Exception as fault:
-            raise CaptureError(
-                f"{name} cannot be captured: {_first_line(fault)}",
-                "torch.export must be able to trace its forward at input shape "
-                f"(batch, {', '.join(map(str, shape))}): no branching on the values of tensors, no .item() or numpy in "
-                "forward. Try torch.export.export(module, (x,)) on it alone to see the line.",
-            ) from fault
+    if any(isinstance(child, torch.jit.ScriptModule) for child in module.modules()):
+        raise CaptureError(
+            f"{name} is a TorchScript program, or holds one, which cannot be traced.",
+            "As a surrogate, linbp needs the network that it was made from; as a victim it takes this one.",
+        )
+    try:
+        with _traceable(), recorded() if written else plain_checkpoints():
+            return torch.export.export(module, (example,), dynamic_shapes=_free_batch(module))
+    except Exception as fault:
+        raise CaptureError(
+            f"{name} cannot be captured: {user_line(fault)}{first_line(fault)}",
+            "torch.export must be able to trace its forward at input shape "
+            f"(batch, {', '.join(map(str, shape))}): no branching on the values of tensors, no .item() or numpy in "
+            "forward. Try torch.export.export(module, (x,)) on it alone to see the line.",
+        ) from fault
 
 
-def _first_line(fault: BaseException) -> str:
-    lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
-    return f"{type(fault).__name__}: {lines[0][:300]}" if lines else type(fault).__name__
+def _free_batch(module: nn.Module) -> Any:
+    """The batch size is free, also where a forward takes `*args`."""
+    free = {0: Dim.AUTO}
+    parameters = list(inspect.signature(module.forward).parameters.values())
+    several = bool(parameters) and parameters[0].kind is inspect.Parameter.VAR_POSITIONAL
+    return ((free,),) if several else (free,)
+
+
+@contextlib.contextmanager
+def _traceable() -> Iterator[None]:
+    """Inside, `inference_mode` is what it is for the gradient, `no_grad`: the one leaves no trace in a program."""
+
+    def enter(mode: Any) -> None:
+        mode.linbp_outer = torch.is_grad_enabled()
+        torch._C._set_grad_enabled(mode.linbp_outer and not mode.mode)
+
+    def leave(mode: Any, *fault: Any) -> None:
+        torch._C._set_grad_enabled(mode.linbp_outer)
+
+    kind = torch.inference_mode
+    with mock.patch.object(kind, "__enter__", enter), mock.patch.object(kind, "__exit__", leave):
+        yield

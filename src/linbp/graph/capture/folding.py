@@ -12,7 +12,7 @@ from linbp.graph.capture import cache as programs
 from linbp.graph.capture.constants import shallow_copy
 from linbp.graph.capture.fold import affine_batch_norm, fold_batch_norm
 
-__all__ = ["difference", "folded"]
+__all__ = ["difference", "folded", "widened"]
 
 AGREEMENT = 1e-5
 """Largest relative difference that folding may make to logits and gradients."""
@@ -58,7 +58,7 @@ def folded(
 
 def _folding_error(network: fx.GraphModule, images: torch.Tensor) -> float:
     """The largest relative difference that folding makes to logits and, in the better of the images, to gradients."""
-    wide, merged = _widened(network), _widened(network)
+    wide, merged = widened(network), widened(network)
     fold_batch_norm(merged)
     affine_batch_norm(wide)
     affine_batch_norm(merged)
@@ -68,7 +68,7 @@ def _folding_error(network: fx.GraphModule, images: torch.Tensor) -> float:
     return max(difference(found_logits, logits), gradients_off)
 
 
-def _widened(network: fx.GraphModule) -> fx.GraphModule:
+def widened(network: fx.GraphModule) -> fx.GraphModule:
     """A copy that computes in float64, also where the graph names another float."""
     wide = copy.deepcopy(network).double()
     for node in wide.graph.nodes:

@@ -10,6 +10,7 @@ from torch import fx
 from torch.export import ExportedProgram
 
 from linbp.errors import CaptureError
+from linbp.graph.capture.grad_modes import inline_grad_modes
 from linbp.graph.structure.operations import VIEWS
 
 __all__ = ["functional_graph"]
@@ -27,8 +28,10 @@ def functional_graph(program: ExportedProgram) -> fx.GraphModule:
         CaptureError: an in-place operation has no functional form.
     """
     module: fx.GraphModule = program.module(check_guards=False)
+    inline_grad_modes(module)
     if not _rename_in_place(module):
         module = program.run_decompositions({}).module(check_guards=False)
+        inline_grad_modes(module)
         _restore_batch_norm(module)
     _values_of_max_pools(module)
     _drop_guards(module)

@@ -1,0 +1,140 @@
+"""Whether a captured graph is what the user's module is: logits and gradients side by side."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import fx
+
+from linbp.errors import CaptureError
+from linbp.graph.capture.folding import difference, widened
+from linbp.graph.capture.owner import COMPANIES, FIXED_BATCH, IMAGES, Answer, Owner, slopes
+from linbp.graph.capture.where import first_line
+
+__all__ = ["GradientFault", "agrees", "check_gradients", "check_logits_of"]
+
+SAME_LOGITS = {torch.float64: 1e-9, torch.float32: 1e-3}
+"""Largest relative difference between the graph's logits and the module's: kernels may differ, functions may not."""
+
+SAME_GRADIENT = {torch.float64: 1e-7, torch.float32: 1e-3}
+"""As above, between gradients, image by image."""
+
+FROM_THE_CACHE = {torch.float64: 1e-9, torch.float32: 1e-5}
+"""As above, for a stored program, which is made anew where it is further away: both run the same operations."""
+
+HALF = 5e-2
+"""As above, with half precision."""
+
+DATA_DEPENDENT = (
+    "Its forward probably branches on values, keeps state between calls, reads something outside the network or mixes "
+    "the images of a batch: write it as a pure function of each image."
+)
+COMPANY = (*range(IMAGES), 0)
+"""The images that the graph is asked about: one more than the module was ever asked at once."""
+
+
+class GradientFault(CaptureError):
+    """The graph has the module's logits, and another gradient."""
+
+
+def answer(network: fx.GraphModule, owner: Owner) -> Answer:
+    """What the graph says of the owner's images.
+
+    Raises:
+        CaptureError: it fails on such a batch, or returns no logits.
+    """
+    name, leaf = owner.model.name, owner.images[list(COMPANY)].clone().requires_grad_()
+    try:
+        logits = network(leaf)
+    except (RuntimeError, ValueError, IndexError) as fault:
+        raise CaptureError(f"{name} takes some batch sizes only: {first_line(fault)}", FIXED_BATCH) from fault
+    if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or logits.shape[1] != owner.classes:
+        raise CaptureError(f"The graph of {name} returns something else than the module does.", DATA_DEPENDENT)
+    if len(logits) != len(COMPANY):
+        raise CaptureError(f"The graph of {name} answers {len(COMPANY)} images with {len(logits)} rows.", FIXED_BATCH)
+    return Answer(logits.detach(), slopes(logits, leaf, owner.factors))
+
+
+def agrees(network: fx.GraphModule, owner: Owner) -> bool:
+    """Whether a program from the cache is still the module's, to the last digits but one."""
+    try:
+        found = answer(network, owner)
+    except CaptureError:
+        return False
+    bound = FROM_THE_CACHE.get(owner.images.dtype, HALF)
+    return _logits_off(found, owner) <= bound and _gradients_off(found, owner) <= 100 * bound
+
+
+def check_logits_of(network: fx.GraphModule, owner: Owner) -> Answer:
+    """Compare the logits, and return what the graph said.
+
+    Raises:
+        CaptureError: they differ.
+    """
+    found = answer(network, owner)
+    worst = _logits_off(found, owner)
+    if not worst <= SAME_LOGITS.get(owner.images.dtype, HALF):
+        raise CaptureError(
+            f"The logits of the graph of {owner.model.name} differ from the module's by {worst:.1e}.", DATA_DEPENDENT
+        )
+    return found
+
+
+def check_gradients(network: fx.GraphModule, owner: Owner, found: Answer) -> None:
+    """Compare the gradients, in float64 where float32 leaves a doubt: a ReLU near zero may fall on either side.
+
+    Raises:
+        GradientFault: they differ.
+    """
+    dtype = owner.images.dtype
+    worst = _gradients_off(found, owner)
+    if worst <= SAME_GRADIENT.get(dtype, HALF) or (dtype == torch.float32 and worst < 0.1 and _agree_in_float64(network, owner)):
+        return
+    why = f" Its backward pass is of its own making: {', '.join(owner.written)}." if owner.written else ""
+    raise GradientFault(
+        f"The gradient of the graph of {owner.model.name} differs from the module's by {worst:.0%}.{why}",
+        "Write what changes the gradient as a torch.autograd.Function, or with detach(), or take the hook off "
+        "(handle.remove()); as a victim linbp takes the network as it is.",
+    )
+
+
+def _logits_off(found: Answer, owner: Owner) -> float:
+    return max(
+        difference(found.logits[list(company)], said.logits)
+        for company, said in zip(COMPANIES, owner.answers, strict=True)
+    )
+
+
+def _gradients_off(found: Answer, owner: Owner) -> float:
+    """The largest relative difference between the gradients at an image; infinite where only one has any."""
+    worst = 0.0
+    for company, said in zip(COMPANIES, owner.answers, strict=True):
+        if (found.gradients is None) != (said.gradients is None):
+            return float("inf") if found.gradients is None else max(map(_size, found.gradients))
+        for ours, theirs in zip(found.gradients or (), said.gradients or (), strict=True):
+            worst = max(worst, _images_off(ours[list(company)], theirs))
+    return worst
+
+
+def _size(gradient: torch.Tensor) -> float:
+    return float(gradient.double().norm())
+
+
+def _images_off(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    """The difference at the worst image; a gradient far smaller than the other images' is noise."""
+    off = (ours.double() - theirs.double()).flatten(1).norm(dim=1)
+    sizes = theirs.double().flatten(1).norm(dim=1)
+    scale = sizes.clamp(min=1e-3 * float(sizes.max()))
+    return float(torch.where(off > 0, off / scale, 0.0).nan_to_num(0.0, posinf=float("inf")).max())
+
+
+def _agree_in_float64(network: fx.GraphModule, owner: Owner) -> bool:
+    try:
+        model = copy.deepcopy(owner.model).double()
+        wide = Owner.asked(model)
+        found = answer(widened(network), wide)
+    except Exception:  # not every network can be copied, or takes float64: the doubt stays
+        return False
+    return _gradients_off(found, wide) <= SAME_GRADIENT[torch.float32]

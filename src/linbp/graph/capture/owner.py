@@ -1,0 +1,215 @@
+"""The user's own module, run as the user runs it: logits and gradients that a captured graph must have too."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from linbp.errors import CaptureError, LinbpError
+from linbp.graph.capture.folding import difference
+from linbp.graph.capture.where import first_line, user_line
+from linbp.models.logits import check_logits
+from linbp.models.model import Model
+
+__all__ = ["COMPANIES", "IMAGES", "Answer", "Owner", "images_of_noise", "slopes"]
+
+IMAGES = 4
+COMPANIES = ((0, 1, 2), (1, 3))
+"""Which of the images are asked about together: one of them twice, in company of other sizes."""
+
+SAME_IMAGE = {torch.float64: 1e-9, torch.float32: 1e-4}
+"""Largest relative difference between the logits of one image in two batches: kernels may differ, functions may not."""
+
+FIXED_BATCH = (
+    "Export it with a free batch size (dynamic_shapes=({0: Dim.AUTO},)), or write its forward so that the batch size "
+    "is not a fixed number (reshape(x.shape[0], ...))."
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a network says of a batch.
+
+    Attributes:
+        logits: (N, classes).
+        gradients: (N, C, H, W) of the logits' sum with weights, one for each factor on the weights; None where no
+            gradient reaches the images.
+    """
+
+    logits: torch.Tensor
+    gradients: tuple[torch.Tensor, ...] | None
+
+
+@dataclass
+class Owner:
+    """The user's module, and what it said.
+
+    Attributes:
+        model: in evaluation mode.
+        images: what it is asked about (IMAGES, C, H, W).
+        answers: one for each company.
+        written: the classes of `torch.autograd.Function` and the hooks that its backward pass goes through.
+        factors: on the gradient at the logits; several where the backward pass may be anything.
+    """
+
+    model: Model
+    images: torch.Tensor
+    answers: list[Answer] = field(default_factory=list)
+    written: tuple[str, ...] = ()
+    factors: tuple[float, ...] = (1.0,)
+
+    @classmethod
+    def asked(cls, model: Model) -> Owner:
+        """Ask the module about every company.
+
+        Raises:
+            CaptureError: it fails, or says something else of one image in another batch.
+            ModelError: its answers are no logits.
+        """
+        owner = cls(model, images_of_noise(model))
+        owner.answers.append(owner._ask(COMPANIES[0], watched=True))
+        owner.answers += [owner._ask(company) for company in COMPANIES[1:]]
+        owner._refuse_moods()
+        return owner
+
+    @property
+    def classes(self) -> int:
+        """How many logits there are."""
+        return self.answers[0].logits.shape[1]
+
+    @property
+    def blind(self) -> bool:
+        """Whether no gradient reaches the images."""
+        return self.answers[0].gradients is None
+
+    def _ask(self, company: Sequence[int], watched: bool = False) -> Answer:
+        stir()
+        images = self.images[list(company)]
+        try:
+            leaf = images.clone().requires_grad_()
+            with _watched_hooks() as hooks:
+                logits = check_logits(self.model(leaf), len(images), self.model.name)
+            if watched:
+                self.written = (*_functions(logits), *dict.fromkeys(hooks))
+                # a backward pass that somebody wrote may clip, say: one gradient does not tell what others become
+                self.factors = (1.0, 1e3, 1e-3) if self.written else (1.0,)
+            return Answer(logits.detach(), slopes(logits, leaf, self.factors))
+        except (LinbpError, MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as fault:  # the user's code may raise anything
+            raise self._failed(len(images), fault) from fault
+
+    def _failed(self, count: int, fault: Exception) -> CaptureError:
+        """What to say of a module that fails: it may take other batches."""
+        what = f"{self.model.name} fails on {count} images: {user_line(fault)}{first_line(fault)}"
+        sizes = [size for size in (1, 2, 4, 5, 6, 8, 16, 32) if size != count and self._takes(size)]
+        if sizes:
+            return CaptureError(f"{what}; it takes batches of {', '.join(map(str, sizes))} only.", FIXED_BATCH)
+        size = ", ".join(map(str, self.model.input_size))
+        return CaptureError(
+            what, f"Its forward, or its backward pass, fails without linbp too: try it on a batch of shape (n, {size})."
+        )
+
+    def _takes(self, size: int) -> bool:
+        images = self.images[:1].expand(size, -1, -1, -1)
+        try:
+            with torch.no_grad():
+                return len(self.model(images.clone())) == size
+        except Exception:  # as above
+            return False
+
+    def _refuse_moods(self) -> None:
+        """Refuse a module that says something else of one image in another batch, or at another time.
+
+        Raises:
+            CaptureError: it does.
+        """
+        first, second = self.answers
+        off = difference(second.logits[:1], first.logits[1:2])
+        if off <= SAME_IMAGE.get(self.images.dtype, 5e-2):
+            return
+        again = self._ask(COMPANIES[0])
+        twice = difference(again.logits, first.logits)
+        if twice > SAME_IMAGE.get(self.images.dtype, 5e-2):
+            raise CaptureError(
+                f"{self.model.name} gives other logits when it is asked again about the same batch, by {twice:.1e}.",
+                "It draws random numbers in evaluation mode, or keeps state between calls: write its forward as a "
+                "pure function of each image.",
+            )
+        raise CaptureError(
+            f"{self.model.name} gives other logits for an image in other company, by {off:.1e}.",
+            "It mixes the images of a batch, as a batch norm without running statistics does: write its forward as a "
+            "pure function of each image.",
+        )
+
+
+def slopes(logits: torch.Tensor, leaf: torch.Tensor, factors: Sequence[float]) -> tuple[torch.Tensor, ...] | None:
+    """Gradients at a leaf of the logits' sum with fixed random weights, times each factor; None where there is none."""
+    if not logits.requires_grad:
+        return None
+    draw = torch.Generator().manual_seed(1)
+    weights = torch.randn(logits.shape[1], generator=draw, dtype=torch.float64).to(logits)
+    found = []
+    for factor in factors:
+        keep = factor != factors[-1]
+        (one,) = torch.autograd.grad((logits * (weights * factor)).sum(), leaf, retain_graph=keep, allow_unused=True)
+        if one is None:
+            return None
+        found.append(one.detach())
+    return tuple(found)
+
+
+def images_of_noise(model: Model) -> torch.Tensor:
+    """Images (IMAGES, C, H, W) of smooth noise on the 8-bit grid: the same for everybody."""
+    draw = torch.Generator().manual_seed(0)
+    pairs = []
+    for _ in range(IMAGES // 2):
+        coarse = torch.rand(2, model.input_size[0], 8, 8, generator=draw, dtype=torch.float64)
+        fine = torch.nn.functional.interpolate(coarse, size=model.input_size[1:], mode="bicubic", align_corners=False)
+        grain = torch.rand(fine.shape, generator=draw, dtype=torch.float64)
+        pairs.append((0.9 * fine + 0.1 * grain).clamp(0, 1))
+    return (torch.cat(pairs) * 255).round().div(255).to(device=model.device, dtype=model.dtype)
+
+
+def stir() -> None:
+    """Move every random state on, so that a network that draws numbers does not draw the same ones again."""
+    random.random()
+    np.random.random()
+    torch.rand(())
+
+
+def _functions(logits: torch.Tensor) -> Iterator[str]:
+    """The classes of `torch.autograd.Function` behind a result."""
+    met, waiting, names = set(), [logits.grad_fn], {}
+    while waiting:
+        node: Any = waiting.pop()
+        if node is None or node in met:
+            continue
+        met.add(node)
+        if isinstance(node, torch.autograd.function.BackwardCFunction):
+            names[type(node).__name__.removesuffix("Backward")] = True
+        waiting += [before for before, _ in node.next_functions]
+    return iter(names)
+
+
+@contextlib.contextmanager
+def _watched_hooks() -> Iterator[list[str]]:
+    """The places where hooks are put on tensors inside."""
+    found: list[str] = []
+    real = torch.Tensor.register_hook
+
+    def register_hook(tensor: torch.Tensor, hook: Any) -> Any:
+        found.append(f"a hook on a tensor ({getattr(hook, '__qualname__', type(hook).__name__)})")
+        return real(tensor, hook)
+
+    torch.Tensor.register_hook = register_hook  # type: ignore[method-assign]
+    try:
+        yield found
+    finally:
+        torch.Tensor.register_hook = real  # type: ignore[method-assign]

@@ -1,0 +1,31 @@
+"""No mode of the caller's inside: networks compute the same wherever they are called."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+
+import torch
+
+__all__ = ["plain_mode"]
+
+
+@contextlib.contextmanager
+def plain_mode(device: torch.device) -> Iterator[None]:
+    """Inside, gradients are taken, nothing is cast automatically, and compiled functions run as they are written.
+
+    A network that says such things itself, in its forward, still gets them.
+
+    Args:
+        device: where the network lies.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        for kind in {"cpu", device.type}:
+            if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        if "torch._dynamo" in sys.modules:  # else nothing has been compiled, and importing it takes a second
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        yield

@@ -1,0 +1,28 @@
+"""What only decides how a network runs (on several devices, compiled), taken off."""
+
+from __future__ import annotations
+
+from torch import nn
+
+__all__ = ["unwrap"]
+
+
+def unwrap(module: nn.Module) -> nn.Module:
+    """The network inside `DataParallel`, `DistributedDataParallel` and `torch.compile`, whose values are the same.
+
+    A wrapper with hooks of its own computes something, and stays.
+    """
+    while True:
+        inner = _inner(module)
+        hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+        if inner is None or any(hooks):
+            return module
+        module = inner
+
+
+def _inner(module: nn.Module) -> nn.Module | None:
+    if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        return module.module
+    # torch.compile's class is private; asking for its attribute does not import the compiler.
+    compiled = vars(module).get("_modules", {}).get("_orig_mod")
+    return compiled if isinstance(compiled, nn.Module) and type(module).__name__ == "OptimizedModule" else None
