@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from linbp import SGM, LinBP, Model, Surrogate
 from linbp.graph import surrogate as running
-from linbp.graph.capture import capture as capturing
+from linbp.graph.capture import graph as capturing
 
 
 class Block(nn.Module):

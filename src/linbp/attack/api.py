@@ -22,6 +22,7 @@ from linbp.attack.recipe.recipe import Recipe
 from linbp.attack.scores import SOME, check_scores
 from linbp.attack.unmoved import Unmoved, unmoved_notes
 from linbp.errors import LinbpWarning
+from linbp.models.plain_mode import ordinary, plain_mode
 
 __all__ = ["craft", "craft_batches"]
 
@@ -82,27 +83,28 @@ def craft(
     Raises:
         ImageError, BudgetError, RecipeError, RuleError, CaptureError, ModelError: with what to do about it.
     """
-    given = as_images(images)
-    config = AttackConfig.resolve(
-        recipe,
-        eps=eps,
-        steps=steps,
-        step_size=step_size,
-        norm=norm,
-        seed=seed,
-        rounding=rounding,
-        targets=targets is not None,
-        pool=pool is not None,
-        batch_size=batch_size,
-        images=len(given),
-    )
-    prepared = prepare(model, config.recipe, device)
-    inputs = Inputs.check(given, labels, targets, ids, prepared.ensemble)
-    check_scores(prepared.ensemble, inputs.clean(slice(0, SOME), prepared.ensemble))
-    if not trust_parts:
-        check_first_use(prepared, config, inputs, pool)
-    unmoved = Unmoved()
-    adv = craft_batches(prepared, config, inputs, pool, progress, unmoved)
+    with plain_mode():
+        given = as_images(ordinary(images))
+        config = AttackConfig.resolve(
+            recipe,
+            eps=eps,
+            steps=steps,
+            step_size=step_size,
+            norm=norm,
+            seed=seed,
+            rounding=rounding,
+            targets=targets is not None,
+            pool=pool is not None,
+            batch_size=batch_size,
+            images=len(given),
+        )
+        prepared = prepare(model, config.recipe, device)
+        inputs = Inputs.check(given, ordinary(labels), ordinary(targets), ids, prepared.ensemble)
+        check_scores(prepared.ensemble, inputs.clean(slice(0, SOME), prepared.ensemble))
+        if not trust_parts:
+            check_first_use(prepared, config, inputs, pool)
+        unmoved = Unmoved()
+        adv = craft_batches(prepared, config, inputs, pool, progress, unmoved)
     _warn(config, unmoved)
     return adv.numpy() if isinstance(images, np.ndarray) else adv
 

@@ -240,7 +240,7 @@ class Surrogate:
         Raises:
             ModelError: they are not finite.
         """
-        with plain_mode(self.device), torch.no_grad():
+        with plain_mode(), torch.no_grad():
             images = images.to(device=self.device, dtype=self.dtype)
             (answer,) = self._in_groups(self._ordinary, images)
         return check_logits(answer, len(images), self.model.name)
@@ -264,7 +264,7 @@ class Surrogate:
             raise ImageError(
                 f"Labels must be {len(images)} numbers from 0 to {self.classes - 1}.", "Labels count from 0."
             )
-        with plain_mode(self.device):
+        with plain_mode():
             start = images.detach().to(device=self.device, dtype=self.dtype).clone().requires_grad_()
             loss = functional.cross_entropy(self.run(start), classes, reduction="sum")
             (gradient,) = torch.autograd.grad(loss, start)

@@ -118,7 +118,7 @@ class Model(nn.Module):
         Raises:
             ModelError: the network returns something other than one finite row of logits for each image.
         """
-        with evaluation_mode(self) as model, plain_mode(self.device), torch.no_grad():
+        with evaluation_mode(self) as model, plain_mode(), torch.no_grad():
             answer = model(images.to(device=self.device, dtype=self.dtype))
         return check_logits(answer, len(images), self.name)
 

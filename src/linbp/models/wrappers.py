@@ -23,6 +23,7 @@ def unwrap(module: nn.Module) -> nn.Module:
 def _inner(module: nn.Module) -> nn.Module | None:
     if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
         return module.module
-    # torch.compile's class is private; asking for its attribute does not import the compiler.
-    compiled = vars(module).get("_modules", {}).get("_orig_mod")
-    return compiled if isinstance(compiled, nn.Module) and type(module).__name__ == "OptimizedModule" else None
+    # torch.compile's class by its name: importing it takes a second.
+    if type(module).__name__ == "OptimizedModule" and type(module).__module__ == "torch._dynamo.eval_frame":
+        return module.get_submodule("_orig_mod")
+    return None

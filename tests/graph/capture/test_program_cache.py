@@ -267,18 +267,28 @@ def test_a_cache_that_cannot_be_written_is_no_fault(
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_class_without_source_is_captured_without_the_cache(folder: Path) -> None:
+TYPED = """
+import torch
+class Typed(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = torch.nn.Linear(108, 5)
+    def forward(self, images):
+        return self.head(torch.{activation}(images - 0.5).flatten(1))
+"""
+
+
+def typed(activation: str) -> nn.Module:
     names: dict[str, Any] = {"__name__": "typed_by_a_user"}
-    exec(
-        "import torch\n"
-        "class Typed(torch.nn.Module):\n"
-        "    def __init__(self):\n"
-        "        super().__init__()\n"
-        "        self.head = torch.nn.Linear(108, 5)\n"
-        "    def forward(self, images):\n"
-        "        return self.head(torch.relu(images).flatten(1))\n",
-        names,
-    )
-    surrogate = capture(names["Typed"]())
-    assert agrees(surrogate)
-    assert not folder.exists() or not list(folder.iterdir())
+    exec(TYPED.format(activation=activation), names)
+    torch.manual_seed(0)
+    module: nn.Module = names["Typed"]()
+    return module
+
+
+def test_a_class_without_source_is_known_by_its_code(folder: Path, exports: list[str]) -> None:
+    for activation, count in (("relu", 1), ("relu", 1), ("tanh", 2), ("relu", 2)):
+        surrogate = capture(typed(activation))
+        assert agrees(surrogate)
+        assert [site.op for site in surrogate.sites] == [activation]
+        assert len(exports) == count

@@ -32,10 +32,12 @@ from linbp.data.image_list import ImageRecord, list_sha256, not_used
 from linbp.jobs.progress import ProgressCallback
 from linbp.jobs.provenance import run_facts
 from linbp.models import Classifier
+from linbp.models.plain_mode import plain_mode
 
 __all__ = ["FolderReport", "craft_folder"]
 
 
+@plain_mode()
 def craft_folder(
     model: Attackable,
     images: Sequence[ImageRecord],

@@ -15,6 +15,7 @@ from linbp.errors import CaptureError, LinbpError
 from linbp.graph.capture.composite import gather_composites
 from linbp.graph.capture.constants import shallow_copy
 from linbp.graph.capture.content import content_key
+from linbp.graph.capture.export import refuse_untraceable
 from linbp.graph.capture.fold import affine_batch_norm, fold_batch_norm
 from linbp.graph.capture.folding import difference, folded
 from linbp.graph.capture.graph import graph_of
@@ -86,7 +87,7 @@ def capture(model: Model, *, fold: bool = True, cache: bool = True, check: bool 
             graph computes something else than the module does.
         ModelError: the module returns no finite logits.
     """
-    with plain_mode(model.device), evaluation_mode(_trainable(model)) as ready, suppress_torch_messages():
+    with plain_mode(), evaluation_mode(_trainable(model)) as ready, suppress_torch_messages():
         try:
             return _captured(ready, fold=fold, key=_key(ready) if cache else None, check=check)
         except (LinbpError, MemoryError, torch.OutOfMemoryError):
@@ -109,6 +110,8 @@ def _key(model: Model) -> str | None:
 
 
 def _captured(model: Model, *, fold: bool, key: str | None, check: bool) -> Capture:
+    if model.program is None:
+        refuse_untraceable(model.module, model.name)
     owner = None
     if check:
         with untouched(model):  # what it keeps from these calls must not be in the program

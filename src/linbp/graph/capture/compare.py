@@ -39,41 +39,47 @@ class GradientFault(CaptureError):
     """The graph has the module's logits, and another gradient."""
 
 
-def answer(network: fx.GraphModule, owner: Owner) -> Answer:
-    """What the graph says of the owner's images.
+def answer(network: fx.GraphModule, owner: Owner, most: int) -> Answer:
+    """What the graph says of the owner's images, of which it takes so many at once.
 
     Raises:
         CaptureError: it fails on such a batch, or returns no logits.
     """
-    name, leaf = owner.model.name, owner.images[list(COMPANY)].clone().requires_grad_()
+    if most < IMAGES:
+        raise CaptureError(f"{owner.model.name} takes batches of at most {most}.", FIXED_BATCH)
+    company = list(COMPANY[:most])
+    name, leaf = owner.model.name, owner.images[company].clone().requires_grad_()
     try:
         logits = network(leaf)
     except (RuntimeError, ValueError, IndexError) as fault:
         raise CaptureError(f"{name} takes some batch sizes only: {first_line(fault)}", FIXED_BATCH) from fault
     if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or logits.shape[1] != owner.classes:
         raise CaptureError(f"The graph of {name} returns something else than the module does.", DATA_DEPENDENT)
-    if len(logits) != len(COMPANY):
-        raise CaptureError(f"The graph of {name} answers {len(COMPANY)} images with {len(logits)} rows.", FIXED_BATCH)
+    if len(logits) != len(company):
+        raise CaptureError(
+            f"The batch size is written into {name}: it answers {len(company)} images with {len(logits)} rows.",
+            FIXED_BATCH,
+        )
     return Answer(logits.detach(), slopes(logits, leaf, owner.factors))
 
 
-def agrees(network: fx.GraphModule, owner: Owner) -> bool:
+def agrees(network: fx.GraphModule, owner: Owner, most: int) -> bool:
     """Whether a program from the cache is still the module's, to the last digits but one."""
     try:
-        found = answer(network, owner)
+        found = answer(network, owner, most)
     except CaptureError:
         return False
     bound = FROM_THE_CACHE.get(owner.images.dtype, HALF)
     return _logits_off(found, owner) <= bound and _gradients_off(found, owner) <= 100 * bound
 
 
-def check_logits_of(network: fx.GraphModule, owner: Owner) -> Answer:
+def check_logits_of(network: fx.GraphModule, owner: Owner, most: int) -> Answer:
     """Compare the logits, and return what the graph said.
 
     Raises:
         CaptureError: they differ.
     """
-    found = answer(network, owner)
+    found = answer(network, owner, most)
     worst = _logits_off(found, owner)
     if not worst <= SAME_LOGITS.get(owner.images.dtype, HALF):
         raise CaptureError(
@@ -110,6 +116,8 @@ def _logits_off(found: Answer, owner: Owner) -> float:
 def _gradients_off(found: Answer, owner: Owner) -> float:
     """The largest relative difference between the gradients at an image; infinite where only one has any."""
     worst = 0.0
+    if owner.overwritten:
+        return worst
     for company, said in zip(COMPANIES, owner.answers, strict=True):
         if (found.gradients is None) != (said.gradients is None):
             return float("inf") if found.gradients is None else max(map(_size, found.gradients))
@@ -134,7 +142,7 @@ def _agree_in_float64(network: fx.GraphModule, owner: Owner) -> bool:
     try:
         model = copy.deepcopy(owner.model).double()
         wide = Owner.asked(model)
-        found = answer(widened(network), wide)
+        found = answer(widened(network), wide, IMAGES)
     except Exception:  # not every network can be copied, or takes float64: the doubt stays
         return False
     return _gradients_off(found, wide) <= SAME_GRADIENT[torch.float32]

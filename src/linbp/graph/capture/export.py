@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 from unittest import mock
 
@@ -14,21 +14,23 @@ from torch.export import Dim, ExportedProgram
 
 from linbp.errors import CaptureError
 from linbp.graph.capture.where import first_line, user_line
-from linbp.graph.capture.written_gradients import plain_checkpoints, recorded
+from linbp.graph.capture.written_gradients import Function, plain_checkpoints, recorded
 
-__all__ = ["export"]
+__all__ = ["export", "refuse_untraceable"]
 
 EXAMPLE_BATCH = 2
 
 
-def export(module: nn.Module, shape: tuple[int, ...], name: str, *, written: bool = False) -> ExportedProgram:
+def export(
+    module: nn.Module, shape: tuple[int, ...], name: str, *, written: Collection[Function] | None = None
+) -> ExportedProgram:
     """Export a module, which is in evaluation mode, with a dynamic batch size.
 
     Args:
         module: takes a batch (N, *shape).
         shape: the shape of one input, without the batch.
         name: what errors call the network.
-        written: keep backward passes that the user has written (see `written_gradients`).
+        written: functions whose own backward passes are kept, and those of hooks (see `written_gradients`).
 
     Returns:
         The program, in the training dialect of `torch.export` (`aten` operations before any decomposition).
@@ -39,13 +41,8 @@ def export(module: nn.Module, shape: tuple[int, ...], name: str, *, written: boo
     tensors = [tensor for tensor in (*module.parameters(), *module.buffers()) if tensor.is_floating_point()]
     like = tensors[0] if tensors else torch.empty(0)
     example = torch.full((EXAMPLE_BATCH, *shape), 0.5, dtype=like.dtype, device=like.device)
-    if any(isinstance(child, torch.jit.ScriptModule) for child in module.modules()):
-        raise CaptureError(
-            f"{name} is a TorchScript program, or holds one, which cannot be traced.",
-            "As a surrogate, linbp needs the network that it was made from; as a victim it takes this one.",
-        )
     try:
-        with _traceable(), recorded() if written else plain_checkpoints():
+        with _traceable(), plain_checkpoints() if written is None else recorded(written):
             return torch.export.export(module, (example,), dynamic_shapes=_free_batch(module))
     except Exception as fault:
         raise CaptureError(
@@ -62,6 +59,25 @@ def _free_batch(module: nn.Module) -> Any:
     parameters = list(inspect.signature(module.forward).parameters.values())
     several = bool(parameters) and parameters[0].kind is inspect.Parameter.VAR_POSITIONAL
     return ((free,),) if several else (free,)
+
+
+def refuse_untraceable(module: nn.Module, name: str) -> None:
+    """Refuse what has no gradient, or cannot be traced, whatever it computes.
+
+    Raises:
+        CaptureError: there is such a layer.
+    """
+    for path, child in module.named_modules():
+        if isinstance(child, torch.jit.ScriptModule):
+            what = "is a TorchScript program, which cannot be traced"
+        elif ".quantized" in type(child).__module__ and type(child).__module__.startswith("torch."):
+            what = "is quantised, and has no gradient"
+        else:
+            continue
+        raise CaptureError(
+            f"{f'The layer {path} of {name}' if path else name} {what}.",
+            "As a surrogate, linbp needs the network that it was made from; as a victim it takes this one.",
+        )
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import fx
@@ -22,6 +22,7 @@ from linbp.models.model import Model
 
 __all__ = ["Graph", "graph_of"]
 
+OVERWRITES = "the module writes over values that its own backward pass needs; the gradient is the one without that"
 MANY = 2**31
 """Images: no batch is larger."""
 
@@ -57,7 +58,12 @@ def graph_of(model: Model, owner: Owner | None, key: str | None) -> Graph:
     stored = programs.load(key, model.module) if key else None
     if stored is not None and (found := _still_fits(stored, model, owner)) is not None:
         return found
-    program = export(model.module, model.input_size, model.name)
+    try:
+        program = export(model.module, model.input_size, model.name)
+    except CaptureError as fault:
+        if owner is not None and owner.blind:
+            raise _no_gradient(model.name, []) from fault
+        raise
     try:
         found = _checked(_made(program, model), owner)
     except GradientFault as fault:
@@ -71,7 +77,7 @@ def _still_fits(stored: ExportedProgram, model: Model, owner: Owner | None) -> G
     """The graph of a stored program; None where code has changed that the key does not know of."""
     try:
         found = _made(stored, model)
-        if owner is None or agrees(found.network, owner):
+        if owner is None or agrees(found.network, owner, found.batches[1]):
             return _checked(found, owner)
     except CaptureError:
         pass
@@ -89,7 +95,7 @@ def _followed(model: Model, owner: Owner | None, fault: GradientFault) -> Graph:
     if owner is None or not owner.written:
         raise fault
     try:
-        found = _made(export(model.module, model.input_size, model.name, written=True), model)
+        found = _made(export(model.module, model.input_size, model.name, written=owner.functions), model)
         found = _checked(found, owner)
     except CaptureError as other:
         raise fault from other
@@ -98,14 +104,14 @@ def _followed(model: Model, owner: Owner | None, fault: GradientFault) -> Graph:
 
 
 def _checked(found: Graph, owner: Owner | None) -> Graph:
-    if owner is not None:
-        said = check_logits_of(found.network, owner)
-        ends = ends_of_gradient(found.network)
-        blocked = owner.blind or (ends and all(not one.gradients or not any(g.any() for g in one.gradients) for one in owner.answers))
-        if blocked:
-            raise _no_gradient(owner.model.name, ends)
-        check_gradients(found.network, owner, said)
-    return found
+    if owner is None:
+        return found
+    said = check_logits_of(found.network, owner, found.batches[1])
+    ends = ends_of_gradient(found.network)
+    if owner.blind or (ends and not owner.moves):
+        raise _no_gradient(owner.model.name, ends)
+    check_gradients(found.network, owner, said)
+    return replace(found, notes=(OVERWRITES,)) if owner.overwritten else found
 
 
 def _no_gradient(name: str, ends: list[fx.Node]) -> CaptureError:

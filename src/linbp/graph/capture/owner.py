@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.modules._functions import BackwardHookFunction
 
 from linbp.errors import CaptureError, LinbpError
 from linbp.graph.capture.folding import difference
 from linbp.graph.capture.where import first_line, user_line
+from linbp.graph.capture.written_gradients import plain_checkpoints
 from linbp.models.logits import check_logits
 from linbp.models.model import Model
 
@@ -28,7 +30,7 @@ SAME_IMAGE = {torch.float64: 1e-9, torch.float32: 1e-4}
 
 FIXED_BATCH = (
     "Export it with a free batch size (dynamic_shapes=({0: Dim.AUTO},)), or write its forward so that the batch size "
-    "is not a fixed number (reshape(x.shape[0], ...))."
+    "is not a fixed number: x.shape[0] and not len(x), reshape(x.shape[0], ...), no loop over the images."
 )
 
 
@@ -54,15 +56,20 @@ class Owner:
         model: in evaluation mode.
         images: what it is asked about (IMAGES, C, H, W).
         answers: one for each company.
-        written: the classes of `torch.autograd.Function` and the hooks that its backward pass goes through.
+        functions: those with a backward pass of their own that its own goes through.
+        written: the same in words, with hooks on tensors.
         factors: on the gradient at the logits; several where the backward pass may be anything.
+        overwritten: whether it writes over what its own backward pass needs, so that it has no gradient to compare
+            with; the graph, which writes over nothing, has one.
     """
 
     model: Model
     images: torch.Tensor
     answers: list[Answer] = field(default_factory=list)
+    functions: tuple[type[torch.autograd.Function], ...] = ()
     written: tuple[str, ...] = ()
     factors: tuple[float, ...] = (1.0,)
+    overwritten: bool = False
 
     @classmethod
     def asked(cls, model: Model) -> Owner:
@@ -86,35 +93,54 @@ class Owner:
     @property
     def blind(self) -> bool:
         """Whether no gradient reaches the images."""
-        return self.answers[0].gradients is None
+        return self.answers[0].gradients is None and not self.overwritten
+
+    @property
+    def moves(self) -> bool:
+        """Whether any image has a gradient that is not zero."""
+        return any(bool(gradient.any()) for one in self.answers for gradient in one.gradients or ())
 
     def _ask(self, company: Sequence[int], watched: bool = False) -> Answer:
         stir()
         images = self.images[list(company)]
+        leaf = images.clone().requires_grad_()
         try:
-            leaf = images.clone().requires_grad_()
-            with _watched_hooks() as hooks:
-                logits = check_logits(self.model(leaf), len(images), self.model.name)
-            if watched:
-                self.written = (*_functions(logits), *dict.fromkeys(hooks))
-                # a backward pass that somebody wrote may clip, say: one gradient does not tell what others become
-                self.factors = (1.0, 1e3, 1e-3) if self.written else (1.0,)
-            return Answer(logits.detach(), slopes(logits, leaf, self.factors))
+            with _watched_hooks() as hooks, plain_checkpoints():
+                logits = self.model(leaf)
         except (LinbpError, MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as fault:  # the user's code may raise anything
-            raise self._failed(len(images), fault) from fault
+            raise self._failed(f"fails on {len(images)} images: {user_line(fault)}{first_line(fault)}") from fault
+        if isinstance(logits, torch.Tensor) and logits.ndim == 2 and len(logits) != len(images):
+            raise self._failed(f"answers {len(images)} images with {len(logits)} rows")
+        check_logits(logits, len(images), self.model.name)
+        if watched:
+            self.functions = tuple(_functions(logits))
+            self.written = (*dict.fromkeys([_called(function) for function in self.functions] + hooks),)
+            # a backward pass that somebody wrote may clip, say: one gradient does not tell what others become
+            self.factors = (1.0, 1e3, 1e-3) if self.written else (1.0,)
+        try:
+            return Answer(logits.detach(), slopes(logits, leaf, self.factors))
+        except RuntimeError as fault:
+            if "inplace operation" not in str(fault):
+                raise CaptureError(
+                    f"The backward pass of {self.model.name} fails: {user_line(fault)}{first_line(fault)}",
+                    f"It fails without linbp too: differentiate its logits at a batch of shape {self._shape}.",
+                ) from fault
+            self.overwritten = True
+            return Answer(logits.detach(), None)
 
-    def _failed(self, count: int, fault: Exception) -> CaptureError:
+    @property
+    def _shape(self) -> str:
+        return f"(n, {', '.join(map(str, self.model.input_size))})"
+
+    def _failed(self, what: str) -> CaptureError:
         """What to say of a module that fails: it may take other batches."""
-        what = f"{self.model.name} fails on {count} images: {user_line(fault)}{first_line(fault)}"
-        sizes = [size for size in (1, 2, 4, 5, 6, 8, 16, 32) if size != count and self._takes(size)]
+        what = f"{self.model.name} {what}"
+        sizes = [size for size in (1, 2, 4, 5, 6, 8, 16, 32) if self._takes(size)]
         if sizes:
             return CaptureError(f"{what}; it takes batches of {', '.join(map(str, sizes))} only.", FIXED_BATCH)
-        size = ", ".join(map(str, self.model.input_size))
-        return CaptureError(
-            what, f"Its forward, or its backward pass, fails without linbp too: try it on a batch of shape (n, {size})."
-        )
+        return CaptureError(what, f"It fails without linbp too: try it on a batch of shape {self._shape}.")
 
     def _takes(self, size: int) -> bool:
         images = self.images[:1].expand(size, -1, -1, -1)
@@ -184,18 +210,24 @@ def stir() -> None:
     torch.rand(())
 
 
-def _functions(logits: torch.Tensor) -> Iterator[str]:
+def _functions(logits: torch.Tensor) -> list[type[torch.autograd.Function]]:
     """The classes of `torch.autograd.Function` behind a result."""
-    met, waiting, names = set(), [logits.grad_fn], {}
+    met: set[Any] = set()
+    waiting: list[Any] = [logits.grad_fn]
+    found = {}
     while waiting:
-        node: Any = waiting.pop()
+        node = waiting.pop()
         if node is None or node in met:
             continue
         met.add(node)
         if isinstance(node, torch.autograd.function.BackwardCFunction):
-            names[type(node).__name__.removesuffix("Backward")] = True
+            found[type(node)._forward_cls] = True  # type: ignore[attr-defined]
         waiting += [before for before, _ in node.next_functions]
-    return iter(names)
+    return list(found)
+
+
+def _called(function: type[torch.autograd.Function]) -> str:
+    return "a module's backward hook" if function is BackwardHookFunction else function.__name__
 
 
 @contextlib.contextmanager

@@ -13,11 +13,14 @@ from linbp.models.code import in_installed_file
 __all__ = ["first_line", "place_of", "user_line"]
 
 LINE = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
+ADVICE = re.compile(r"For the potential source|Please (file|report)|If you don't know")
+"""Where torch begins to speak to its own developers."""
 
 
 def first_line(fault: BaseException) -> str:
     """An exception's kind and the first line of its message."""
-    lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
+    text = ADVICE.split(str(fault))[0]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return f"{type(fault).__name__}: {lines[0][:300]}" if lines else type(fault).__name__
 
 

@@ -7,7 +7,7 @@ call becomes one operation of the graph instead, and `restored` puts the user's 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 from unittest import mock
 
@@ -15,8 +15,11 @@ import torch
 from torch import fx, nn
 from torch.utils import _pytree as pytree
 from torch.utils.checkpoint import CheckpointFunction
+from torch.nn.modules._functions import BackwardHookFunction
 
-__all__ = ["plain_checkpoints", "recorded", "restored"]
+__all__ = ["Function", "plain_checkpoints", "recorded", "restored"]
+
+Function = type[torch.autograd.Function]
 
 _library = torch.library.Library("linbp", "FRAGMENT")
 _library.define("written_gradient(Tensor[] tensors, int number) -> Tensor[]")
@@ -24,7 +27,8 @@ _calls: dict[int, _Call] = {}
 _HOLE = object()
 """Where a tensor was."""
 
-_original: Any = vars(torch.autograd.Function)["apply"]
+_computing = False
+"""Whether a recorded call is being computed, so that the functions are themselves."""
 
 
 class _Call:
@@ -35,7 +39,7 @@ class _Call:
         arguments: of the call, in whose place tensors may be put.
     """
 
-    def __init__(self, function: type[torch.autograd.Function], arguments: Sequence[Any]) -> None:
+    def __init__(self, function: Function, arguments: Sequence[Any]) -> None:
         self.function = function
         leaves, self.form = pytree.tree_flatten(tuple(arguments))
         self.tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
@@ -46,7 +50,7 @@ class _Call:
     def __call__(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """The tensors that it returns with other tensors in their place."""
         arguments = pytree.tree_unflatten(_filled(self.leaves, tensors), self.form)
-        found = _original.__get__(None, self.function)(*arguments)
+        found = self.function.apply(*arguments)
         leaves, form = pytree.tree_flatten(found)
         self.results = [_HOLE if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves], form
         return [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
@@ -64,8 +68,13 @@ def _filled(leaves: Sequence[Any], tensors: Sequence[torch.Tensor]) -> list[Any]
 
 @torch.library.impl(_library, "written_gradient", "CompositeExplicitAutograd")
 def _traced(tensors: Sequence[torch.Tensor], number: int) -> list[torch.Tensor]:
-    with torch.no_grad(), mock.patch.object(torch.autograd.Function, "apply", _original):
-        return [result.clone() for result in _calls[number](tensors)]  # an operation may not return what it got
+    global _computing
+    before, _computing = _computing, True
+    try:
+        with torch.no_grad():
+            return [result.clone() for result in _calls[number](tensors)]  # an operation may not return what it got
+    finally:
+        _computing = before
 
 
 @torch.library.register_fake("linbp::written_gradient", lib=_library)
@@ -74,24 +83,35 @@ def _shaped(tensors: Sequence[torch.Tensor], number: int) -> list[torch.Tensor]:
 
 
 @contextlib.contextmanager
-def recorded() -> Iterator[None]:
-    """Inside, calls of functions with a backward pass of their own become operations of the graph that is traced."""
+def recorded(functions: Collection[Function]) -> Iterator[None]:
+    """Inside, calls of these functions, and modules' backward hooks, become operations of the graph that is traced.
 
-    def apply(function: type[torch.autograd.Function], *arguments: Any, **options: Any) -> Any:
-        call = _Call(function, arguments)
-        if options or not call.tensors:
-            return _original.__get__(None, function)(*arguments, **options)
+    A function is known by its `forward`: `apply` may have been taken from it, as in `self.round = Round.apply`.
+    """
+    _calls.clear()
+    with contextlib.ExitStack() as stack:
+        for function in (*functions, _Inputs, _Outputs):
+            if function is not BackwardHookFunction:
+                stack.enter_context(mock.patch.object(function, "forward", staticmethod(_recording(function))))
+        stack.enter_context(mock.patch("torch.nn.modules.module.BackwardHook", _Hooks))
+        stack.enter_context(plain_checkpoints())
+        yield
+
+
+def _recording(function: Function) -> Callable[..., Any]:
+    """What stands in the place of a function's `forward`."""
+    real = function.forward
+    takes_context = function.setup_context is torch.autograd.Function.setup_context
+
+    def forward(*arguments: Any, **options: Any) -> Any:
+        call = _Call(function, arguments[1:] if takes_context else arguments)
+        if _computing or options or not call.tensors:
+            return real(*arguments, **options)
         number, tensors = len(_calls), call.tensors
         _calls[number], call.tensors = call, []
         return call.returned(torch.ops.linbp.written_gradient(tensors, number))
 
-    _calls.clear()
-    with (
-        mock.patch.object(torch.autograd.Function, "apply", classmethod(apply)),
-        mock.patch("torch.nn.modules.module.BackwardHook", _Hooks),
-        plain_checkpoints(),
-    ):
-        yield
+    return forward
 
 
 def restored(network: fx.GraphModule) -> None:
@@ -144,7 +164,7 @@ class _Hooks:
         return _through(_Outputs, self, results)
 
 
-def _through(function: type[torch.autograd.Function], hooks: _Hooks, values: Any) -> Any:
+def _through(function: Function, hooks: _Hooks, values: Any) -> Any:
     leaves, form = pytree.tree_flatten(values)
     floats = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()]
     passed = iter(function.apply(hooks, *floats)) if floats else iter(())
