@@ -326,7 +326,7 @@ def wrapped(draw: Draw) -> nn.Module:
 
 
 def mapped(draw: Draw) -> nn.Module:
-    return Apply(lambda value: torch.vmap(lambda image: image * image.mean())(value))
+    return Apply(torch.vmap(lambda image: image * image.mean()))
 
 
 HABITS: tuple[Block, ...] = (

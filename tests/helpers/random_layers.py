@@ -70,7 +70,19 @@ def channels_last_norm(draw: Draw) -> nn.Module:
 
 
 def activation(draw: Draw) -> nn.Module:
-    kinds = [nn.ReLU, nn.GELU, nn.SiLU, nn.Hardswish, nn.ELU, nn.Softplus, nn.Tanh, nn.Mish, nn.PReLU, nn.LeakyReLU, nn.CELU]
+    kinds = [
+        nn.ReLU,
+        nn.GELU,
+        nn.SiLU,
+        nn.Hardswish,
+        nn.ELU,
+        nn.Softplus,
+        nn.Tanh,
+        nn.Mish,
+        nn.PReLU,
+        nn.LeakyReLU,
+        nn.CELU,
+    ]
     return kinds[draw.integers(len(kinds))]()
 
 

@@ -93,5 +93,5 @@ def _names(code: types.CodeType) -> tuple[str, ...]:
 
 def in_installed_file(file: str) -> bool:
     """Whether a file belongs to an installed package, to Python or to linbp, and not to the user."""
-    folders = [sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib")]
-    return file.startswith("<") or any(Path(file).is_relative_to(folder) for folder in [*folders, OWN])
+    folders = [Path(sysconfig.get_path(name)) for name in ("purelib", "platlib", "stdlib")]
+    return file.startswith("<") or any(Path(file).is_relative_to(folder) for folder in (*folders, OWN))

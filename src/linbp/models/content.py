@@ -72,7 +72,9 @@ class Content:
         self.installed, self.whole = installed, True
         self.facts: list[str] = []
         self.tensors: dict[str, torch.Tensor] = {}
-        self._met: dict[int, tuple[int, Any]] = {}  # with the thing itself: the number of one that is gone is used again
+        self._met: dict[
+            int, tuple[int, Any]
+        ] = {}  # with the thing itself: the number of one that is gone is used again
         self._read(thing, "", 0)
 
     def sha256(self) -> str:

@@ -6,14 +6,18 @@ import contextlib
 import copy
 import inspect
 from collections.abc import Iterator
+from typing import TypeVar
 
 from torch import nn
 
 __all__ = ["evaluation_mode"]
 
 
+Module = TypeVar("Module", bound=nn.Module)
+
+
 @contextlib.contextmanager
-def evaluation_mode(module: nn.Module) -> Iterator[nn.Module]:
+def evaluation_mode(module: Module) -> Iterator[Module]:
     """The network to run inside: the module itself with its flags put back at the end, or a copy.
 
     Flags are set one by one, because a class may have methods `train` and `eval` that are something else, such as
@@ -40,7 +44,7 @@ def evaluation_mode(module: nn.Module) -> Iterator[nn.Module]:
 
 def _switches(kind: type[nn.Module]) -> bool:
     """Whether a class says itself what happens on the way to evaluation mode."""
-    if "torch" == kind.__module__.partition(".")[0]:
+    if kind.__module__.partition(".")[0] == "torch":
         return False
     own_train, own_eval = kind.train is not nn.Module.train, kind.eval is not nn.Module.eval
     return (own_train and _takes_a_mode(kind)) or (own_eval and _takes_nothing(kind))

@@ -22,7 +22,8 @@ def unwrap(module: nn.Module) -> nn.Module:
 
 def _inner(module: nn.Module) -> nn.Module | None:
     if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
-        return module.module
+        inner: nn.Module = module.module
+        return inner
     # torch.compile's class by its name: importing it takes a second.
     if type(module).__name__ == "OptimizedModule" and type(module).__module__ == "torch._dynamo.eval_frame":
         return module.get_submodule("_orig_mod")

@@ -33,9 +33,7 @@ def exports(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     made: list[str] = []
     real = capturing.export
 
-    def counted(
-        module: nn.Module, shape: tuple[int, ...], name: str, **options: bool
-    ) -> torch.export.ExportedProgram:
+    def counted(module: nn.Module, shape: tuple[int, ...], name: str, **options: bool) -> torch.export.ExportedProgram:
         made.append(name)
         return real(module, shape, name, **options)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 
 import torch
 from torch import fx
@@ -96,7 +95,9 @@ def check_gradients(network: fx.GraphModule, owner: Owner, found: Answer) -> Non
     """
     dtype = owner.images.dtype
     worst = _gradients_off(found, owner)
-    if worst <= SAME_GRADIENT.get(dtype, HALF) or (dtype == torch.float32 and worst < 0.1 and _agree_in_float64(network, owner)):
+    if worst <= SAME_GRADIENT.get(dtype, HALF) or (
+        dtype == torch.float32 and worst < 0.1 and _agree_in_float64(network, owner)
+    ):
         return
     why = f" Its backward pass is of its own making: {', '.join(owner.written)}." if owner.written else ""
     raise GradientFault(

@@ -38,8 +38,9 @@ def _inline(module: fx.GraphModule, call: fx.Node, names: Any) -> None:
             with module.graph.inserting_before(call):
                 copied = module.graph.node_copy(node, made.__getitem__)
                 if node.op == "get_attr":
-                    copied.target = next(names)
-                    setattr(module, copied.target, getattr(part, str(node.target)))
+                    name = next(names)
+                    copied.target = name
+                    setattr(module, name, getattr(part, str(node.target)))
                 made[node] = copied if enabled or _has_own_mode(node) else _detached(module, copied)
     for user in list(call.users):
         if user.target is operator.getitem:

@@ -115,7 +115,10 @@ def _checked(found: Graph, owner: Owner | None) -> Graph:
 
 
 def _no_gradient(name: str, ends: list[fx.Node]) -> CaptureError:
-    where = ", ".join(f"{str(node.target).split('.')[1] if '.' in str(node.target) else node.name}{place_of(node)}" for node in ends[:3])
+    where = ", ".join(
+        f"{str(node.target).split('.')[1] if '.' in str(node.target) else node.name}{place_of(node)}"
+        for node in ends[:3]
+    )
     return CaptureError(
         f"No gradient reaches the images of {name}{f': it ends at {where}' if where else ''}.",
         "Let gradients pass there (a straight-through estimator: x + (f(x) - x).detach()), or use it as a victim.",

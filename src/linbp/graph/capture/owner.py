@@ -238,7 +238,7 @@ def _watched_hooks() -> Iterator[list[str]]:
 
     def register_hook(tensor: torch.Tensor, hook: Any) -> Any:
         found.append(f"a hook on a tensor ({getattr(hook, '__qualname__', type(hook).__name__)})")
-        return real(tensor, hook)
+        return real(tensor, hook)  # type: ignore[no-untyped-call]
 
     torch.Tensor.register_hook = register_hook  # type: ignore[method-assign]
     try:

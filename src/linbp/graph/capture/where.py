@@ -34,5 +34,7 @@ def place_of(node: torch.fx.Node) -> str:
     """Where an operation of a captured graph comes from, as ` in 'layer1' (file.py, line 3)`."""
     paths = [str(path) for path, _ in (node.meta.get("nn_module_stack") or {}).values() if path]
     inside = f" in {paths[-1]!r}" if paths else ""
-    lines = [found for found in LINE.finditer(node.meta.get("stack_trace") or "") if not in_installed_file(found["file"])]
+    lines = [
+        found for found in LINE.finditer(node.meta.get("stack_trace") or "") if not in_installed_file(found["file"])
+    ]
     return inside + (f" ({Path(lines[-1]['file']).name}, line {lines[-1]['line']})" if lines else "")

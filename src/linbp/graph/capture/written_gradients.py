@@ -1,33 +1,36 @@
 """Backward passes that the user has written: `torch.autograd.Function` and modules' backward hooks, kept in the graph.
 
 `torch.export` writes down what a function computes forward, and takes the derivative of that. Inside `recorded`, each
-call becomes one operation of the graph instead, and `restored` puts the user's function into it, backward pass included.
+call becomes one operation of the graph instead, and `restored` puts the user's function there, with its backward pass.
 """
 
 from __future__ import annotations
 
 import contextlib
+import contextvars
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 from unittest import mock
 
 import torch
 from torch import fx, nn
+from torch.nn.modules._functions import BackwardHookFunction
 from torch.utils import _pytree as pytree
 from torch.utils.checkpoint import CheckpointFunction
-from torch.nn.modules._functions import BackwardHookFunction
 
 __all__ = ["Function", "plain_checkpoints", "recorded", "restored"]
 
 Function = type[torch.autograd.Function]
 
-_library = torch.library.Library("linbp", "FRAGMENT")
-_library.define("written_gradient(Tensor[] tensors, int number) -> Tensor[]")
+_library = torch.library.Library("linbp", "FRAGMENT")  # type: ignore[no-untyped-call]
+_library.define(  # type: ignore[no-untyped-call]
+    "written_gradient(Tensor[] tensors, int number) -> Tensor[]"
+)
 _calls: dict[int, _Call] = {}
 _HOLE = object()
 """Where a tensor was."""
 
-_computing = False
+_computing = contextvars.ContextVar("computing", default=False)
 """Whether a recorded call is being computed, so that the functions are themselves."""
 
 
@@ -68,16 +71,15 @@ def _filled(leaves: Sequence[Any], tensors: Sequence[torch.Tensor]) -> list[Any]
 
 @torch.library.impl(_library, "written_gradient", "CompositeExplicitAutograd")
 def _traced(tensors: Sequence[torch.Tensor], number: int) -> list[torch.Tensor]:
-    global _computing
-    before, _computing = _computing, True
+    before = _computing.set(True)
     try:
         with torch.no_grad():
             return [result.clone() for result in _calls[number](tensors)]  # an operation may not return what it got
     finally:
-        _computing = before
+        _computing.reset(before)
 
 
-@torch.library.register_fake("linbp::written_gradient", lib=_library)
+@torch.library.register_fake("linbp::written_gradient", lib=_library)  # type: ignore[untyped-decorator]
 def _shaped(tensors: Sequence[torch.Tensor], number: int) -> list[torch.Tensor]:
     return _traced(tensors, number)
 
@@ -90,7 +92,8 @@ def recorded(functions: Collection[Function]) -> Iterator[None]:
     """
     _calls.clear()
     with contextlib.ExitStack() as stack:
-        for function in (*functions, _Inputs, _Outputs):
+        hooks: tuple[Function, ...] = (_Inputs, _Outputs)
+        for function in (*functions, *hooks):
             if function is not BackwardHookFunction:
                 stack.enter_context(mock.patch.object(function, "forward", staticmethod(_recording(function))))
         stack.enter_context(mock.patch("torch.nn.modules.module.BackwardHook", _Hooks))
@@ -105,7 +108,7 @@ def _recording(function: Function) -> Callable[..., Any]:
 
     def forward(*arguments: Any, **options: Any) -> Any:
         call = _Call(function, arguments[1:] if takes_context else arguments)
-        if _computing or options or not call.tensors:
+        if _computing.get() or options or not call.tensors:
             return real(*arguments, **options)
         number, tensors = len(_calls), call.tensors
         _calls[number], call.tensors = call, []
