@@ -89,7 +89,7 @@ FAULTS: list[tuple[Callable[..., object], type[LinbpError], str, str]] = [
     (mixed_batch, CaptureError, "logits", "mixes the images"),
     (two_answers, LinbpError, "tuple|2 things", "logits"),
     (a_dictionary, LinbpError, "dict", "logits"),
-    (a_map, LinbpError, r"shape \(3, 5, 6, 6\)", "mean"),
+    (a_map, LinbpError, r"shape \(3, 5, 6, 6\)", "pool or"),
     (not_a_number, ModelError, "NaN", "weights"),
 ]
 
