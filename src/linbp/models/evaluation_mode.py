@@ -27,12 +27,12 @@ def evaluation_mode(module: Module) -> Iterator[Module]:
     flags = [(child, child.training) for child in module.modules()]
     if any(training for _, training in flags) and any(_switches(type(child)) for child, _ in flags):
         try:
-            module = copy.deepcopy(module)
-        except RuntimeError:  # tensors with a graph behind them cannot be copied: flags only
+            ready = copy.deepcopy(module)
+            ready.eval()
+        except Exception:  # tensors with a graph behind them, or a `train(loader)` inside: flags only
             pass
         else:
-            flags = []
-            module.eval()
+            module, flags = ready, []
     try:
         for child, _ in flags:
             child.training = False
