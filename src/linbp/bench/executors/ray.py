@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +17,9 @@ __all__ = ["RayActors"]
 
 PATIENCE = 120
 """Seconds that a cluster may take to start the first actor."""
+
+KNOCK = 10
+"""Seconds that an address may take to answer. Ray itself goes on trying for minutes."""
 
 
 class RayActors:
@@ -43,6 +47,7 @@ class RayActors:
         self._own = not ray.is_initialized()
         if self._own:
             try:
+                _knock(address)
                 ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, namespace="linbp")
             # Ray raises its own, gRPC's and the operating system's exceptions.
             except Exception as error:
@@ -111,3 +116,14 @@ class RayActors:
         for _ in range(count):
             actor: Any = self._remote.remote(self._plan)
             self._starting[actor.ready.remote()] = actor
+
+
+def _knock(address: str) -> None:
+    """Connect to HOST:PORT, and to what `ray://` stands before; other words, such as `auto`, are Ray's to look up.
+
+    Raises:
+        OSError: nobody answers there.
+    """
+    host, _, port = address.rpartition("//")[2].rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK).close()
