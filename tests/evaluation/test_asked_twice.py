@@ -92,7 +92,7 @@ def test_what_depends_on_chance_or_on_the_call(name: str, batch_size: int) -> No
     with torch.random.fork_rng():
         torch.manual_seed(1)
         with pytest.raises(
-            ModelError, match=r"asked the same again.*of 8 images, they change by up to [0-9.]+%"
+            ModelError, match=r"asked the same again.*of 5 images, they change by up to [0-9.]+%"
         ) as told:
             asked(Model(CHANCE[name](), input_size=8, name="net"), batch_size)
     assert "--trust-victim" in told.value.hint
@@ -192,7 +192,7 @@ def test_companions_without_an_answer_do_not_fail_a_victim(least: float, most: f
 
 
 def test_how_many_more_images_a_victim_is_asked_about() -> None:
-    """Two passes of at most 16 images, whatever the number of images: 1% of the gradients of 64 images and 20 steps."""
+    """Two passes of at most 10 images, whatever the number of images: 1% of the gradients of 64 images and 20 steps."""
     seen: list[int] = []
     inner = layers()
 
@@ -201,7 +201,7 @@ def test_how_many_more_images_a_victim_is_asked_about() -> None:
         return inner(images).detach()
 
     asked(counted)
-    assert sum(seen) == 2 * 24 + 2 * 16
+    assert sum(seen) == 2 * 24 + 2 * 10
     assert max(seen) <= 24
     seen.clear()
     asked(counted, trust_victim=True)

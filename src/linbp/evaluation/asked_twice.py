@@ -16,7 +16,7 @@ from linbp.models.scores import Preprocess, scores_of
 
 __all__ = ["ASKED", "ask_twice"]
 
-ASKED = 8
+ASKED = 5
 """How many images are asked about again: each twice, and each with a companion."""
 
 NOISE = {torch.float64: 1e-7, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
