@@ -65,7 +65,9 @@ class Branches(nn.Module):
         return self.merge(torch.cat([self.first(value), self.second(value)], 1))
 
 
-ALMOST = frozenset({"tensor_hook", "straight_through", "without_gradient", "other_dtype", "trains", "mapped"})
+ALMOST = frozenset(
+    {"tensor_hook", "straight_through", "without_gradient", "other_dtype", "trains", "mapped", "spectrum"}
+)
 """Blocks of which some kinds are refused for a reason that is not a fault of theirs."""
 
 

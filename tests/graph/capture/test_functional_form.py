@@ -350,3 +350,18 @@ def test_a_float_that_the_forward_pass_names_is_no_hindrance_to_folding() -> Non
     logits, gradient = ordinary(surrogate.model.module, images)
     assert torch.allclose(surrogate.logits(images), logits, rtol=1e-5)
     assert torch.allclose(surrogate.gradient(images, [0, 1, 2]), gradient, rtol=1e-3, atol=1e-7)
+
+
+def test_a_network_that_writes_over_its_images_and_a_view_leaves_them_alone() -> None:
+    class Writes(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            images.sub_(0.5)
+            doubled = images * 2.0
+            doubled[:, 1:].mul_(0.5)  # through a view: the whole program is made functional
+            return doubled.flatten(1)[:, :4] ** 2
+
+    surrogate = Surrogate(Model(Writes().double(), input_size=(3, 4, 4)), cache=False)
+    images = torch.rand(2, 3, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    kept = images.clone()
+    assert torch.allclose(surrogate.run(images), (2 * (kept - 0.5)).flatten(1)[:, :4] ** 2)
+    assert torch.equal(images, kept)

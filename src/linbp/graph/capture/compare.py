@@ -101,7 +101,7 @@ def check_gradients(network: fx.GraphModule, owner: Owner, found: Answer) -> Non
         return
     why = f" Its backward pass is of its own making: {', '.join(owner.written)}." if owner.written else ""
     raise GradientFault(
-        f"The gradient of the graph of {owner.model.name} differs from the module's by {worst:.0%}.{why}",
+        f"The gradient of the graph of {owner.model.name} differs from the module's by {worst:.1%}.{why}",
         "Write what changes the gradient as a torch.autograd.Function, or with detach(), or take the hook off "
         "(handle.remove()); as a victim linbp takes the network as it is.",
     )

@@ -32,6 +32,7 @@ def functional_graph(program: ExportedProgram) -> fx.GraphModule:
     if not _rename_in_place(module):
         module = program.run_decompositions({}).module(check_guards=False)
         inline_grad_modes(module)
+        _keep_input(module)
         _restore_batch_norm(module)
     _values_of_max_pools(module)
     _drop_guards(module)
@@ -43,6 +44,14 @@ def functional_graph(program: ExportedProgram) -> fx.GraphModule:
     module.graph.eliminate_dead_code()
     module.recompile()
     return module
+
+
+def _keep_input(module: fx.GraphModule) -> None:
+    """Drop the copies at the end that write an input over, where the network did so to its images."""
+    for node in list(module.graph.nodes):
+        if node.target is aten.copy_.default and node.args[0].op == "placeholder":
+            node.replace_all_uses_with(node.args[1])
+            module.graph.erase_node(node)
 
 
 def _rename_in_place(module: fx.GraphModule) -> bool:
