@@ -25,9 +25,10 @@ lint: $(VENV)/test.stamp  ## ruff: rules and layout
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 
-format: $(VENV)/test.stamp  ## mend what ruff can mend
+format: $(VENV)/test.stamp  ## mend what ruff can mend, and write the catalogue of `linbp list` again
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
+	$(BIN)/python scripts/write_catalogue.py
 
 types: $(VENV)/test.stamp  ## mypy --strict
 	$(BIN)/mypy --strict src

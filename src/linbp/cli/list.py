@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Annotated, Any, Literal
 
 import typer
 
+from linbp.cli.catalogue import catalogue
 from linbp.cli.guard import guard
 from linbp.cli.options import Debug, Json
 from linbp.cli.output import add_row, make_table, print_json, stdout
@@ -36,7 +36,7 @@ def list_parts(
 
       linbp list protocols
     """
-    found = _sources() if topic == "models" else _protocols() if topic == "protocols" else _parts(topic)
+    found = _entries(topic)
     if json:
         print_json({topic: found})
         return
@@ -52,24 +52,14 @@ def list_parts(
         console.print(f"linbp show NAME prints {what}.")
 
 
-def _sources() -> list[dict[str, Any]]:
-    from linbp.models import SOURCES
-
-    return [{"name": name, "summary": forms} for name, forms in SOURCES.items()]
-
-
-def _protocols() -> list[dict[str, Any]]:
-    from linbp.attack.published_protocols import PROTOCOLS
-
-    return [{"name": name, "summary": protocol.title} for name, protocol in PROTOCOLS.items()]
-
-
-def _parts(topic: str) -> list[dict[str, Any]]:
-    import linbp.attack  # noqa: F401  (registers the parts)
-    from linbp.registry import kinds, names
-
-    (kind,) = (kind for kind in kinds() if f"{kind}s" == topic)
+def _entries(topic: str) -> list[dict[str, Any]]:
+    known = catalogue()
+    if topic == "models":
+        return [{"name": name, "summary": forms} for name, forms in known["models"].items()]
+    if topic == "protocols":
+        return [{"name": name, "summary": one["facts"]["title"]} for name, one in known["protocols"].items()]
     return [
-        {"name": name, "summary": (inspect.getdoc(thing) or "").partition("\n\n")[0].replace("\n", " ")}
-        for name, thing in names(kind).items()
+        {"name": part["name"], "summary": part["doc"].partition("\n\n")[0].replace("\n", " ")}
+        for part in known["parts"]
+        if f"{part['kind']}s" == topic
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from linbp.cli.output import add_row, make_table, print_json, stdout
 
@@ -10,25 +10,26 @@ if TYPE_CHECKING:
     from linbp.attack.protocol import Protocol
     from linbp.data.preprocessing import View
 
-__all__ = ["show_protocol"]
+__all__ = ["protocol_rows", "show_protocol"]
 
 
-def show_protocol(protocol: Protocol, json: bool) -> None:
-    """Values, networks, oddities and sources of a protocol, as a table or as JSON."""
+def show_protocol(protocol: dict[str, Any], json: bool) -> None:
+    """Values, networks, oddities and sources of a protocol of the catalogue, as a table or as JSON."""
+    facts = protocol["facts"]
     if json:
-        print_json(protocol.to_dict())
+        print_json(facts)
         return
     console = stdout()
-    console.print(f"[bold]protocol[/bold] {protocol.name}")
-    console.print(f"{protocol.title}. {protocol.paper}.", markup=False)
+    console.print(f"[bold]protocol[/bold] {facts['name']}")
+    console.print(f"{facts['title']}. {facts['paper']}.", markup=False)
     table = make_table("what", "value")
-    for what, value in _rows(protocol):
+    for what, value in protocol["rows"]:
         add_row(table, what, value)
     console.print(table)
     for title, lines in (
-        ("What is odd about it", protocol.odd),
-        ("Not verified", protocol.unverified),
-        ("Read in", protocol.sources),
+        ("What is odd about it", facts["odd"]),
+        ("Not verified", facts["unverified"]),
+        ("Read in", facts["sources"]),
     ):
         console.print(f"{title}:")
         for line in lines:
@@ -36,7 +37,8 @@ def show_protocol(protocol: Protocol, json: bool) -> None:
         console.print()
 
 
-def _rows(protocol: Protocol) -> list[tuple[str, str]]:
+def protocol_rows(protocol: Protocol) -> list[tuple[str, str]]:
+    """What the table of a protocol says."""
     targets = {
         None: "no targeted attack",
         "column": "the list's (--targets COLUMN)",
