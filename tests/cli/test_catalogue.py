@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from linbp.cli.catalogue import CATALOGUE, catalogue, live_catalogue
 
 
 @pytest.fixture(autouse=True)
-def asked_anew() -> None:
+def asked_anew() -> Iterator[None]:
+    catalogue.cache_clear()
+    yield
     catalogue.cache_clear()
 
 
