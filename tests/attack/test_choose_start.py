@@ -169,7 +169,7 @@ def test_jobs_that_cannot_choose(photos: Path, tmp_path: Path) -> None:
 def test_labels_are_checked_before_proxies_are_asked(photos: Path, tmp_path: Path) -> None:
     images, labels = images_and_labels(2)
     for given in ({"labels": [0, CLASSES]}, {"labels": labels, "targets": [0, CLASSES]}):
-        with pytest.raises(ImageError, match=f"is {CLASSES}; the network's classes are 0 to {CLASSES - 1}"):
+        with pytest.raises(ImageError, match=f" {CLASSES}.* 0 to {CLASSES - 1}"):
             linbp.choose_start(
                 tiny(),
                 images,

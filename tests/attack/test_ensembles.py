@@ -229,7 +229,7 @@ def test_an_objective_of_feature_maps_reads_each_networks_own(pair: list[linbp.S
 @pytest.mark.parametrize("fuse", ["logits", "probabilities"])
 def test_feature_maps_cannot_be_averaged(pair: list[linbp.Surrogate], fuse: Fuse) -> None:
     images, labels = images_and_labels(COUNT)
-    with pytest.raises(RecipeError, match=f"reads feature maps, and an ensemble's {fuse} have none") as caught:
+    with pytest.raises(RecipeError, match=f"feature maps.*{fuse}") as caught:
         linbp.craft(Ensemble(pair, fuse), images, labels, Recipe.of([Distance()]), eps="8/255", steps=2)
     assert "--fuse losses" in caught.value.hint
 
@@ -252,9 +252,9 @@ def test_what_is_refused(pair: list[linbp.Surrogate]) -> None:
     with pytest.raises(ModelError, match=r"differ in dtype \(tiny: torch.float64, chain: torch.float32\)"):
         Ensemble([pair[0], tiny_chain(SMALL, torch.float32)])
     ruled = [one.with_rule(linbp.LinBP(start=0)) for one in pair]
-    with pytest.raises(RecipeError, match="every surrogate has its own"):
+    with pytest.raises(RecipeError, match="every surrogate"):
         linbp.craft(Ensemble(ruled), images, labels, "linbp(start=1)", eps="8/255", steps=2)
-    with pytest.raises(RuleError, match=r"^tiny: The network has no feature map called 'nowhere'"):
+    with pytest.raises(RuleError, match=r"^tiny: .*'nowhere'"):
         linbp.craft(Ensemble(pair, "losses"), images, labels, "ila(at=nowhere)", eps="8/255", steps=2)
 
 

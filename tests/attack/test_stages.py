@@ -202,7 +202,7 @@ def test_ila_on_an_ensemble_by_hand(setting: Setting) -> None:
             eps=EPS,
         )[-1]
         assert np.array_equal(np.rint(adv[row] * 255), np.rint(wanted * 255))
-    with pytest.raises(RecipeError, match="ila reads feature maps, and an ensemble's logits have none"):
+    with pytest.raises(RecipeError, match="ila.*feature maps.*logits"):
         craft(Ensemble([setting.surrogate, other], "logits"), f"ila(at={at})", [0])
 
 
@@ -308,5 +308,5 @@ def test_what_the_network_does_not_have_is_named(setting: Setting) -> None:
         assert "'blocks.2'" in caught.value.message
         assert "There are: stem, blocks.0.conv1, " in caught.value.hint
     for text in ("nrdmfgsm", "fda", "nrdmfgsm >> ila(at=blocks.0)"):
-        with pytest.raises(RecipeError, match="leads away from the clean image and to no class"):
+        with pytest.raises(RecipeError, match="no class"):
             craft(setting.surrogate, text, [0], targets=torch.tensor([1]))

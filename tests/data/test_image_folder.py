@@ -96,7 +96,7 @@ def test_classes_by_name_are_told_their_likely_numbers(tmp_path: Path) -> None:
 
 def test_images_that_lie_deeper_are_pointed_at(tmp_path: Path) -> None:
     picture(tmp_path / "val" / "305" / "x.png")
-    with pytest.raises(ImageError, match=r"holds no images.*val/305/x\.png") as caught:
+    with pytest.raises(ImageError, match=r"val/305/x\.png") as caught:
         list_images(tmp_path)
     assert f"such as {tmp_path / 'val'}." in caught.value.hint
 
@@ -104,14 +104,14 @@ def test_images_that_lie_deeper_are_pointed_at(tmp_path: Path) -> None:
 def test_a_folder_without_images_says_what_it_holds(tmp_path: Path) -> None:
     (tmp_path / "a.heic").write_bytes(b"x")
     (tmp_path / ".b.png").write_bytes(b"x")
-    with pytest.raises(ImageError, match=r"holds no images.*hidden files \(1: \.b\.png\).*endings \(1: a\.heic\)"):
+    with pytest.raises(ImageError, match=r"hidden.*1: \.b\.png.*1: a\.heic"):
         list_images(tmp_path)
 
 
 def test_two_files_of_one_name_are_both_named(tmp_path: Path) -> None:
     picture(tmp_path / "3" / "a.png")
     picture(tmp_path / "3" / "a.jpg")
-    with pytest.raises(ImageError, match=r"'3_a' is used twice: 3/a\.jpg and 3/a\.png"):
+    with pytest.raises(ImageError, match=r"'3_a'.*3/a\.jpg and 3/a\.png"):
         list_images(tmp_path)
 
 

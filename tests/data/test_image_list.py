@@ -78,7 +78,7 @@ def test_the_lists_of_published_code_are_understood(tmp_path: Path) -> None:
     assert rows(framework, targets="targeted_label") == [("z", "z.png", 5, 7)]
     own_first = write(tmp_path / "own.csv", "file,label,class_index,filename", "y.png,1,8,z.png")
     assert rows(own_first) == [("y", "y.png", 1, None)]
-    with pytest.raises(ImageError, match=r"gone\.png .* does not exist"):
+    with pytest.raises(ImageError, match=r"gone\.png"):
         list_images(write(tmp_path / "gone.csv", "class_index,class,image_name", "1,n02,gone.png"))
 
 
@@ -136,13 +136,13 @@ def test_a_faulty_csv_is_refused_with_its_line(folder: Path, lines: list[str], w
 
 def test_labels_below_the_first_one_are_refused(folder: Path) -> None:
     path = write(folder / "list.csv", "file,label", "a.png,0")
-    with pytest.raises(ImageError, match=r"line 2 of .* is 0, but the first class is called 1"):
+    with pytest.raises(ImageError, match=r"line 2.*0.*1"):
         list_images(path, first_label=1)
 
 
 def test_text_in_another_encoding_is_refused(folder: Path) -> None:
     (folder / "list.csv").write_bytes("file,label\nä.png,1\n".encode("latin-1"))
-    with pytest.raises(ImageError, match=r"list\.csv cannot be read as CSV"):
+    with pytest.raises(ImageError, match=r"list\.csv.*CSV"):
         list_images(folder / "list.csv")
 
 
@@ -154,16 +154,16 @@ def test_folders_that_are_no_list_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="no column 'target'"):
         list_images(tmp_path, targets="target")
     one = picture(tmp_path / "cats" / "x.png")
-    with pytest.raises(ImageError, match=r"Sub-folder cats of .* not named by a class number"):
+    with pytest.raises(ImageError, match=r"cats.*class number"):
         list_images(tmp_path)
     with pytest.raises(ImageError, match="is an image, not a list"):
         list_images(one)
     picture(tmp_path / "y.png")
-    with pytest.raises(ImageError, match="both images and sub-folders"):
+    with pytest.raises(ImageError, match="images and sub-folders"):
         list_images(tmp_path)
     twice = tmp_path / "cats" / "x.jpg"
     twice.write_bytes(one.read_bytes())
-    with pytest.raises(ImageError, match=r"'x' is used twice: x\.jpg and x\.png"):
+    with pytest.raises(ImageError, match=r"x\.jpg and x\.png"):
         list_images(tmp_path / "cats")
 
 

@@ -161,7 +161,7 @@ def test_reading_ahead_prepares_each_image(tmp_path: Path, threads: int) -> None
     coming = images.read_ahead(paths, threads, cut)
     for number in range(7):
         assert np.array_equal(next(coming), noise(4 + number, 5, seed=number)[:4])
-    with pytest.raises(ImageError, match=r"Image .*7\.png is too tall"):
+    with pytest.raises(ImageError, match=r"7\.png.*tall"):
         next(coming)
 
 
@@ -298,7 +298,7 @@ def test_more_than_eight_bits_in_jpeg_2000(tmp_path: Path) -> None:
     at = content.index(b"\xff\x4f\xff\x51") + 42
     content[at : at + 9 : 3] = b"\x0b" * 3  # twelve bits a channel
     (tmp_path / "a.jp2").write_bytes(content)
-    with pytest.raises(ImageError, match=r"more than 8 bits a channel \(12"):
+    with pytest.raises(ImageError, match=r"8 bits.*12"):
         images.read_image(tmp_path / "a.jp2")
 
 

@@ -12,9 +12,7 @@ from linbp.errors import ImageError
 def test_a_label_out_of_range_is_named_with_its_image() -> None:
     check_labels(["a", "b"], [0, 9], 10)
     for label in (10, -1):
-        with pytest.raises(
-            ImageError, match=rf"label of image 'b' is {label}, but the network has the classes 0 to 9"
-        ) as caught:
+        with pytest.raises(ImageError, match=rf"'b' is {label}.*0 to 9") as caught:
             check_labels(["a", "b"], [0, label], 10)
         assert "--first-label 1" in caught.value.hint
         assert ("must not have it" in caught.value.hint) == (label < 0)
@@ -42,7 +40,7 @@ def test_lists_from_one_are_suspected(accuracy: float, count: int) -> None:
         asked = spread(count)
         labels = truth + 1
         seen = predictions(draw, truth[asked], accuracy, 1000)
-        with pytest.raises(ImageError, match=r"count from 1: of 64 images .* label - 1") as caught:
+        with pytest.raises(ImageError, match=r"from 1.*64 images.*label - 1") as caught:
             check_not_shifted(labels[asked], seen, labels, 1001)
         assert "--first-label 1" in caught.value.hint
         assert "--trust-labels" in caught.value.hint
@@ -73,7 +71,7 @@ def test_eight_classes_are_enough_and_seven_are_not() -> None:
     for known, suspected in ((7, False), (8, True)):
         seen = np.where(np.arange(20) < known, labels - 1, 999)
         if suspected:
-            with pytest.raises(ImageError, match=f"predicts {known} as label - 1 and 0 as label"):
+            with pytest.raises(ImageError, match=f"{known} as label - 1.* 0 as label"):
                 check_not_shifted(labels, seen, labels, 1000)
         else:
             check_not_shifted(labels, seen, labels, 1000)
@@ -97,7 +95,7 @@ def test_a_superfluous_first_label_is_suspected(accuracy: float) -> None:
     for seed in range(100):
         draw = np.random.default_rng(seed)
         truth = draw.integers(1, 1000, 64)  # a 0 would be -1 now, and out of range
-        with pytest.raises(ImageError, match=r"one too small: of 64 images .* label \+ 1") as caught:
+        with pytest.raises(ImageError, match=r"64 images.*label \+ 1") as caught:
             check_not_shifted(truth - 1, predictions(draw, truth, accuracy, 1000), truth - 1, 1000)
         assert "Leave out --first-label 1" in caught.value.hint
 

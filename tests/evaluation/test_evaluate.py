@@ -90,7 +90,7 @@ def test_what_does_not_fit_is_refused(changes: dict[str, Any], words: str) -> No
 
 
 def test_a_victim_that_does_not_fit_is_refused() -> None:
-    with pytest.raises(ModelError, match=r"5 classes .* image '4' has label 5"):
+    with pytest.raises(ModelError, match=r"5 classes.*'4'.*5"):
         evaluate(victim(classes=5), CLEAN, ADV, LABELS)
     with pytest.raises(ModelError, match=r"image '3' has target 9"):
         evaluate(victim(classes=6), CLEAN, ADV, LABELS, targets=TARGETS)
@@ -117,7 +117,7 @@ def test_a_victim_with_shifted_classes_is_refused(shift: int) -> None:
     images = np.zeros((14, 3, 2, 2), dtype=np.uint8)
     images += np.arange(1, 15, dtype=np.uint8)[:, None, None, None]
     labels = list(range(1, 15))
-    with pytest.raises(ModelError, match=r"shifted and the labels .* of 14 clean images it predicts 14") as told:
+    with pytest.raises(ModelError, match=r"14 .*14") as told:
         evaluate(Shifted(), images, images, labels)
     assert ("--first-label 1" in told.value.hint) == (shift < 0)
     assert evaluate(Shifted(), images, images, labels, trust_labels=True).statistics.right_on_clean == 0

@@ -103,13 +103,13 @@ def test_the_csv_has_one_line_for_each_victim_and_image(folder: Path) -> None:
 def test_an_unfinished_folder_is_counted_only_on_request(folder: Path) -> None:
     records = folder / "out" / "records.jsonl"
     records.write_text("".join(records.read_text().splitlines(keepends=True)[:4]))
-    with pytest.raises(StoreError, match="holds 4 of 10 adversarial images") as caught:
+    with pytest.raises(StoreError, match="4 of 10") as caught:
         evaluate_folder(folder / "out", [network(0)])
     assert "--partial" in caught.value.hint
     found = evaluate_folder(folder / "out", [network(0)], partial=True)
     assert (found.evaluations[0].statistics.images, found.expected) == (4, 10)
     records.write_text("")
-    with pytest.raises(StoreError, match="holds 0 of 10 adversarial images"):
+    with pytest.raises(StoreError, match="0 of 10"):
         evaluate_folder(folder / "out", [network(0)], partial=True)
 
 
@@ -121,7 +121,7 @@ def test_moved_images_are_found_in_the_list_that_is_given(folder: Path) -> None:
     found = evaluate_folder(folder / "out", [varied()], data=folder / "elsewhere")
     assert found.evaluations[0].records == wanted
     (folder / "short.csv").write_text("file,label\nelsewhere/i0.png,1\n")
-    with pytest.raises(ImageError, match=r"short\.csv has no image 'i1'"):
+    with pytest.raises(ImageError, match=r"short\.csv.*i1"):
         evaluate_folder(folder / "out", [varied()], data=folder / "short.csv")
 
 
@@ -131,7 +131,7 @@ def test_changed_pixels_are_refused(folder: Path, place: str) -> None:
     pixels = read_image(path)
     pixels[0, 0, 0] ^= 1
     write_png(path, pixels)
-    with pytest.raises(StoreError, match=r"i3\.png does not hold the pixels that were recorded"):
+    with pytest.raises(StoreError, match=r"i3\.png.*pixels"):
         evaluate_folder(folder / "out", [network(0)])
 
 
@@ -140,7 +140,7 @@ def test_what_is_no_folder_of_adversarial_images_is_refused(folder: Path) -> Non
         evaluate_folder(folder / "clean", [network(0)])
     with pytest.raises(ImageError, match="no victim"):
         evaluate_folder(folder / "out", [])
-    with pytest.raises(ModelError, match="timm:resnet18 is given twice"):
+    with pytest.raises(ModelError, match="timm:resnet18.*twice"):
         evaluate_folder(folder / "out", ["timm:resnet18", "timm:resnet34", "timm:resnet18"])
     with pytest.raises(ModelError, match=r"tiny0 has 3 classes"):
         evaluate_folder(folder / "out", [network(0, classes=3)])
@@ -260,7 +260,7 @@ def test_partial_counts_what_is_there_and_names_what_is_not(folder: Path) -> Non
     for words in ("2 of 10", "i4.png", "i7.png"):
         assert words in note
     (folder / "out" / "i4.png").write_bytes((folder / "out" / "i7.png").read_bytes())
-    with pytest.raises(StoreError, match=r"i[47]\.png cannot be read") as caught:
+    with pytest.raises(StoreError, match=r"i[47]\.png") as caught:
         evaluate_folder(folder / "out", [varied()])
     assert "--partial" in caught.value.hint
     for path in (folder / "out").glob("*.png"):

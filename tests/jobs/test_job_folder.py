@@ -59,7 +59,7 @@ def test_a_checkpoint_comes_back_and_goes(tmp_path: Path) -> None:
 def test_a_checkpoint_of_another_layout_is_refused_in_one_line(tmp_path: Path) -> None:
     """Those of linearize that were written before it had a layout are such."""
     torch.save({"tuner": {}, "step": 3}, tmp_path / "checkpoint.pt")
-    with pytest.raises(StoreError, match="no checkpoint of linbp bake") as refused:
+    with pytest.raises(StoreError, match="linbp bake") as refused:
         Bakery(tmp_path).read_checkpoint()
     assert "Delete it" in refused.value.hint
     assert "\n" not in refused.value.message
@@ -93,7 +93,7 @@ def test_a_job_that_wrote_something_keeps_it_and_loses_what_is_half_written(tmp_
 def test_files_of_something_else_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / ".x.tmp").write_text("mine too")
-    with pytest.raises(StoreError, match=r"no manifest.json \(but notes.txt\)"), Bakery(tmp_path).locked():
+    with pytest.raises(StoreError, match=r"manifest\.json.*notes\.txt"), Bakery(tmp_path).locked():
         pass
     assert sorted(path.name for path in tmp_path.iterdir()) == [".x.tmp", "notes.txt"]
 

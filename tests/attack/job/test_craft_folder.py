@@ -124,7 +124,7 @@ def test_adversarial_images_are_those_of_craft_and_everything_is_recorded(
 
 def test_a_target_that_is_the_label_is_refused(model: Model, images: tuple[ImageRecord, ...], tmp_path: Path) -> None:
     own = [dataclasses.replace(image, target=image.label) for image in images]
-    with pytest.raises(ImageError, match=r"is its label.*nothing to attack"):
+    with pytest.raises(ImageError, match="its label"):
         craft_folder(model, own, tmp_path / "out", "ifgsm", eps="8/255", steps=2, trust_labels=True)
     assert not (tmp_path / "out").exists()
 
@@ -251,10 +251,10 @@ def test_another_surrogate_and_other_images_are_refused(
     run(model, images, tmp_path / "out")
     with pytest.raises(StoreError, match=r"surrogate\.name: tiny0 -> tiny1; surrogate\.weights_sha256: "):
         run(network(1), images, tmp_path / "out")
-    with pytest.raises(StoreError, match="the images, their labels or targets"):
+    with pytest.raises(StoreError, match="images.*labels.*targets"):
         run(model, images[:-1], tmp_path / "out")
     write_png(images[0].path, np.zeros((10, 9, 3), np.uint8))
-    with pytest.raises(StoreError, match="the images, their labels or targets"):
+    with pytest.raises(StoreError, match="images.*labels.*targets"):
         run(model, images, tmp_path / "out")
 
 
@@ -273,7 +273,7 @@ def test_settings_that_are_refused_do_not_bind_the_folder(
 
 def test_a_folder_of_other_files_is_left_alone(model: Model, images: tuple[ImageRecord, ...], tmp_path: Path) -> None:
     before = contents(tmp_path / "clean")
-    with pytest.raises(StoreError, match=r"not empty and holds no manifest\.json"):
+    with pytest.raises(StoreError, match=r"manifest\.json"):
         run(model, images, tmp_path / "clean")
     assert contents(tmp_path / "clean") == before
     with pytest.raises(StoreError, match="cannot be written") as caught:
@@ -281,7 +281,7 @@ def test_a_folder_of_other_files_is_left_alone(model: Model, images: tuple[Image
     assert "file" in caught.value.hint
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "manifest.json").write_text("{")
-    with pytest.raises(StoreError, match=r"manifest\.json cannot be read"):
+    with pytest.raises(StoreError, match=r"manifest\.json"):
         run(model, images, tmp_path / "broken")
     (tmp_path / "broken" / "manifest.json").write_text('{"format": 99}')
     with pytest.raises(StoreError, match="another version"):
@@ -363,11 +363,11 @@ def test_faulty_lists_are_refused(model: Model, images: tuple[ImageRecord, ...],
     with pytest.raises(ImageError, match="'i0' has no label") as caught:
         run(model, plain, out)
     assert "--labels predicted" in caught.value.hint
-    with pytest.raises(ImageError, match="'i5' is 5, but tiny0 has the classes 0 to 4"):
+    with pytest.raises(ImageError, match="'i5' is 5.*tiny0.*0 to 4"):
         run(network(classes=5), images, out)
-    with pytest.raises(ImageError, match="target of image 'i4' is 5"):
+    with pytest.raises(ImageError, match="target.*'i4' is 5"):
         run(network(classes=5), list_images(tmp_path / "clean", targets="target"), out, labels="predicted")
-    with pytest.raises(ImageError, match="Only 1 of 2 images have a target"):
+    with pytest.raises(ImageError, match="1 of 2"):
         run(model, (images[0], list_images(tmp_path / "clean", targets="target")[1]), out)
     images[6].path.write_bytes(images[6].path.read_bytes()[:60])
     with pytest.raises(ImageError, match=r"i6\.png cannot be read"):
@@ -452,7 +452,7 @@ def test_an_image_that_gets_another_size_during_the_job(
         return whole(*given)
 
     monkeypatch.setattr(job, "_craft_all", later)
-    with pytest.raises(ImageError, match=r"i1.png was changed during the job"):
+    with pytest.raises(ImageError, match=r"i1\.png.*changed"):
         run(model, images, tmp_path / "out")
 
 

@@ -347,7 +347,7 @@ def test_another_seed_is_another_adversarial_image_and_only_where_there_is_chanc
 @pytest.mark.parametrize("name", ["targeted-logit", "targeted-margin"])
 def test_the_name_of_a_targeted_attack_is_refused_without_targets(surrogate: linbp.Surrogate, name: str) -> None:
     images, labels = images_and_labels(2)
-    with pytest.raises(RecipeError, match=f"{name} is a targeted attack, and there are no targets") as caught:
+    with pytest.raises(RecipeError, match=f"{name}.*targets") as caught:
         linbp.craft(surrogate, images, labels, f"{name}(scale=1.5) >> ila(at=blocks.0)", eps=EPS, steps=2)
     assert "--target-rule" in caught.value.hint
     before = Recipe.parse(f"{name}(scale=1.5)").stages

@@ -204,7 +204,7 @@ def test_other_settings_are_refused(
         train(data, settings(), tmp_path / "started", checkpoint_minutes=0, progress=killed_after(3))
     kept = (tmp_path / "started" / "checkpoint.pt").read_bytes()
     for folder in (tmp_path / "started", whole.weights.parent):
-        with pytest.raises(StoreError, match="was started with other settings") as caught:
+        with pytest.raises(StoreError, match="other settings") as caught:
             train(data, settings(**changes), folder)
         assert words in caught.value.message
     assert (tmp_path / "started" / "checkpoint.pt").read_bytes() == kept
@@ -230,11 +230,11 @@ def test_damaged_checkpoints(data: Cifar10, tmp_path: Path) -> None:
     path = tmp_path / "plain" / "checkpoint.pt"
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(StoreError, match=r"checkpoint.pt cannot be read") as caught:
+    with pytest.raises(StoreError, match=r"checkpoint\.pt") as caught:
         train(data, settings(), tmp_path / "plain")
     assert "Delete it" in caught.value.hint
     torch.save({"something": "else"}, path)
-    with pytest.raises(StoreError, match=r"is no checkpoint of linbp zoo train"):
+    with pytest.raises(StoreError, match="linbp zoo train"):
         train(data, settings(), tmp_path / "plain")
 
 
@@ -250,7 +250,7 @@ def test_damaged_cards(data: Cifar10, tmp_path: Path, content: str, words: str) 
 
 def test_folders_of_something_else_are_refused(data: Cifar10, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(StoreError, match=r"holds no checkpoint.pt and no plain.json \(but notes.txt\)"):
+    with pytest.raises(StoreError, match=r"checkpoint\.pt.*plain\.json.*notes\.txt"):
         train(data, settings(), tmp_path)
     with pytest.raises(StoreError, match="cannot be written"):
         train(data, settings(), tmp_path / "notes.txt")
@@ -260,7 +260,7 @@ def test_folders_of_something_else_are_refused(data: Cifar10, tmp_path: Path) ->
 def test_two_processes_at_once_are_refused(data: Cifar10, tmp_path: Path) -> None:
     def second(stage: str, done: int, total: int, words: str) -> None:
         if done == 2:
-            with pytest.raises(StoreError, match="Another process is writing"):
+            with pytest.raises(StoreError, match="[Aa]nother process"):
                 train(data, settings(), tmp_path / "plain")
             raise Killed
 
@@ -270,7 +270,7 @@ def test_two_processes_at_once_are_refused(data: Cifar10, tmp_path: Path) -> Non
 
 def test_a_training_that_diverges_keeps_its_last_checkpoint(data: Cifar10, tmp_path: Path) -> None:
     chosen = settings(learning_rate=1e30, warm_up=0.9)
-    with pytest.raises(ModelError, match="the training of plain diverged") as caught:
+    with pytest.raises(ModelError, match="plain.*diverged") as caught:
         train(data, chosen, tmp_path / "plain", checkpoint_minutes=0)
     assert "--learning-rate" in caught.value.hint
     state = torch.load(tmp_path / "plain" / "checkpoint.pt", weights_only=True)
@@ -279,7 +279,7 @@ def test_a_training_that_diverges_keeps_its_last_checkpoint(data: Cifar10, tmp_p
 
 
 def test_too_few_images(data: Cifar10, tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="10 training images do not fill a batch of 16"):
+    with pytest.raises(ImageError, match="10 .*16"):
         train(data.first(10, None), settings(), tmp_path / "plain")
     report = train(data.first(16, 1), settings(epochs=1), tmp_path / "one")
     assert report.card["accuracy"]["n"] == 1
@@ -297,7 +297,7 @@ def test_weights_that_ship_fit_and_have_cards() -> None:
 
 def test_weights_in_the_package_have_names(whole: TrainReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trained, "PACKAGE", tmp_path)
-    with pytest.raises(ModelError, match="no CIFAR-10 weights ship with this version") as caught:
+    with pytest.raises(ModelError, match="CIFAR-10 weights") as caught:
         load_model("demo:cifar10/plain")
     assert "linbp zoo train plain" in caught.value.hint
     for end in ("safetensors", "json"):
@@ -309,7 +309,7 @@ def test_weights_in_the_package_have_names(whole: TrainReport, tmp_path: Path, m
         (3, 32, 32),
         "airplane",
     )
-    with pytest.raises(ModelError, match="There is no demo:cifar10/plain_narow") as caught:
+    with pytest.raises(ModelError, match="demo:cifar10/plain_narow") as caught:
         load_model("demo:cifar10/plain_narow")
     assert "Did you mean 'plain_narrow'?" in caught.value.hint
 

@@ -205,12 +205,12 @@ def test_other_settings_are_refused_and_named(photos: Path, tmp_path: Path) -> N
         ({"model": model(torch.float64)}, "model.dtype: float32 -> float64"),
         ({"validation": list_images(photos)}, "the validation images or their labels"),
     ]:
-        with pytest.raises(StoreError, match="started with other settings") as refused:
+        with pytest.raises(StoreError, match="other settings") as refused:
             job(photos, out, **options)
         assert words in refused.value.message
     changed = np.zeros((SIZE, SIZE, 3), np.uint8)
     write_png(photos / "i4.png", changed)
-    with pytest.raises(StoreError, match="the training images or their labels"):
+    with pytest.raises(StoreError, match="training images.*labels"):
         job(photos, out)
 
 
@@ -218,7 +218,7 @@ def test_folders_of_something_else(photos: Path, tmp_path: Path) -> None:
     full = tmp_path / "full"
     full.mkdir()
     (full / "checkpoint.pt").write_text("somebody's")
-    with pytest.raises(StoreError, match=r"not empty and holds no manifest.json \(but checkpoint.pt\)"):
+    with pytest.raises(StoreError, match=r"manifest\.json.*checkpoint\.pt"):
         job(photos, full)
     assert (full / "checkpoint.pt").read_text() == "somebody's"
     (full / "manifest.json").write_text('{"format": 1, "settings": {}}')
@@ -241,7 +241,7 @@ def test_a_damaged_checkpoint_is_named(photos: Path, tmp_path: Path) -> None:
         job(photos, out, progress=killed_at("tuning", 7))
     whole = (out / "checkpoint.pt").read_bytes()
     (out / "checkpoint.pt").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(StoreError, match=r"checkpoint.pt cannot be read") as refused:
+    with pytest.raises(StoreError, match=r"checkpoint\.pt") as refused:
         job(photos, out)
     assert "Delete it" in refused.value.hint
     (out / "checkpoint.pt").unlink()
@@ -308,7 +308,7 @@ def test_a_second_process_is_kept_out(photos: Path, tmp_path: Path) -> None:
     out.mkdir()
     with (out / ".lock").open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(StoreError, match="Another process is writing"):
+        with pytest.raises(StoreError, match="[Aa]nother process"):
             job(photos, out)
     (out / ".checkpoint.pt.123.tmp").write_bytes(b"left over")
     job(photos, out)
