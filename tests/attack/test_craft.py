@@ -188,7 +188,7 @@ def test_a_job_refuses_a_network_of_one_channel(tmp_path: Path, recipe: str) -> 
         mean=(0.5,),
         std=(0.5,),
     )
-    with pytest.raises(ImageError, match="3 channels.*Sequential.*1"):
+    with pytest.raises(ImageError, match=r"3 channels.*Sequential.*1"):
         craft_folder(
             grey,
             list_images(tmp_path),

@@ -109,6 +109,6 @@ def test_a_fault_in_the_last_image_is_found_before_the_first_is_attacked(surroga
     images = (LEVELS / 255).clone()
     images[2, 0, 0, 0] = 0.5001
     told: list[int] = []
-    with pytest.raises(ImageError, match="Image 2 .*8-bit"):
+    with pytest.raises(ImageError, match=r"Image 2 .*8-bit"):
         craft(surrogate, images=images, batch_size=1, progress=lambda done, total: told.append(done))
     assert told == []

@@ -116,7 +116,7 @@ def test_numpy_views_are_taken_as_they_look() -> None:
 def test_a_rule_of_the_surrogate_that_reaches_nothing_is_refused() -> None:
     images, labels = images_and_labels(2)
     surrogate = linbp.Surrogate(tiny(), rule=linbp.LinBP(start="blocks.1"))
-    with pytest.raises(RecipeError, match="linbp.*no effect"):
+    with pytest.raises(RecipeError, match=r"linbp.*no effect"):
         linbp.craft(surrogate, images, labels, "fda(at=stem)", eps="8/255", steps=2)
     linbp.craft(surrogate, images, labels, "mi >> ila(at=stem)", eps="8/255", steps=2)  # it guides
 

@@ -274,6 +274,6 @@ def test_a_rule_behind_everything_that_is_read_is_refused() -> None:
     images, labels = images_and_labels(COUNT)
     arguments = (images[..., :SIZE, :SIZE], labels % CLASSES)
     for objective in ("ila(at=stem)", "fda(at=stem)", "nrdm(at=stem) + random-start"):
-        with pytest.raises(RecipeError, match="linbp.*no effect.*'stem'"):
+        with pytest.raises(RecipeError, match=r"linbp.*no effect.*'stem'"):
             linbp.craft(surrogate(1, ""), *arguments, f"linbp(start=1) + {objective}", eps=EPS, steps=STEPS)
     linbp.craft(surrogate(1, ""), *arguments, "linbp(start=1) + tap(at=stem)", eps=EPS, steps=STEPS)  # reads logits too

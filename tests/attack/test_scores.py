@@ -56,11 +56,11 @@ def craft(model: Model) -> np.ndarray[Any, np.dtype[np.float64]]:
 @pytest.mark.parametrize("name", PROBABILITIES)
 def test_a_surrogate_that_answers_with_probabilities(name: str, tmp_path: Path) -> None:
     model = Model(Ending(PROBABILITIES[name]).double(), input_size=8, name="net")
-    with pytest.raises(ModelError, match="net.*probabilities") as told:
+    with pytest.raises(ModelError, match=r"net.*probabilities") as told:
         craft(model)
     assert "log_softmax" in told.value.hint
     ensemble = linbp.Ensemble([Model(Ending(LOGITS["logits"]).double(), input_size=8, name="good"), model])
-    with pytest.raises(ModelError, match="net.*probabilities"):
+    with pytest.raises(ModelError, match=r"net.*probabilities"):
         craft(ensemble)  # type: ignore[arg-type]
     if name == "softmax":
         lines = ["file,label"]
@@ -68,7 +68,7 @@ def test_a_surrogate_that_answers_with_probabilities(name: str, tmp_path: Path) 
             write_png(tmp_path / f"{row}.png", image.transpose(1, 2, 0))
             lines.append(f"{row}.png,{row}")
         (tmp_path / "images.csv").write_text("\n".join(lines) + "\n")
-        with pytest.raises(ModelError, match="net.*probabilities"):
+        with pytest.raises(ModelError, match=r"net.*probabilities"):
             craft_folder(model, list_images(tmp_path), tmp_path / "out", "ifgsm", steps=2)
         assert not (tmp_path / "out").exists()
 
@@ -84,5 +84,5 @@ def test_logits_and_logarithms_of_probabilities_are_attacked(name: str) -> None:
 def test_a_proxy_that_answers_with_probabilities() -> None:
     model = Model(Ending(LOGITS["logits"]).double(), input_size=8)
     proxy = Model(Ending(PROBABILITIES["normalised by hand"]), input_size=8, name="sure")
-    with pytest.raises(RecipeError, match="sure.*probabilities"):
+    with pytest.raises(RecipeError, match=r"sure.*probabilities"):
         linbp.choose_start(model, IMAGES, range(6), "linbp(start=auto)", proxies=[proxy], eps="8/255", steps=2)

@@ -202,7 +202,7 @@ def test_ila_on_an_ensemble_by_hand(setting: Setting) -> None:
             eps=EPS,
         )[-1]
         assert np.array_equal(np.rint(adv[row] * 255), np.rint(wanted * 255))
-    with pytest.raises(RecipeError, match="ila.*feature maps.*logits"):
+    with pytest.raises(RecipeError, match=r"ila.*feature maps.*logits"):
         craft(Ensemble([setting.surrogate, other], "logits"), f"ila(at={at})", [0])
 
 

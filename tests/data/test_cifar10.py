@@ -163,14 +163,14 @@ def test_a_download_that_broke_off_is_fetched_anew(server: Server, tmp_path: Pat
 
 def test_an_address_that_has_nothing(server: Server, tmp_path: Path) -> None:
     server.found = False
-    with pytest.raises(ImageError, match="CIFAR-10.*Not Found"):
+    with pytest.raises(ImageError, match=r"CIFAR-10.*Not Found"):
         load_cifar10(tmp_path / "new", download=True)
 
 
 def test_a_machine_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(CIFAR10, "url", "http://127.0.0.1:9/cifar-10-python.tar.gz")  # nobody listens there
-    with pytest.raises(ImageError, match="CIFAR-10.*Connection refused"):
+    with pytest.raises(ImageError, match=r"CIFAR-10.*Connection refused"):
         load_cifar10(tmp_path / "new", download=True)
 
 

@@ -75,7 +75,7 @@ def test_pillows_own_default_is_bicubic() -> None:
 def test_what_does_not_fit_is_refused_and_named() -> None:
     with pytest.raises(ImageError, match=r"a\.png.*40 x 30.*32 x 32"):
         Preparation(only=(32, 32)).apply(photograph(30, 40), "a.png")
-    with pytest.raises(ImageError, match="40 x 30.*20 x 31"):
+    with pytest.raises(ImageError, match=r"40 x 30.*20 x 31"):
         Preparation(crop=(31, 20)).apply(photograph(30, 40))
     small = photograph(32, 32)
     assert np.array_equal(Preparation(only=(32, 32)).apply(small), small)

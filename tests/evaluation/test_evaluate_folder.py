@@ -140,7 +140,7 @@ def test_what_is_no_folder_of_adversarial_images_is_refused(folder: Path) -> Non
         evaluate_folder(folder / "clean", [network(0)])
     with pytest.raises(ImageError, match="no victim"):
         evaluate_folder(folder / "out", [])
-    with pytest.raises(ModelError, match="timm:resnet18.*twice"):
+    with pytest.raises(ModelError, match=r"timm:resnet18.*twice"):
         evaluate_folder(folder / "out", ["timm:resnet18", "timm:resnet34", "timm:resnet18"])
     with pytest.raises(ModelError, match=r"tiny0 has 3 classes"):
         evaluate_folder(folder / "out", [network(0, classes=3)])

@@ -251,10 +251,10 @@ def test_another_surrogate_and_other_images_are_refused(
     run(model, images, tmp_path / "out")
     with pytest.raises(StoreError, match=r"surrogate\.name: tiny0 -> tiny1; surrogate\.weights_sha256: "):
         run(network(1), images, tmp_path / "out")
-    with pytest.raises(StoreError, match="images.*labels.*targets"):
+    with pytest.raises(StoreError, match=r"images.*labels.*targets"):
         run(model, images[:-1], tmp_path / "out")
     write_png(images[0].path, np.zeros((10, 9, 3), np.uint8))
-    with pytest.raises(StoreError, match="images.*labels.*targets"):
+    with pytest.raises(StoreError, match=r"images.*labels.*targets"):
         run(model, images, tmp_path / "out")
 
 
@@ -363,9 +363,9 @@ def test_faulty_lists_are_refused(model: Model, images: tuple[ImageRecord, ...],
     with pytest.raises(ImageError, match="'i0' has no label") as caught:
         run(model, plain, out)
     assert "--labels predicted" in caught.value.hint
-    with pytest.raises(ImageError, match="'i5' is 5.*tiny0.*0 to 4"):
+    with pytest.raises(ImageError, match=r"'i5' is 5.*tiny0.*0 to 4"):
         run(network(classes=5), images, out)
-    with pytest.raises(ImageError, match="target.*'i4' is 5"):
+    with pytest.raises(ImageError, match=r"target.*'i4' is 5"):
         run(network(classes=5), list_images(tmp_path / "clean", targets="target"), out, labels="predicted")
     with pytest.raises(ImageError, match="1 of 2"):
         run(model, (images[0], list_images(tmp_path / "clean", targets="target")[1]), out)

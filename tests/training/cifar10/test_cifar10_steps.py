@@ -358,7 +358,7 @@ def test_presets_name_architectures_and_fill_in_settings() -> None:
     changed = preset("cpu", "vgg19_bn", epochs=3, seed=7, width=None)
     assert (changed.epochs, changed.seed) == (3, 7)
     assert changed.width == preset("cpu", "vgg19_bn").width < 1
-    with pytest.raises(RecipeError, match="wrn28_10.*cpu"):
+    with pytest.raises(RecipeError, match=r"wrn28_10.*cpu"):
         preset("cpu", "wrn28_10", width=0.1)
     assert preset("cpu", "wrn28_10", width=0.1, epochs=2).batch_size == preset("cpu", "vgg19_bn").batch_size
     with pytest.raises(RecipeError, match="no preset 'tpu'"):

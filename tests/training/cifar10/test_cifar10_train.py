@@ -260,7 +260,7 @@ def test_folders_of_something_else_are_refused(data: Cifar10, tmp_path: Path) ->
 def test_two_processes_at_once_are_refused(data: Cifar10, tmp_path: Path) -> None:
     def second(stage: str, done: int, total: int, words: str) -> None:
         if done == 2:
-            with pytest.raises(StoreError, match="[Aa]nother process"):
+            with pytest.raises(StoreError, match=r"[Aa]nother process"):
                 train(data, settings(), tmp_path / "plain")
             raise Killed
 
@@ -270,7 +270,7 @@ def test_two_processes_at_once_are_refused(data: Cifar10, tmp_path: Path) -> Non
 
 def test_a_training_that_diverges_keeps_its_last_checkpoint(data: Cifar10, tmp_path: Path) -> None:
     chosen = settings(learning_rate=1e30, warm_up=0.9)
-    with pytest.raises(ModelError, match="plain.*diverged") as caught:
+    with pytest.raises(ModelError, match=r"plain.*diverged") as caught:
         train(data, chosen, tmp_path / "plain", checkpoint_minutes=0)
     assert "--learning-rate" in caught.value.hint
     state = torch.load(tmp_path / "plain" / "checkpoint.pt", weights_only=True)
@@ -279,7 +279,7 @@ def test_a_training_that_diverges_keeps_its_last_checkpoint(data: Cifar10, tmp_p
 
 
 def test_too_few_images(data: Cifar10, tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="10 .*16"):
+    with pytest.raises(ImageError, match=r"10 .*16"):
         train(data.first(10, None), settings(), tmp_path / "plain")
     report = train(data.first(16, 1), settings(epochs=1), tmp_path / "one")
     assert report.card["accuracy"]["n"] == 1

@@ -210,7 +210,7 @@ def test_other_settings_are_refused_and_named(photos: Path, tmp_path: Path) -> N
         assert words in refused.value.message
     changed = np.zeros((SIZE, SIZE, 3), np.uint8)
     write_png(photos / "i4.png", changed)
-    with pytest.raises(StoreError, match="training images.*labels"):
+    with pytest.raises(StoreError, match=r"training images.*labels"):
         job(photos, out)
 
 
@@ -308,7 +308,7 @@ def test_a_second_process_is_kept_out(photos: Path, tmp_path: Path) -> None:
     out.mkdir()
     with (out / ".lock").open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(StoreError, match="[Aa]nother process"):
+        with pytest.raises(StoreError, match=r"[Aa]nother process"):
             job(photos, out)
     (out / ".checkpoint.pt.123.tmp").write_bytes(b"left over")
     job(photos, out)

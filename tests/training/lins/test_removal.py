@@ -231,7 +231,7 @@ def test_networks_that_cannot_be_tuned() -> None:
     images, labels = images_and_labels(4)
     with pytest.raises(ModelError, match="computes in bfloat16"):
         linearize(model(torch.bfloat16), 0, images, labels)
-    with pytest.raises(ModelError, match="float32.*float64"):
+    with pytest.raises(ModelError, match=r"float32.*float64"):
         linearize(model(), 0, images, labels, tuning=Tuning(mixed_precision=True))
 
     class Branching(nn.Module):
