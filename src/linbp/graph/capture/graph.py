@@ -22,7 +22,10 @@ from linbp.models.model import Model
 
 __all__ = ["Graph", "graph_of"]
 
-OVERWRITES = "the module writes over values that its own backward pass needs; the gradient is the one without that"
+OVERWRITES = (
+    "the module's own backward pass fails, because it writes over its values or has operations without a derivative; the "
+    "gradient is the graph's"
+)
 MANY = 2**31
 """Images: no batch is larger."""
 

@@ -59,8 +59,8 @@ class Owner:
         functions: those with a backward pass of their own that its own goes through.
         written: the same in words, with hooks on tensors.
         factors: on the gradient at the logits; several where the backward pass may be anything.
-        overwritten: whether it writes over what its own backward pass needs, so that it has no gradient to compare
-            with; the graph, which writes over nothing, has one.
+        overwritten: whether it writes over what its own backward pass needs, or is a program of operations without a
+            derivative, so that it has no gradient to compare with; the graph, which has neither, has one.
     """
 
     model: Model
@@ -122,7 +122,8 @@ class Owner:
         try:
             return Answer(logits.detach(), slopes(logits, leaf, self.factors))
         except RuntimeError as fault:
-            if "inplace operation" not in str(fault):
+            without = self.model.program is not None and "derivative for" in str(fault)  # of a decomposed program
+            if "inplace operation" not in str(fault) and not without:
                 raise CaptureError(
                     f"The backward pass of {self.model.name} fails: {user_line(fault)}{first_line(fault)}",
                     f"It fails without linbp too: differentiate its logits at a batch of shape {self._shape}.",

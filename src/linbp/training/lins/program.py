@@ -16,9 +16,13 @@ from linbp.graph import Site, Surrogate
 from linbp.graph.capture.composite import gather_composites
 from linbp.graph.capture.export import export
 from linbp.graph.capture.functional import functional_graph
+from linbp.graph.capture.untouched import untouched
 from linbp.graph.structure.module_paths import module_path
 from linbp.graph.structure.operations import activation_name
 from linbp.models import Model
+from linbp.models.evaluation_mode import evaluation_mode
+from linbp.models.plain_mode import plain_mode
+from linbp.models.torch_messages import suppress_torch_messages
 from linbp.training.lins.modes import DROPOUTS
 
 __all__ = ["Program"]
@@ -157,7 +161,8 @@ def _own_program(model: Model) -> ExportedProgram:
             torch.export.save(model.program, buffer)
             buffer.seek(0)
             return torch.export.load(buffer)
-    program = export(model.module, model.input_size, model.name)
+    with plain_mode(), evaluation_mode(model) as ready, untouched(ready), suppress_torch_messages():
+        program = export(ready.module, model.input_size, model.name)
     made: dict[int, torch.Tensor] = {}  # one copy of a tensor that has two names
     program._state_dict = {
         name: made.setdefault(id(tensor), _like(tensor, tensor)) for name, tensor in program.state_dict.items()
