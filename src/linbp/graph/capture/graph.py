@@ -23,7 +23,7 @@ from linbp.models.model import Model
 __all__ = ["Graph", "graph_of"]
 
 OVERWRITES = (
-    "the module's own backward pass fails, because it writes over its values or has operations without a derivative; the "
+    "the module's own backward pass fails: it writes over its values, or has operations without a derivative; the "
     "gradient is the graph's"
 )
 MANY = 2**31
