@@ -61,6 +61,9 @@ OBJECTIVES = every(
     "ila(at=block)",
     "ilaf(at=block)",
     "ila-plus-plus(at=block)",
+    "fia(at=block, samples=2)",
+    "naa(at=block, samples=2)",
+    "bfa(at=block, samples=2)",
 )
 UPDATES = every("update", "sign", "fgsm", "mi", "ni", "damped-mi", "running-mean")
 VARIANCE = "vt(neighbours=1)"

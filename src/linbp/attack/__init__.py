@@ -6,6 +6,7 @@ from linbp.attack.choose_start import Choice, choose_start
 from linbp.attack.config import AttackConfig
 from linbp.attack.context import Context, Goal, Trace
 from linbp.attack.ensemble import Ensemble
+from linbp.attack.feature_oracle import FeatureOracle
 from linbp.attack.gradient_oracle import GradientOracle
 from linbp.attack.loop import attack_batch
 from linbp.attack.parts.estimator import (
@@ -21,7 +22,7 @@ from linbp.attack.parts.estimator import (
     VarianceReducedEnsemble,
     VarianceTuning,
 )
-from linbp.attack.parts.objective import CrossEntropy, Objective, Observation
+from linbp.attack.parts.objective import BFA, FIA, NAA, CrossEntropy, Objective, Observation
 from linbp.attack.parts.start import RandomStart, Start
 from linbp.attack.parts.transform import (
     Admix,
@@ -54,6 +55,9 @@ from linbp.attack.recipe.recipe import Recipe
 from linbp.attack.recipe.stage import Stage
 
 __all__ = [
+    "BFA",
+    "FIA",
+    "NAA",
     "Admix",
     "AttackConfig",
     "BlockShuffle",
@@ -69,6 +73,7 @@ __all__ = [
     "Ensemble",
     "Estimator",
     "ExpectedFlatness",
+    "FeatureOracle",
     "FullStep",
     "Goal",
     "GradientOracle",

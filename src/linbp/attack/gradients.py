@@ -11,13 +11,13 @@ import torch
 
 from linbp.attack.context import Context
 from linbp.attack.ensemble import fused
+from linbp.attack.feature_oracle import FeatureOracle
 from linbp.attack.gradient_oracle import Gradient, GradientOracle
 from linbp.attack.image_norms import absolute_sum
 from linbp.attack.parts.objective.base import Observation
 from linbp.attack.prepare import PreparedStage
 from linbp.attack.recipe.stage import Stage
 from linbp.errors import ModelError, RecipeError
-from linbp.graph import Surrogate
 from linbp.randomness import Draws
 from linbp.registry import typed_name
 
@@ -33,10 +33,13 @@ given, at those logits, with the gradient through the network's."""
 class StageGradients:
     """The gradients and values of a stage's objective on one batch."""
 
-    def __init__(self, stage: PreparedStage, context: Context) -> None:
+    def __init__(self, stage: PreparedStage, context: Context, draws: Draws) -> None:
         self.stage, self.context = stage, context
         self.transforms = sorted(stage.parts.transforms, key=lambda transform: not transform.at_image)
-        self.measures = [stage.parts.objective.bind(context, _features(surrogate)) for surrogate in stage.surrogates]
+        self.measures = [
+            stage.parts.objective.bind(context, FeatureOracle(surrogate=surrogate, draws=draws))
+            for surrogate in stage.surrogates
+        ]
         self.each: tuple[Gradient, ...] = tuple(map(self._member, range(len(stage.surrogates))))
         clean = context.budget.clean
         self.flat = torch.ones(len(clean), dtype=torch.bool, device=clean.device)
@@ -173,11 +176,3 @@ def check_images(images: torch.Tensor, ids: Sequence[str], parts: Stage) -> None
 def _moved(logits: torch.Tensor, at: torch.Tensor | None) -> torch.Tensor:
     """Logits of other values, with the same gradient."""
     return logits if at is None else at + (logits - logits.detach())
-
-
-def _features(surrogate: Surrogate) -> Callable[[torch.Tensor], dict[str, torch.Tensor]]:
-    def features(images: torch.Tensor) -> dict[str, torch.Tensor]:
-        with torch.no_grad():
-            return surrogate.observe(images)[1]
-
-    return features

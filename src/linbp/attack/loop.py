@@ -87,7 +87,7 @@ def _run_stage(
     With `traced`, every point and the objective there is kept for the next stage.
     """
     parts, budget = stage.parts, context.budget
-    gradients = StageGradients(stage, context)
+    gradients = StageGradients(stage, context, draws)
     update, estimate = parts.update.bind(context), parts.estimator.bind(context)
     images = budget.clean if parts.start is None else budget.project(parts.start.first(budget, draws))
     iterates, objectives = [], []

@@ -129,7 +129,8 @@ def _prepare_member(stage: Stage, surrogate: Surrogate, first: bool) -> Surrogat
     """A surrogate with a stage's rules, reading what its objective reads."""
     ruled = surrogate.with_rule(stage.rules) if stage.rules and not surrogate.rules else surrogate
     paths = stage.objective.feature_maps(ruled.structure)
-    if paths and not stage.objective.reads_logits:
+    behind = stage.objective.reads_logits or stage.objective.gradients_before(1) > 0
+    if paths and not behind:
         # A surrogate's own rule holds in every stage: in a later one it may be there for those before.
         own = surrogate.rules if first else ()
         _check_reach(stage, own or (stage.rules if not surrogate.rules else ()), ruled.structure, paths)

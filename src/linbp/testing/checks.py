@@ -182,11 +182,11 @@ def cost(trial: Trial) -> None:
     """The number of gradients per image that results print is the number that is computed."""
     counted = 0
 
-    def counting(plain: Callable[..., Any]) -> Callable[..., Any]:
-        def noted(self: Surrogate, images: torch.Tensor) -> Any:
+    def counting(plain: Callable[..., Any], always: bool = False) -> Callable[..., Any]:
+        def noted(self: Surrogate, *given: Any) -> Any:
             nonlocal counted
-            counted += torch.is_grad_enabled() * self.plan.walks
-            return plain(self, images)
+            counted += (always or torch.is_grad_enabled()) * self.plan.walks
+            return plain(self, *given)
 
         return noted
 
@@ -194,7 +194,8 @@ def cost(trial: Trial) -> None:
     run, observe = (
         mock.patch.object(Surrogate, name, counting(getattr(Surrogate, name))) for name in ("run", "observe")
     )
-    with run, observe:
+    at_maps = mock.patch.object(Surrogate, "feature_gradients", counting(Surrogate.feature_gradients, always=True))
+    with run, observe, at_maps:
         trial.run(prepared=prepared)
     members = len(prepared.ensemble.surrogates)
     promised = trial.recipe.gradients(trial.steps, members)

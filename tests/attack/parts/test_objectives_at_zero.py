@@ -190,6 +190,9 @@ def dead() -> linbp.Surrogate:
         "ila-plus-plus(at=act)",
         "ila-plus-plus(at=act, fit=ridge)",
         "ila-plus-plus(at=act, fit=svr)",
+        "fia(at=act, samples=2)",
+        "naa(at=act, samples=2)",
+        "bfa(at=act, samples=2)",
     ],
 )
 def test_a_dead_network_gives_no_nan(dead: linbp.Surrogate, text: str, linear: bool) -> None:

@@ -14,6 +14,7 @@ from linbp.attack.parts.start import Start
 from linbp.attack.parts.transform import Transform
 from linbp.attack.parts.update import Sign, Update
 from linbp.attack.recipe import named_copies as _named_copies  # noqa: F401  (these register more named recipes)
+from linbp.attack.recipe import named_features as _named_features  # noqa: F401
 from linbp.attack.recipe import named_gradients as _named_gradients  # noqa: F401
 from linbp.attack.recipe import named_transformers as _named_transformers  # noqa: F401
 from linbp.attack.recipe.grammar import Term, build, write

@@ -1,18 +1,24 @@
 """What is increased, one number an image."""
 
-from linbp.attack.parts.objective.base import Features, Measure, Objective, Observation
+from linbp.attack.parts.objective.base import Features, Measure, Objective, Observation, Score
+from linbp.attack.parts.objective.bfa import BFA
 from linbp.attack.parts.objective.cross_entropy import CrossEntropy
 from linbp.attack.parts.objective.fda import FDA
+from linbp.attack.parts.objective.fia import FIA
 from linbp.attack.parts.objective.ila import ILA, ILAF
 from linbp.attack.parts.objective.ila_plus_plus import ILAPlusPlus
 from linbp.attack.parts.objective.logits import Logit, Margin
+from linbp.attack.parts.objective.naa import NAA
 from linbp.attack.parts.objective.nrdm import NRDM
 from linbp.attack.parts.objective.tap import TAP
 
 __all__ = [
+    "BFA",
     "FDA",
+    "FIA",
     "ILA",
     "ILAF",
+    "NAA",
     "NRDM",
     "TAP",
     "CrossEntropy",
@@ -23,4 +29,5 @@ __all__ = [
     "Measure",
     "Objective",
     "Observation",
+    "Score",
 ]

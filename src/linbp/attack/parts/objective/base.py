@@ -4,17 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import torch
 
 from linbp.attack.context import Context
 from linbp.graph import Structure
+from linbp.randomness import Draws
 
-__all__ = ["Features", "Measure", "Objective", "Observation"]
+__all__ = ["Features", "Measure", "Objective", "Observation", "Score"]
 
-Features = Callable[[torch.Tensor], Mapping[str, torch.Tensor]]
-"""The feature maps of images (N, C, H, W), by module path, without gradients."""
+Score = Callable[[torch.Tensor], torch.Tensor]
+"""One number for each image, (N,), from its logits (N, classes)."""
+
+
+class Features(Protocol):
+    """What an objective may ask one surrogate about the images of a batch before the first step."""
+
+    @property
+    def draws(self) -> Draws:
+        """Of the batch, one generator an image."""
+        ...
+
+    def __call__(self, images: torch.Tensor) -> Mapping[str, torch.Tensor]:
+        """The feature maps of images (N, C, H, W), by module path, without gradients."""
+        ...
+
+    def gradients(self, images: torch.Tensor, score: Score) -> Mapping[str, torch.Tensor]:
+        """The rule's gradient of a score with respect to each feature map, by module path; one gradient of its cost."""
+        ...
+
+    def image_gradients(self, images: torch.Tensor, score: Score) -> torch.Tensor:
+        """The rule's gradient of a score with respect to the images, without transforms; one gradient of its cost."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +94,7 @@ class Objective:
 
         Args:
             context: the batch.
-            features: of any images of the batch, of the clean ones for example.
+            features: of any images of the batch, of the clean ones for example. What gradients it is asked for are
+                counted in `gradients_before`.
         """
         raise TypeError(f"{type(self).__name__} has no measure.")

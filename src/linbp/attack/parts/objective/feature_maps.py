@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 
+from linbp.attack.image_norms import divided, euclidean
+from linbp.attack.parts.objective.base import Measure
 from linbp.errors import RecipeError
-from linbp.graph import Structure, published_feature_map
+from linbp.graph import Structure, published_feature_map, stage_outputs
 from linbp.registry import typed_name
 
-__all__ = ["Paths", "as_vector", "check_paths", "guided_feature_maps", "listed", "unit_or_zero"]
+__all__ = [
+    "Paths",
+    "against",
+    "as_vector",
+    "check_paths",
+    "guided_feature_maps",
+    "listed",
+    "middle_feature_maps",
+    "unit_or_zero",
+]
 
 Paths = str | tuple[str, ...]
 """The path of one module, as the user's network names it, or of several."""
@@ -53,6 +64,18 @@ def guided_feature_maps(at: Paths | None, structure: Structure) -> tuple[str, ..
     return (published_feature_map(structure).start,) if at is None else listed(at)
 
 
+def middle_feature_maps(at: Paths | None, structure: Structure) -> tuple[str, ...]:
+    """The modules of `at`, or the middle one of the last feature maps of every size.
+
+    Raises:
+        RuleError: the network has no stages.
+    """
+    if at is not None:
+        return listed(at)
+    stages = stage_outputs(structure)
+    return (stages[(len(stages) - 1) // 2],)
+
+
 def as_vector(features: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """The feature maps of some modules as one long vector an image, shape (N, all their values)."""
     rows = [values.flatten(1) for values in features.values()]
@@ -63,3 +86,13 @@ def unit_or_zero(vectors: torch.Tensor) -> torch.Tensor:
     """Each row of (N, D) over its Euclidean norm; a row of zeros stays one."""
     norms = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
     return vectors / torch.where(norms > 0, norms, 1)
+
+
+def against(gradients: Iterable[Mapping[str, torch.Tensor]]) -> Measure:
+    """The measure -u(sum of gradients with respect to feature maps).h, with u(g) = g / |g|_2 for each image."""
+    rows = iter(gradients)
+    total = as_vector(next(rows))
+    for more in rows:
+        total = total + as_vector(more)
+    weights = -divided(total[..., None, None], euclidean(total[..., None, None]))[..., 0, 0]
+    return lambda observation: (as_vector(observation.features) * weights).sum(1)

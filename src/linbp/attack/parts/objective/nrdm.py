@@ -8,8 +8,8 @@ import torch
 
 from linbp.attack.context import Context
 from linbp.attack.parts.objective.base import Features, Measure, Objective, Observation
-from linbp.attack.parts.objective.feature_maps import Paths, as_vector, check_paths, listed
-from linbp.graph import Structure, stage_outputs
+from linbp.attack.parts.objective.feature_maps import Paths, as_vector, check_paths, middle_feature_maps
+from linbp.graph import Structure
 from linbp.registry import part
 
 __all__ = ["NRDM"]
@@ -43,10 +43,7 @@ class NRDM(Objective):
 
     def feature_maps(self, structure: Structure) -> tuple[str, ...]:
         """The modules of `at`, or the middle one."""
-        if self.at is not None:
-            return listed(self.at)
-        stages = stage_outputs(structure)
-        return (stages[(len(stages) - 1) // 2],)
+        return middle_feature_maps(self.at, structure)
 
     def bind(self, context: Context, features: Features) -> Measure:
         """The measure of one batch, from the feature map at the clean images."""
