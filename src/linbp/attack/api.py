@@ -45,6 +45,7 @@ def craft(
     pool: Pool | None = None,
     rounding: Rounding = "inward",
     batch_size: int = 16,
+    group_size: int | None = None,
     device: str | torch.device | None = None,
     trust_parts: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -69,6 +70,10 @@ def craft(
         rounding: `inward` keeps 8-bit values inside the budget; `nearest` is the paper's released protocol and leaves
             it by up to half a level; `truncate` is TransferAttack's and leaves it by up to a level, downward.
         batch_size: images at a time; the result does not depend on it.
+        group_size: of these, how many the surrogate computes at a time in float32 on a CPU: 1, 8, 16 or 32; None: as it
+            comes, by default 8. The result does not depend on an image's companions with any of them, but each has last
+            bits of its own. 1 is fastest for a single image, 16 or 32 for many on some networks
+            (`docs/performance.md`).
         device: where to compute; by default where the model lies.
         trust_parts: do not look at parts of other packages at their first use.
         progress: called with (image steps done, image steps in all).
@@ -96,9 +101,10 @@ def craft(
             targets=targets is not None,
             pool=pool is not None,
             batch_size=batch_size,
+            group_size=group_size,
             images=len(given),
         )
-        prepared = prepare(model, config.recipe, device)
+        prepared = prepare(model, config.recipe, device, config.group_size)
         inputs = Inputs.check(given, ordinary(labels), ordinary(targets), ids, prepared.ensemble)
         check_scores(prepared.ensemble, inputs.clean(slice(0, SOME), prepared.ensemble))
         if not trust_parts:

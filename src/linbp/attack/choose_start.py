@@ -120,7 +120,7 @@ def choose_start(
     check_choice(config.recipe, proxies)
     if isinstance(candidates, bool) or not isinstance(candidates, int) or candidates < 1:
         raise RecipeError(f"candidates is {candidates!r}.", "Give a whole number of at least 1.")
-    ensemble = as_ensemble(model, device)
+    ensemble = as_ensemble(model, device, config.group_size)
     inputs = Inputs.check(given, labels, targets, ids, ensemble)
     return rank_starts(ensemble, config, inputs, proxies, candidates=candidates, pool=pool, progress=progress)
 

@@ -22,6 +22,7 @@ from linbp.attack.step_size import (
 )
 from linbp.attack.targets import TargetRule
 from linbp.errors import BudgetError, ImageError, RecipeError
+from linbp.graph.kernels.groups import check_group_size
 from linbp.validation import plain_whole
 
 __all__ = ["AttackConfig", "Labels"]
@@ -52,6 +53,8 @@ class AttackConfig:
         target_rule: which chooses the targets of a targeted attack; None where they are given.
         protocol: the published protocol that these settings follow, or None.
         batch_size: images at a time; it changes no image, but for rounding in float32 on a GPU.
+        group_size: of these, how many the surrogates compute at a time in float32 on a CPU (`Surrogate`); None: as
+            they come. It changes the last bits, so the surrogate's facts in the manifest have it.
     """
 
     recipe: Recipe
@@ -66,6 +69,7 @@ class AttackConfig:
     target_rule: TargetRule | None
     protocol: Protocol | None
     batch_size: int
+    group_size: int | None = None
 
     @classmethod
     def resolve(
@@ -84,6 +88,7 @@ class AttackConfig:
         pool: bool = False,
         protocol: Protocol | str | None = None,
         batch_size: int = 16,
+        group_size: int | None = None,
         images: int | None = None,
     ) -> AttackConfig:
         """The settings of an attack, from what a user gives; what is None is the protocol's, or the default.
@@ -105,6 +110,7 @@ class AttackConfig:
             pool: whether a pool is given.
             protocol: or its name; its values hold, and a value that is given as well must be the protocol's.
             batch_size: at least 1.
+            group_size: 1, 8, 16 or 32.
             images: how many there are, where each may have its own radius.
 
         Raises:
@@ -126,6 +132,8 @@ class AttackConfig:
         steps, batch_size = plain_whole(steps), plain_whole(batch_size)
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise RecipeError(f"batch_size is {batch_size!r}.", "Give a whole number of at least 1.")
+        if group_size is not None:
+            group_size = check_group_size(group_size)
         radii = None if eps is None else _radii(eps, images)
         size = None if step_size is None else parse_step_size(step_size, recipe)
         if protocol is not None:
@@ -160,6 +168,7 @@ class AttackConfig:
             target_rule=rule,
             protocol=protocol,
             batch_size=batch_size,
+            group_size=group_size,
         )
 
     def of(self, rows: slice) -> AttackConfig:

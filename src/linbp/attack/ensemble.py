@@ -10,6 +10,7 @@ import torch
 from linbp.attack.recipe.grammar import write
 from linbp.errors import ModelError, RecipeError
 from linbp.graph import Rule, Surrogate
+from linbp.graph.kernels.groups import group_fact
 from linbp.models.device import usable_device
 from linbp.models.model import Model
 
@@ -94,7 +95,8 @@ class Ensemble:
 
     def identity(self) -> dict[str, Any]:
         """What results record: of one surrogate its own facts, of several the fuse and each one's facts."""
-        found = identity_of([(surrogate.model, surrogate.rules) for surrogate in self.surrogates], self.fuse)
+        members = [(surrogate.model, surrogate.rules) for surrogate in self.surrogates]
+        found = identity_of(members, self.fuse, [surrogate.group_size for surrogate in self.surrogates])
         unchecked = [surrogate.model.name for surrogate in self.surrogates if not surrogate.checked]
         return {**found, "unchecked": unchecked} if unchecked else found
 
@@ -102,25 +104,42 @@ class Ensemble:
         """The same ensemble on another device."""
         return Ensemble._made([surrogate.to(device) for surrogate in self.surrogates], self.fuse)
 
+    def grouped(self, group_size: int) -> Ensemble:
+        """The same ensemble, each network with so many images computed at a time (`Surrogate`).
+
+        Raises:
+            RecipeError: the number may not be chosen, or would have no effect on a network's device or in its dtype.
+        """
+        for surrogate in self.surrogates:
+            if not surrogate.in_groups:
+                raise RecipeError(
+                    f"group_size={group_size} would have no effect on {surrogate.model.name} ({surrogate.dtype}, "
+                    f"{surrogate.device}): images are computed in groups in float32 on a CPU only.",
+                    "Leave it out.",
+                )
+        return Ensemble._made([surrogate.grouped(group_size) for surrogate in self.surrogates], self.fuse)
+
 
 Attackable = Model | Surrogate | Ensemble
 """What may be attacked: one network, captured or not, or several."""
 
 
-def as_ensemble(model: Attackable, device: str | torch.device | None = None) -> Ensemble:
+def as_ensemble(model: Attackable, device: str | torch.device | None = None, group_size: int | None = None) -> Ensemble:
     """The one kind of surrogate that attacks work with: an ensemble of one or more, captured, on a device.
 
     Args:
         model: what a user gives.
         device: where it shall compute; None: where it lies.
+        group_size: images that it shall compute at a time; None: as it comes.
 
     Raises:
+        RecipeError: the group size may not be chosen, or would have no effect.
         ModelError, CaptureError: it gives no gradients, or cannot be captured, or there is no such device here.
     """
     ensemble = model if isinstance(model, Ensemble) else Ensemble._made([_captured(model)], "losses")
-    if device is None or same_device(usable_device(device), ensemble.device):
-        return ensemble
-    return ensemble.to(device)
+    if device is not None and not same_device(usable_device(device), ensemble.device):
+        ensemble = ensemble.to(device)
+    return ensemble if group_size is None else ensemble.grouped(group_size)
 
 
 def models_of(model: Attackable) -> tuple[Model, ...]:
@@ -129,11 +148,13 @@ def models_of(model: Attackable) -> tuple[Model, ...]:
     return tuple(one.model if isinstance(one, Surrogate) else one for one in members)
 
 
-def identity_of(members: Sequence[tuple[Model, Sequence[Rule]]], fuse: Fuse) -> dict[str, Any]:
+def identity_of(
+    members: Sequence[tuple[Model, Sequence[Rule]]], fuse: Fuse, group_sizes: Sequence[int]
+) -> dict[str, Any]:
     """What results record about surrogates, which need not be captured: each one's facts and rules, and the fuse."""
     found = []
-    for model, rules in members:
-        facts = {key: value for key, value in model.identity().items() if key != "spec"}
+    for (model, rules), group_size in zip(members, group_sizes, strict=True):
+        facts = {key: value for key, value in model.identity().items() if key != "spec"} | group_fact(group_size)
         found.append({**facts, "rules": [write(rule) for rule in rules]} if rules else facts)
     return found[0] if len(found) == 1 else {"fuse": fuse, "members": found}
 

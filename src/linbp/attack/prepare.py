@@ -65,14 +65,20 @@ class Prepared:
         return tuple(dict.fromkeys(every))
 
 
-def prepare(model: Attackable | Prepared, recipe: Recipe, device: str | torch.device | None = None) -> Prepared:
+def prepare(
+    model: Attackable | Prepared,
+    recipe: Recipe,
+    device: str | torch.device | None = None,
+    group_size: int | None = None,
+) -> Prepared:
     """Surrogates with the recipe's rules in them; what is captured already is not captured again.
 
     A surrogate that comes with a rule keeps it, in every stage.
 
     Raises:
         RecipeError: the surrogate and the recipe both have rules; a part has no effect with so many surrogates, or
-            reads feature maps of an ensemble whose logits are averaged; it was prepared for something else.
+            reads feature maps of an ensemble whose logits are averaged; it was prepared for something else; the group
+            size may not be chosen, or would have no effect.
         RuleError: a rule or an objective does not fit the network.
     """
     if isinstance(model, Prepared):
@@ -82,8 +88,14 @@ def prepare(model: Attackable | Prepared, recipe: Recipe, device: str | torch.de
             raise RecipeError(
                 f"The surrogate was prepared on {model.ensemble.device}, not on {device}.", "Prepare it there."
             )
+        sizes = {surrogate.group_size for surrogate in model.ensemble.surrogates}
+        if group_size is not None and sizes != {group_size}:
+            raise RecipeError(
+                f"The surrogate was prepared with group_size={', '.join(map(str, sorted(sizes)))}, not {group_size}.",
+                "Prepare it anew.",
+            )
         return model
-    ensemble = as_ensemble(model, device)
+    ensemble = as_ensemble(model, device, group_size)
     surrogates = ensemble.surrogates
     if len(surrogates) == 1 and surrogates[0].rules and any(stage.rules for stage in recipe.stages):
         raise RecipeError(

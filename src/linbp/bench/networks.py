@@ -16,6 +16,7 @@ from linbp.bench.suite import SuiteSurrogate
 from linbp.errors import ModelError
 from linbp.evaluation.predict import load_victim
 from linbp.graph import Surrogate
+from linbp.graph.kernels.groups import GROUP
 from linbp.models import BlackBox, Classifier, Model, OnnxModel, load_model
 
 __all__ = ["Network", "Networks"]
@@ -72,7 +73,8 @@ class Networks:
             ModelError, RecipeError: a network cannot be loaded, or what stands after `with` is no rule.
         """
         pairs = [split_rules(text) for text in surrogate.models]
-        return identity_of([(self.model(name), rules) for name, rules in pairs], self._fuse(surrogate))
+        members = [(self.model(name), rules) for name, rules in pairs]
+        return identity_of(members, self._fuse(surrogate), [surrogate.group_size or GROUP] * len(members))
 
     def surrogate(self, surrogate: SuiteSurrogate) -> Ensemble:
         """A surrogate, captured.
@@ -112,8 +114,8 @@ class Networks:
             name, rules = split_rules(text)
             members.append(Surrogate(self.model(name), rules or None))
         if len(members) == 1:
-            return as_ensemble(members[0])
-        return Ensemble(members, self._fuse(surrogate))
+            return as_ensemble(members[0], group_size=surrogate.group_size)
+        return as_ensemble(Ensemble(members, self._fuse(surrogate)), group_size=surrogate.group_size)
 
     def _keep(self, key: Any, make: Callable[[], Any]) -> Any:
         if key in self._kept:

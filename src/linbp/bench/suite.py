@@ -126,11 +126,13 @@ class SuiteSurrogate(_Table):
         name: in results; by default the model's, or those of the members with + between them.
         models: each a model's name, with a rule of its own after the word `with`.
         fuse: what an ensemble averages; None for one network.
+        group_size: images that are computed at a time in float32 on a CPU; it changes last bits. None: the default, 8.
     """
 
     name: str
     models: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
     fuse: Literal["logits", "probabilities", "losses"] | None = None
+    group_size: Literal[1, 8, 16, 32] | None = None
 
 
 class SuiteRecipe(_Table):

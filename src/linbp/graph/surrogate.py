@@ -15,7 +15,8 @@ from linbp.graph.engine.memory import Remembering, remembered_gradient
 from linbp.graph.engine.plan import Plan
 from linbp.graph.engine.rewrite import rewrite
 from linbp.graph.kernels import accelerate
-from linbp.graph.kernels.layout import GROUP, SMALL_GROUP, MemoryFormat, best_memory_format, in_memory_format
+from linbp.graph.kernels.groups import GROUP, check_group_size, group_fact, groups_of
+from linbp.graph.kernels.layout import MemoryFormat, best_memory_format, in_memory_format
 from linbp.graph.structure.attention import Attention
 from linbp.graph.structure.concatenations import Concatenation
 from linbp.graph.structure.feature_maps import find_output
@@ -62,6 +63,9 @@ class Surrogate:
         cache: keep the exported program on disk (in `$LINBP_CACHE`, else in the user's cache folder).
         check: compare the graph's logits and gradients with the module's own, on four images in batches of two sizes;
             False is recorded in the results.
+        group_size: images that are computed at a time in float32 on a CPU, the last group filled up with copies, so
+            that bits do not depend on the batch: 8, or 1, 16 or 32, which have other bits and are recorded
+            (`docs/performance.md`). Elsewhere a whole batch is computed at once.
 
     Attributes:
         sites: the activations, in execution order.
@@ -73,10 +77,12 @@ class Surrogate:
         notes: what capture and the rule did that a user should know, in words.
         memory_format: the one that is used.
         checked: whether the graph was compared with the module.
+        group_size: as given.
 
     Raises:
         ModelError: the model gives no gradients.
         CaptureError: the network cannot be captured.
+        RecipeError: a group size that may not be chosen.
         RuleError: the rule does not fit the network.
     """
 
@@ -92,6 +98,7 @@ class Surrogate:
         memory_format: MemoryFormat | Literal["auto"] = "auto",
         cache: bool = True,
         check: bool = True,
+        group_size: int = GROUP,
     ) -> None:
         if isinstance(model, str):
             raise ModelError(f"{model!r} is a name, not a network.", "linbp.load_model(name) gives the network.")
@@ -100,6 +107,7 @@ class Surrogate:
                 f"{getattr(model, 'name', model)} gives no gradients, so it cannot be a surrogate.",
                 "Use it as a victim, and another network as the surrogate.",
             )
+        self.group_size = check_group_size(group_size)
         captured = capture(model, fold=fold_batch_norm, cache=cache, check=check)
         self.checked = check
         chosen = best_memory_format(captured.network) if memory_format == "auto" else memory_format
@@ -160,6 +168,17 @@ class Surrogate:
         other.__dict__.update(self.__dict__)
         other._ordinary = on_device(self._ordinary, torch.device(device))
         other._apply(self.rules)
+        return other
+
+    def grouped(self, group_size: int) -> Surrogate:
+        """The same surrogate with another number of images computed at a time; nothing is captured again.
+
+        Raises:
+            RecipeError: it may not be chosen.
+        """
+        other = object.__new__(Surrogate)
+        other.__dict__.update(self.__dict__)
+        other.group_size = check_group_size(group_size)
         return other
 
     @property
@@ -302,12 +321,7 @@ class Surrogate:
         return {path: torch.cat(parts) for path, parts in zip(self.reads, zip(*rows, strict=True), strict=True)}
 
     def _in_groups(self, network: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """What a network returns, computed on a CPU in groups of eight, the last one filled up with copies to four or
-        eight.
-
-        CPU libraries choose kernels by the number of images, and their last bits differ. One different sign is enough
-        to change thousands of pixels some steps later, so an image's adversarial image would depend on its companions.
-        """
+        """What a network returns, computed group by group."""
         answers: list[tuple[torch.Tensor, ...]] = []
         for count, full in self._groups(images):
             found = network(self._prepared(full))
@@ -315,14 +329,13 @@ class Surrogate:
             answers.append(tuple(value[:count] for value in values))
         return answers[0] if len(answers) == 1 else tuple(torch.cat(parts) for parts in zip(*answers, strict=True))
 
+    @property
+    def in_groups(self) -> bool:
+        """Whether images are computed in groups: elsewhere than in float32 on a CPU, it has no use."""
+        return self.dtype == torch.float32 and self.device.type == "cpu"
+
     def _groups(self, images: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
-        """The images as the network gets them, group by group, each with how many of its rows count."""
-        least, most = self._capture.batches
-        grouped = self.dtype == torch.float32 and self.device.type == "cpu"
-        for group in torch.split(images, min(most, GROUP if grouped else max(len(images), 1))):
-            filled = max(least, -(-len(group) // SMALL_GROUP) * SMALL_GROUP if grouped else len(group))
-            missing = min(most, filled) - len(group)
-            yield len(group), torch.cat([group, group[:1].expand(missing, -1, -1, -1)]) if missing else group
+        return groups_of(images, self.group_size if self.in_groups else None, *self._capture.batches)
 
     def _prepared(self, images: torch.Tensor) -> torch.Tensor:
         images = self.model.resize(images)
@@ -333,7 +346,8 @@ class Surrogate:
     def identity(self) -> dict[str, Any]:
         """What results record: the model's identity, memory format and notes."""
         unchecked = {} if self.checked else {"unchecked": [self.model.name]}
-        return {**self.model.identity(), **unchecked, "memory_format": self.memory_format, "notes": list(self.notes)}
+        facts = {**self.model.identity(), **unchecked, **group_fact(self.group_size)}
+        return {**facts, "memory_format": self.memory_format, "notes": list(self.notes)}
 
 
 def _name(node: fx.Node) -> str:

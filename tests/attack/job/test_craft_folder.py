@@ -221,6 +221,19 @@ def test_batch_size_and_threads_change_nothing(
     }
 
 
+def test_the_group_size_is_recorded_and_may_not_change(images: tuple[ImageRecord, ...], tmp_path: Path) -> None:
+    single = Model(network().module.float(), input_size=(3, 8, 8), name="tiny0")
+    run(single, images, tmp_path / "one", group_size=1)
+    manifest = json.loads((tmp_path / "one" / "manifest.json").read_text())
+    assert manifest["settings"]["surrogate"]["group_size"] == 1
+    with pytest.raises(StoreError, match=r"surrogate\.group_size: 1 -> null"):
+        run(single, images, tmp_path / "one")
+    run(single, images, tmp_path / "eight")
+    with pytest.raises(StoreError, match=r"surrogate\.group_size: null -> 1"):
+        run(single, images, tmp_path / "eight", group_size=1)
+    assert run(single, images, tmp_path / "eight", group_size=8).made == 0
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -93,7 +93,7 @@ def craft_folder(
     before = store.read_manifest()
     choice = None if before is None else before.get("choice")
     tell("capturing the surrogate", 0, 1)
-    ensemble = as_ensemble(model, device)
+    ensemble = as_ensemble(model, device, config.group_size)
     check_classes(ensemble, config, job_images)
     if before is None:
         check_answers(ensemble, job_images)

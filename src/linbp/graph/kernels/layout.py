@@ -1,4 +1,4 @@
-"""The order in which a network's feature maps lie in memory, and how many images' maps there are at a time.
+"""The order in which a network's feature maps lie in memory.
 
 This comes before the rewriting and is no pass over the finished graph: it lays out the weights of the captured network,
 which are shared by the networks of all rules, and the images have to come in the same order.
@@ -14,16 +14,10 @@ from torch import fx
 from linbp.graph.capture.constants import constant
 from linbp.graph.structure.operations import CONVOLUTIONS
 
-__all__ = ["GROUP", "SMALL_GROUP", "MemoryFormat", "best_memory_format", "in_memory_format"]
+__all__ = ["MemoryFormat", "best_memory_format", "in_memory_format"]
 
 MemoryFormat = Literal["contiguous", "channels_last"]
 CONVOLUTION_RANK = 4
-GROUP = 8
-"""Images that a CPU computes at a time in float32."""
-
-SMALL_GROUP = 4
-"""Images of a last group, where there are no more: they get the bits of a group of eight. With one to three, some
-kernels change."""
 
 
 def best_memory_format(network: fx.GraphModule) -> MemoryFormat:
