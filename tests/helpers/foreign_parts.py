@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+import linbp.attack  # noqa: F401  (its parts must be registered before a test notes which there are)
 from linbp import registry
+from linbp.cli.catalogue import catalogue
 
 __all__ = ["SHIFT", "Packages", "packages"]
 
@@ -66,6 +68,7 @@ class Packages:
         registry._faults.clear()
         registry._distributions.clear()
         registry.load_plugins.cache_clear()
+        catalogue.cache_clear()
 
 
 @pytest.fixture
