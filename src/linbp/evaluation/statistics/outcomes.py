@@ -77,6 +77,7 @@ class Outcomes:
         ranks[order] = np.arange(len(order))
         shape = (len(self.attacks), len(self.victims), len(self.images))
         cells = np.ravel_multi_index((ranks[attacks], victims, images), shape)
+        self._columns: dict[str, npt.NDArray[Any]] = {}
         self._order = np.argsort(cells, kind="stable")
         self._cells = cells[self._order]
         if twice := np.flatnonzero(np.diff(self._cells) == 0)[:1].tolist():
@@ -117,7 +118,7 @@ class Outcomes:
         """One column of numbers for one attack and victim, by image; -1 where the table has no row."""
         cells = (attack * self.shape[1] + victim) * self.shape[2]
         at = slice(*np.searchsorted(self._cells, [cells, cells + self.shape[2]]))
-        values = self._column(name)[self._order[at]]
+        values = self._column(name)[at]
         found = np.full(self.shape[2], -1, dtype=values.dtype)
         found[self._cells[at] - cells] = values
         return found
@@ -127,7 +128,7 @@ class Outcomes:
         per_image = self.shape[1] * self.shape[2]
         pairs = self._cells // per_image * self.shape[2] + self._cells % self.shape[2]
         _, first = np.unique(pairs, return_index=True)
-        attack, values = self._cells[first] // per_image, self._column(name)[self._order[first]].astype(np.float64)
+        attack, values = self._cells[first] // per_image, self._column(name)[first].astype(np.float64)
         most = np.full(self.shape[0], -np.inf)
         np.maximum.at(most, attack, values)
         return np.stack([np.bincount(attack, values) / np.bincount(attack), most], axis=1)
@@ -136,11 +137,14 @@ class Outcomes:
     def clean(self) -> Integers:
         """(victims, images) the victims' predictions of the clean images; -1 where the table has none."""
         found = np.full(self.shape[1] * self.shape[2], -1, dtype=np.int64)
-        found[self._cells % found.size] = self._column("clean_prediction")[self._order]
+        found[self._cells % found.size] = self._column("clean_prediction")
         return found.reshape(self.shape[1:])
 
     def _column(self, name: str) -> npt.NDArray[Any]:
-        return _numbers(self._table, name)
+        """A column of numbers, ordered by cell; kept, because it is asked for once for each attack and victim."""
+        if name not in self._columns:
+            self._columns[name] = _numbers(self._table, name)[self._order]
+        return self._columns[name]
 
 
 def _place(attack: Attack) -> tuple[Any, ...]:
