@@ -20,7 +20,7 @@ RESULTS = "results.parquet"
 
 # In a process of its own: Ray starts threads and daemons, and warns where pytest makes errors of warnings.
 PROGRAM = """
-import json, sys
+import json, sys, time
 import ray
 from ray.cluster_utils import Cluster
 from linbp.bench.run import run_bench
@@ -32,7 +32,10 @@ killed, stages = [], {}
 
 def tell(stage, done, total):
     stages[stage] = (done, total)
-    if stage == "crafting" and not killed and ray.available_resources().get("CPU", 0) == 0:
+    if stage == "crafting" and done and not killed:
+        until = time.monotonic() + 60
+        while ray.available_resources().get("CPU", 0) > 0 and time.monotonic() < until:
+            time.sleep(0.1)  # no task is given out meanwhile; the second actor may still be on its way
         killed.append(done)  # both nodes have an actor
         cluster.remove_node(nodes[1], allow_graceful=False)
 
@@ -44,7 +47,7 @@ cluster.shutdown()
 
 @pytest.mark.slow
 def test_a_node_that_is_killed_in_the_middle_loses_nothing(tmp_path: Path) -> None:
-    suite = small_suite(tmp_path, images=12, shard_size=1, cost={"steps": 30}, eps="8/255")
+    suite = small_suite(tmp_path, images=12, shard_size=1, cost={"steps": 10}, eps="8/255")
     run_bench(suite, tmp_path / "here")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "RAY_USAGE_STATS_ENABLED": "0"}
     command = [sys.executable, "-c", PROGRAM, str(suite), str(tmp_path / "ray")]
