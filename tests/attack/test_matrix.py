@@ -49,6 +49,7 @@ TRANSFORMS = every(
     "dem(scales=[1.3, 1.6])",
     "shift-grid(shifts=2)",
     "patchout(patch=2)",
+    "ilpd(at=first, share=0.4)",
 )
 OBJECTIVES = every(
     "objective",
@@ -93,12 +94,12 @@ class Small(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, 6, 3, padding=1)
-        self.pool = nn.MaxPool2d(2)
+        self.first = nn.MaxPool2d(2)
         self.block = Block()
         self.head = nn.Linear(6 * (SIZE // 2) ** 2, CLASSES)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.head(self.block(self.pool(torch.relu(self.stem(images)))).flatten(1))
+        return self.head(self.block(self.first(torch.relu(self.stem(images)))).flatten(1))
 
 
 class Block(nn.Module):

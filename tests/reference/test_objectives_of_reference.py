@@ -105,3 +105,29 @@ def test_the_images_of_bfa(monkeypatch: pytest.MonkeyPatch) -> None:
     adv = linbp.craft(surrogate("resnet18"), clean(), labels(FILE), f"bfa-mifgsm(radius={LENGTH!r})", **options)
     change = ((adv - clean()) * 255).round()
     assert np.array_equal(sparse(change), numbers(FILE)["bfa_change"])
+
+
+@pytest.mark.parametrize(("name", "sigma", "steps"), [("ilpd", 0.05, [0, 1]), ("ilpd_nonoise", 0.0, [1])])
+def test_ilpd(monkeypatch: pytest.MonkeyPatch, name: str, sigma: float, steps: list[int]) -> None:
+    """Sign steps: gradients of the first two, and the images after five."""
+    found: list[torch.Tensor] = []
+
+    def bind(self: Any, context: Any) -> Any:
+        def estimate(oracle: Any, images: torch.Tensor) -> torch.Tensor:
+            found.append(oracle.gradient(images))
+            return found[-1]
+
+        return estimate
+
+    def beside(self: Any, context: Any, draws: Draws) -> torch.Tensor:
+        return clean() + sigma * drawn(FILE, normal, draws.step)[:, 0]
+
+    monkeypatch.setattr(linbp.attack.Plain, "bind", bind)
+    monkeypatch.setattr(linbp.attack.IntermediateDecay, "beside", beside)
+    options: dict[str, Any] = {"eps": 8 / 255, "steps": 5, "step_size": 2 / 255}
+    recipe = f"ilpd(at=layer2, sigma={sigma})"
+    adv = linbp.craft(surrogate("resnet18"), clean(), labels(FILE), recipe, **options)
+    stored = numbers(FILE)
+    for at, step in enumerate(steps):
+        assert relative_error(sparse(found[step]), stored[f"{name}_grad"][:, at]) < TOLERANCE
+    assert np.array_equal(sparse(((adv - clean()) * 255).round()), stored[f"{name}_change"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -15,6 +15,7 @@ from linbp.attack.feature_oracle import FeatureOracle
 from linbp.attack.gradient_oracle import Gradient, GradientOracle
 from linbp.attack.image_norms import absolute_sum
 from linbp.attack.parts.objective.base import Observation
+from linbp.attack.parts.transform import MapTransform
 from linbp.attack.prepare import PreparedStage
 from linbp.attack.recipe.stage import Stage
 from linbp.errors import ModelError, RecipeError
@@ -23,11 +24,25 @@ from linbp.registry import typed_name
 
 __all__ = ["StageGradients", "check_images", "check_shape"]
 
-Logits = Callable[[torch.Tensor], torch.Tensor]
-"""The logits (N, classes) of what the network gets."""
-Values = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]
-"""The objective (N,) of what the network gets and of what the objective takes for the image; where a third tensor is
-given, at those logits, with the gradient through the network's."""
+
+class Point(NamedTuple):
+    """Where a gradient is taken.
+
+    Attributes:
+        image: what the objective takes for the image, whose gradient some transforms act on.
+        transformed: what the network gets.
+        beside: of what the network mixes in the feature map, or None.
+    """
+
+    image: torch.Tensor
+    transformed: torch.Tensor
+    beside: torch.Tensor | None = None
+
+
+Logits = Callable[[Point], torch.Tensor]
+"""The logits (N, classes) at a point."""
+Values = Callable[[Point, torch.Tensor | None], torch.Tensor]
+"""The objective (N,) at a point; where a tensor is given, at those logits, with the gradient through the network's."""
 
 
 class StageGradients:
@@ -60,27 +75,31 @@ class StageGradients:
 
     def values(self, images: torch.Tensor) -> torch.Tensor:
         """The objective (N,) at images as they are, without gradients."""
+        point = Point(images, images)
         with torch.no_grad():
             if self.stage.fuse != "losses":
-                return self._fused(images, images)
-            return torch.stack([self._own(index, images, images) for index in range(len(self.each))]).mean(0)
+                return self._fused(point)
+            return torch.stack([self._own(index, point) for index in range(len(self.each))]).mean(0)
 
     def _member(self, index: int) -> Gradient:
-        logits, own = self.stage.surrogates[index].run, functools.partial(self._own, index)
+        surrogate, own = self.stage.surrogates[index], functools.partial(self._own, index)
+
+        def logits(point: Point) -> torch.Tensor:
+            return surrogate.run(point.transformed, point.beside)
+
         return lambda images, draws: self._gradient(images, draws, logits, own)
 
-    def _own(
-        self, index: int, transformed: torch.Tensor, image: torch.Tensor, at: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        logits, features = self.stage.surrogates[index].observe(transformed)
-        return self.measures[index](Observation(logits=_moved(logits, at), features=features, images=image))
+    def _own(self, index: int, point: Point, at: torch.Tensor | None = None) -> torch.Tensor:
+        logits, features = self.stage.surrogates[index].observe(point.transformed, point.beside)
+        return self.measures[index](Observation(logits=_moved(logits, at), features=features, images=point.image))
 
-    def _fused_logits(self, transformed: torch.Tensor) -> torch.Tensor:
-        return fused([surrogate.run(transformed) for surrogate in self.stage.surrogates], self.stage.fuse)
+    def _fused_logits(self, point: Point) -> torch.Tensor:
+        each = [surrogate.run(point.transformed, point.beside) for surrogate in self.stage.surrogates]
+        return fused(each, self.stage.fuse)
 
-    def _fused(self, transformed: torch.Tensor, image: torch.Tensor, at: torch.Tensor | None = None) -> torch.Tensor:
-        logits = _moved(self._fused_logits(transformed), at)
-        return self.measures[0](Observation(logits=logits, features={}, images=image))
+    def _fused(self, point: Point, at: torch.Tensor | None = None) -> torch.Tensor:
+        logits = _moved(self._fused_logits(point), at)
+        return self.measures[0](Observation(logits=logits, features={}, images=point.image))
 
     def _gradient(self, images: torch.Tensor, draws: Draws, logits: Logits, values: Values) -> torch.Tensor:
         """The mean over the transforms' copies of the gradient of each image's objective, with respect to the image."""
@@ -90,8 +109,7 @@ class StageGradients:
         for copy in copies:
             with torch.enable_grad():
                 leaf = images.detach().requires_grad_()
-                image, transformed = self._transform(leaf, copy, draws)
-                each = values(transformed, image, means.get(self._together(copy)))
+                each = values(self._point(leaf, copy, draws), means.get(self._together(copy)))
                 check_shape(self.stage.parts.objective, each, (len(images),))
                 (gradient,) = torch.autograd.grad(each.sum(), leaf)
             total = gradient if total is None else total + gradient
@@ -115,19 +133,31 @@ class StageGradients:
         found: dict[tuple[int, ...], list[torch.Tensor]] = {}
         with torch.no_grad():
             for copy in copies:
-                found.setdefault(self._together(copy), []).append(logits(self._transform(images, copy, draws)[1]))
+                found.setdefault(self._together(copy), []).append(logits(self._point(images, copy, draws)))
         return {key: torch.stack(every).mean(0) for key, every in found.items()}
 
-    def _transform(self, images: torch.Tensor, copy: Sequence[int], draws: Draws) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the objective takes for the image, whose gradient some transforms act on, and what the network gets."""
+    def _point(self, images: torch.Tensor, copy: Sequence[int], draws: Draws) -> Point:
+        """What a copy of the images becomes, and what is mixed in, which other transforms change in the same way."""
+        point = self._transform(images, copy, draws)
+        for at, transform in enumerate(self.transforms):
+            if isinstance(transform, MapTransform):
+                with torch.no_grad():
+                    others = transform.beside(self.context, self._own_draws(at, copy, draws))
+                    return point._replace(beside=self._transform(others, copy, draws).transformed)
+        return point
+
+    def _transform(self, images: torch.Tensor, copy: Sequence[int], draws: Draws) -> Point:
         image = images
         for at, (transform, number) in enumerate(zip(self.transforms, copy, strict=True)):
-            others = [str(one) for other, one in enumerate(copy) if other != at and self.transforms[other].copies > 1]
-            own = draws.under("copy " + " ".join(others)) if others else draws
-            images = transform.apply(images, self.context, own, number)
+            images = transform.apply(images, self.context, self._own_draws(at, copy, draws), number)
             if transform.at_image:
                 image = images
-        return image, images
+        return Point(image, images)
+
+    def _own_draws(self, at: int, copy: Sequence[int], draws: Draws) -> Draws:
+        """The draws of one transform, afresh for each copy that others make."""
+        others = [str(one) for other, one in enumerate(copy) if other != at and self.transforms[other].copies > 1]
+        return draws.under("copy " + " ".join(others)) if others else draws
 
     def _check_finite(self, gradient: torch.Tensor, images: torch.Tensor, ids: Sequence[str]) -> None:
         """Refuse gradients that are no numbers, and note where they are zero."""

@@ -9,6 +9,7 @@ import torch
 
 from linbp.attack.ensemble import Attackable, Ensemble, Fuse, as_ensemble, same_device
 from linbp.attack.parts.objective import Objective
+from linbp.attack.parts.transform import MapTransform
 from linbp.attack.recipe.recipe import Recipe
 from linbp.attack.recipe.stage import Stage
 from linbp.errors import ModelError, RecipeError, RuleError
@@ -146,7 +147,32 @@ def _prepare_member(stage: Stage, surrogate: Surrogate, first: bool) -> Surrogat
         # A surrogate's own rule holds in every stage: in a later one it may be there for those before.
         own = surrogate.rules if first else ()
         _check_reach(stage, own or (stage.rules if not surrogate.rules else ()), ruled.structure, paths)
-    return ruled.reading(paths) if paths and tuple(paths) != ruled.reads else ruled
+    reading = ruled.reading(paths) if paths and tuple(paths) != ruled.reads else ruled
+    return _mixing(stage, reading)
+
+
+def _mixing(stage: Stage, surrogate: Surrogate) -> Surrogate:
+    """The surrogate, mixing the feature map that a transform mixes.
+
+    Raises:
+        RecipeError: two transforms mix feature maps, or nothing behind the map is read.
+        RuleError: there is no such map, or it cannot be mixed.
+    """
+    mixers = [transform for transform in stage.transforms if isinstance(transform, MapTransform)]
+    if len(mixers) > 1:
+        raise RecipeError(f"{' and '.join(map(typed_name, mixers))} both mix feature maps.", "Leave one of them out.")
+    for mixer in mixers:
+        path, structure = mixer.feature_map(surrogate.structure), surrogate.structure
+        end, reads = find_output(path, structure).node, stage.objective.feature_maps(structure)
+        last = max((structure.ranks[find_output(one, structure).node] for one in reads), default=0)
+        if not stage.objective.reads_logits and last <= structure.ranks[end]:
+            name, reader = typed_name(mixer), typed_name(stage.objective)
+            raise RecipeError(
+                f"{name} would have no effect: it changes what is behind {path!r}, and {reader} reads nothing there.",
+                f"Mix an earlier feature map ({name}(at=...)), or let {reader} read a later one.",
+            )
+        return surrogate.mixing(path, mixer.share)
+    return surrogate
 
 
 def _check_reach(stage: Stage, rules: Sequence[Rule], structure: Structure, paths: Sequence[str]) -> None:

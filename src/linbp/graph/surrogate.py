@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, Protocol
 
@@ -9,9 +11,11 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
-from linbp.errors import ImageError, ModelError
+from linbp.errors import ImageError, ModelError, RuleError
 from linbp.graph.capture.capture import Capture, capture
+from linbp.graph.capture.on_device import on_device
 from linbp.graph.engine.memory import Remembering, remembered_gradient
+from linbp.graph.engine.mixture import Mixture
 from linbp.graph.engine.plan import Plan
 from linbp.graph.engine.rewrite import rewrite
 from linbp.graph.kernels import accelerate
@@ -19,7 +23,7 @@ from linbp.graph.kernels.groups import GROUP, check_group_size, group_fact, grou
 from linbp.graph.kernels.layout import MemoryFormat, best_memory_format, in_memory_format
 from linbp.graph.structure.attention import Attention
 from linbp.graph.structure.concatenations import Concatenation
-from linbp.graph.structure.feature_maps import find_output
+from linbp.graph.structure.feature_maps import find_output, up_to
 from linbp.graph.structure.junctions import Junction
 from linbp.graph.structure.pools import MaxPool
 from linbp.graph.structure.sites import Site
@@ -120,6 +124,7 @@ class Surrogate:
         self._ordinary = in_memory_format(captured.network, memory_format)
         self.classes = captured.classes
         self.reads: tuple[str, ...] = ()
+        self.mixes: tuple[str, float] | None = None
 
     def _apply(self, rule: Rule | Sequence[Rule] | None) -> None:
         self.rules: tuple[Rule, ...] = () if rule is None else tuple(rule) if isinstance(rule, Sequence) else (rule,)
@@ -128,13 +133,23 @@ class Surrogate:
             plan = plan + one.plan(self._capture.structure)
         self.plan = plan
         read = {path: find_output(path, self.structure).node for path in self.reads}
-        self._with_rules: fx.GraphModule = accelerate(rewrite(self._ordinary, self.structure, plan, read))
+        self._mixture: Mixture | None = None
+        if self.mixes is not None:
+            path, share = self.mixes
+            self._mixture = Mixture(path, find_output(path, self.structure).node, share)
+            self._front = up_to(self._ordinary, self._mixture.node)
+        rewritten = rewrite(self._ordinary, self.structure, plan, read, self._mixture)
+        self._with_rules: fx.GraphModule = accelerate(rewritten)
         self._network: nn.Module = Remembering(self._with_rules, plan.memories) if plan.memories else self._with_rules
+
+    def _copy(self) -> Surrogate:
+        other = object.__new__(Surrogate)
+        other.__dict__.update(self.__dict__)
+        return other
 
     def with_rule(self, rule: Rule | Sequence[Rule] | None) -> Surrogate:
         """The same captured network with another rule; nothing is captured again."""
-        other = object.__new__(Surrogate)
-        other.__dict__.update(self.__dict__)
+        other = self._copy()
         other._apply(rule)
         return other
 
@@ -149,8 +164,7 @@ class Surrogate:
         Raises:
             RuleError: no such feature map, or the rule hides it in a branch whose gradient it rescales.
         """
-        other = object.__new__(Surrogate)
-        other.__dict__.update(self.__dict__)
+        other = self._copy()
         other.reads = tuple(dict.fromkeys(paths))
         outputs = [find_output(path, self.structure) for path in other.reads]
         raw = {
@@ -162,10 +176,35 @@ class Surrogate:
         other._apply(self.rules)
         return other
 
+    def mixing(self, path: str, share: float) -> Surrogate:
+        """The same surrogate, whose `run` and `observe` can mix a feature map with that of other images.
+
+            h' = share h(images) + (1 - share) h(beside)
+
+        Everything behind the feature map then works on h': logits, masks and gradients are those of h', and what comes
+        back to h is share times the gradient there.
+
+        Args:
+            path: of the module whose result is mixed.
+            share: of the images' own feature map.
+
+        Raises:
+            RuleError: no such feature map, some way to the logits goes around it, or a rule hides it in an attention
+                whose gradient it computes as a whole.
+        """
+        if not find_output(path, self.structure).on_every_path:
+            raise RuleError(
+                f"The feature map {path!r} cannot be mixed: another way leads around it to the logits.",
+                "Take a block's output; `linbp inspect MODEL --feature-maps` shows which maps everything goes through.",
+            )
+        other = self._copy()
+        other.mixes = path, share
+        other._apply(self.rules)
+        return other
+
     def to(self, device: str | torch.device) -> Surrogate:
         """The same surrogate on another device."""
-        other = object.__new__(Surrogate)
-        other.__dict__.update(self.__dict__)
+        other = self._copy()
         other._ordinary = on_device(self._ordinary, torch.device(device))
         other._apply(self.rules)
         return other
@@ -236,21 +275,25 @@ class Surrogate:
         """The dtype that gradients are computed in."""
         return self.model.dtype
 
-    def run(self, images: torch.Tensor) -> torch.Tensor:
+    def run(self, images: torch.Tensor, beside: torch.Tensor | None = None) -> torch.Tensor:
         """Logits with a graph for autograd behind them: differentiating them takes the rule's gradient.
 
         Args:
             images: (N, C, H, W) in [0, 1], any size, on the surrogate's device and in its dtype.
+            beside: images whose feature map is mixed in, on a surrogate that is `mixing`.
         """
-        return self._in_groups(self._network, images)[0]
+        return self._in_groups(self._network, images, beside)[0]
 
-    def observe(self, images: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def observe(
+        self, images: torch.Tensor, beside: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """What `run` returns, and the feature maps that the surrogate reads, by module path; all with a graph behind.
 
         Args:
             images: (N, C, H, W) in [0, 1], any size, on the surrogate's device and in its dtype.
+            beside: images whose feature map is mixed in, on a surrogate that is `mixing`.
         """
-        logits, *values = self._in_groups(self._network, images)
+        logits, *values = self._in_groups(self._network, images, beside)
         return logits, dict(zip(self.reads, values, strict=True))
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
@@ -320,11 +363,15 @@ class Surrogate:
             rows.append(tuple(gradient[:count] for gradient in gradients))
         return {path: torch.cat(parts) for path, parts in zip(self.reads, zip(*rows, strict=True), strict=True)}
 
-    def _in_groups(self, network: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def _in_groups(
+        self, network: nn.Module, images: torch.Tensor, beside: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, ...]:
         """What a network returns, computed group by group."""
         answers: list[tuple[torch.Tensor, ...]] = []
-        for count, full in self._groups(images):
-            found = network(self._prepared(full))
+        others = itertools.repeat(None) if beside is None else (full for _, full in self._groups(beside))
+        for (count, full), other in zip(self._groups(images), others, strict=False):
+            with self._mixed_with(other):
+                found = network(self._prepared(full))
             values = found if isinstance(found, tuple) else (found,)
             answers.append(tuple(value[:count] for value in values))
         return answers[0] if len(answers) == 1 else tuple(torch.cat(parts) for parts in zip(*answers, strict=True))
@@ -333,6 +380,13 @@ class Surrogate:
     def in_groups(self) -> bool:
         """Whether images are computed in groups: elsewhere than in float32 on a CPU, it has no use."""
         return self.dtype == torch.float32 and self.device.type == "cpu"
+
+    def _mixed_with(self, images: torch.Tensor | None) -> contextlib.AbstractContextManager[None]:
+        """Inside, the network mixes in the feature map of images, where there are some."""
+        if images is None or self._mixture is None:
+            return contextlib.nullcontext()
+        with torch.no_grad():
+            return self._mixture.of(self._front(self._prepared(images)))
 
     def _groups(self, images: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
         return groups_of(images, self.group_size if self.in_groups else None, *self._capture.batches)
@@ -353,19 +407,3 @@ class Surrogate:
 def _name(node: fx.Node) -> str:
     """The name of a node's operation, without that of its overload."""
     return str(getattr(node.target, "overloadpacket", node.target)).rpartition(".")[2].removeprefix("_")
-
-
-def on_device(network: fx.GraphModule, device: torch.device) -> fx.GraphModule:
-    """A copy of a captured network on another device, with the devices that its nodes name changed."""
-    graph = fx.Graph()
-    output = graph.graph_copy(network.graph, {})
-    graph.output(output)
-    moved = fx.GraphModule(network, graph)
-    for node, original in zip(graph.nodes, network.graph.nodes, strict=True):
-        node.meta = dict(original.meta)
-        if "device" in node.kwargs:
-            node.kwargs = {**node.kwargs, "device": device}
-    for name, tensor in network.named_buffers():
-        moved.register_buffer(name, tensor.to(device))
-    moved.recompile()
-    return moved

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-import torch
 from eager import (
     COUNT,
     EPS,
@@ -25,38 +24,15 @@ from eager import (
     pull_back,
     softmax,
 )
-from tiny_networks import CLASSES, Residual
-from torch import nn
-from torch.nn import functional
+from tail_by_hand import MAP, Score, tail_gradient
+from tiny_networks import CLASSES
 
 from linbp.attack import Recipe
 from linbp.errors import RecipeError
 from linbp.randomness import generator
 
-AT = "blocks.0"
-Score = Callable[[Array], Array]
-"""From an image's logits, the gradient of a number with respect to them."""
 Points = Callable[[Setting, int], Iterator[tuple[Array, Score]]]
 """The images at which a feature map's gradients are taken, and of what."""
-
-
-def back(layer: nn.Conv2d, norm: nn.BatchNorm2d, gradient: torch.Tensor) -> torch.Tensor:
-    scale = norm.weight / (norm.running_var + norm.eps).sqrt()  # type: ignore[operator]
-    return functional.conv_transpose2d(gradient * scale[:, None, None], layer.weight, padding=1)
-
-
-def at_map(net: Residual, image: Array, score: Score, leak: float = 0.0) -> Array:
-    """The gradient of a score at the first block's output, back through the second one by its masks."""
-    block = net.blocks[1]
-    shown = look(net, image, [AT])
-    with torch.no_grad():
-        value = torch.from_numpy(shown.features[AT])[None]
-        inner = block.bn1(block.conv1(value))
-        after = block.bn2(block.conv2(inner.clamp(min=0))) + value
-        upstream = torch.from_numpy(score(shown.logits))[None] @ net.head.weight
-        gradient = upstream.view(value.shape) * (after > 0)
-        passed = torch.where(inner > 0, 1.0, leak) * back(block.conv2, block.bn2, gradient)
-        return (gradient + back(block.conv1, block.bn1, passed))[0].numpy()
 
 
 def fia(samples: int, keep: float) -> Points:
@@ -97,14 +73,14 @@ def bfa(samples: int, radius: float) -> Points:
 
 
 ROWS: list[tuple[str, Points, float]] = [
-    (f"fia-mifgsm(at={AT})", fia(30, 0.7), 0.0),
-    (f"fia(at={AT}, samples=2, keep=0.3) + mi", fia(2, 0.3), 0.0),
-    (f"fia(at={AT}, samples=2) + leaky-linbp(start=blocks.1, leak=0.3) + mi", fia(2, 0.7), 0.3),
-    (f"naa-mifgsm(at={AT})", naa(30, 0.1), 0.0),
-    (f"naa(at={AT}, samples=3, noise=0) + mi", naa(3, 0.0), 0.0),
-    (f"naa(at={AT}, samples=2, noise=0.3) + leaky-linbp(start=blocks.1, leak=1) + mi", naa(2, 0.3), 1.0),
-    (f"bfa-mifgsm(at={AT}, samples=4)", bfa(4, 28 / (299 * 3**0.5)), 0.0),
-    (f"bfa(at={AT}, samples=2, radius=0.4) + mi", bfa(2, 0.4), 0.0),
+    (f"fia-mifgsm(at={MAP})", fia(30, 0.7), 0.0),
+    (f"fia(at={MAP}, samples=2, keep=0.3) + mi", fia(2, 0.3), 0.0),
+    (f"fia(at={MAP}, samples=2) + leaky-linbp(start=blocks.1, leak=0.3) + mi", fia(2, 0.7), 0.3),
+    (f"naa-mifgsm(at={MAP})", naa(30, 0.1), 0.0),
+    (f"naa(at={MAP}, samples=3, noise=0) + mi", naa(3, 0.0), 0.0),
+    (f"naa(at={MAP}, samples=2, noise=0.3) + leaky-linbp(start=blocks.1, leak=1) + mi", naa(2, 0.3), 1.0),
+    (f"bfa-mifgsm(at={MAP}, samples=4)", bfa(4, 28 / (299 * 3**0.5)), 0.0),
+    (f"bfa(at={MAP}, samples=2, radius=0.4) + mi", bfa(2, 0.4), 0.0),
 ]
 
 
@@ -117,12 +93,16 @@ def setting() -> Setting:
 def test_three_steps(setting: Setting, text: str, points: Points, leak: float) -> None:
     found = craft(setting, text, 3)
     for row in range(COUNT):
-        total = sum(at_map(setting.net, image, score, leak) for image, score in points(setting, row))
+        net = setting.net
+        total = sum(
+            tail_gradient(net, look(net, image, [MAP]).features[MAP], score, leak)
+            for image, score in points(setting, row)
+        )
         assert isinstance(total, np.ndarray)
         weights = -total / np.sqrt((total**2).sum())
 
         def gradient(at: Array, weights: Array = weights) -> Array:
-            return pull_back(setting.net, at, {AT: weights})
+            return pull_back(setting.net, at, {MAP: weights})
 
         end = climb(setting.clean[row], gradient, steps=3, step_size=STEP, eps=EPS, momentum=1.0)[-1]
         assert np.array_equal(found[row], np.rint(end * 255))

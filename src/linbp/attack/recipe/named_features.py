@@ -1,4 +1,4 @@
-"""Named recipes whose objective is on feature maps, weighed before the first step."""
+"""Named recipes that act on feature maps: weighed before the first step, or mixed on the way."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 
 from linbp.attack.parts.objective import BFA, FIA, NAA
 from linbp.attack.parts.objective.feature_maps import Paths
+from linbp.attack.parts.transform import IntermediateDecay
 from linbp.attack.parts.update import Momentum
 from linbp.attack.recipe.named import Parts, named
 
@@ -58,3 +59,19 @@ def bfa_mifgsm(
         radius: their root mean square distance from the clean image.
     """
     return (BFA(at=at, samples=samples, radius=radius), Momentum(decay=decay))
+
+
+@named("ilpd-mifgsm")
+def ilpd_mifgsm(*, decay: float = 1.0, at: str | None = None, share: float = 0.1, sigma: float = 0.05) -> Parts:
+    """ILPD: momentum over gradients behind a feature map that is mostly the clean image's.
+
+    Li, Guo, Zuo, Chen, NeurIPS 2023, arXiv 2304.13410: share 0.1, noise 0.05. Momentum 1 as in TransferAttack; the
+    authors have none (`ilpd` alone), and 100 steps of 1/255. Takes 1 gradient a step.
+
+    Args:
+        decay: how much of the sum is kept from step to step.
+        at: path of the module whose feature map is mixed; by default the middle one of the last ones of every size.
+        share: how much of the image's own feature map is kept.
+        sigma: standard deviation of the noise around the clean image.
+    """
+    return (IntermediateDecay(at=at, share=share, sigma=sigma), Momentum(decay=decay))

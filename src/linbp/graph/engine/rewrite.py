@@ -13,6 +13,7 @@ from linbp.errors import RuleError
 from linbp.graph.engine.attention import AttentionModule
 from linbp.graph.engine.branch import BranchModule
 from linbp.graph.engine.decompose_attention import fused_parts, unfused_parts
+from linbp.graph.engine.mixture import MixModule, Mixture
 from linbp.graph.engine.mode import BackwardMode
 from linbp.graph.engine.operation import OperationModule
 from linbp.graph.engine.plan import Plan
@@ -30,7 +31,11 @@ aten = torch.ops.aten
 
 
 def rewrite(
-    network: fx.GraphModule, structure: Structure, plan: Plan, read: Mapping[str, str] | None = None
+    network: fx.GraphModule,
+    structure: Structure,
+    plan: Plan,
+    read: Mapping[str, str] | None = None,
+    mixture: Mixture | None = None,
 ) -> fx.GraphModule:
     """A network with the same values and the plan's gradients; it shares the captured network's tensors.
 
@@ -39,12 +44,14 @@ def rewrite(
         structure: its places.
         plan: what the rules do.
         read: node names by module path; these values are returned after the logits.
+        mixture: everything behind its node reads what it makes of the node's value.
 
     Raises:
-        RuleError: a node that is read lies inside a branch or an attention that a rule treats as a whole, or a branch
-            or an attention that is to be treated so is not closed.
+        RuleError: a node that is read or mixed lies inside a branch or an attention that a rule treats as a whole, or a
+            branch or an attention that is to be treated so is not closed.
     """
     read, plan = read or {}, plan.with_scales_in_branches()
+    named = read if mixture is None else {**read, mixture.path: mixture.node}
     _check_places(network, structure, plan)
     for index in plan.branches:
         junction = structure.junctions[index]
@@ -53,7 +60,7 @@ def rewrite(
                 f"The branch of {junction.module_path!r} is not closed: something else reads what is inside it.",
                 "Leave that junction out; `linbp inspect` shows which are closed.",
             )
-        _refuse_hidden(read, set(junction.branch), f"a branch of {junction.module_path!r}", "the block's output")
+        _refuse_hidden(named, set(junction.branch), f"a branch of {junction.module_path!r}", "the block's output")
     for index in plan.attentions:
         attention = structure.attentions[index]
         if not attention.closed:
@@ -62,8 +69,9 @@ def rewrite(
                 "Leave that attention out; `linbp inspect` shows which are closed.",
             )
         hidden = {*attention.head, str(attention.softmax), *attention.tail[:-1]}
-        _refuse_hidden(read, hidden, f"the attention of {attention.module_path!r}", "its output")
-    return _Rewriter(with_outputs(network, [*read.values()]) if read else network, structure, plan).build()
+        _refuse_hidden(named, hidden, f"the attention of {attention.module_path!r}", "its output")
+    wider = with_outputs(network, [*read.values()]) if read else network
+    return _Rewriter(wider, structure, plan, mixture).build()
 
 
 def _check_places(network: fx.GraphModule, structure: Structure, plan: Plan) -> None:
@@ -104,7 +112,13 @@ def _refuse_hidden(read: Mapping[str, str], hidden: Collection[str], where: str,
 
 
 class _Rewriter:
-    def __init__(self, network: fx.GraphModule, structure: Structure, plan: Plan) -> None:
+    def __init__(
+        self,
+        network: fx.GraphModule,
+        structure: Structure,
+        plan: Plan,
+        mixture: Mixture | None,
+    ) -> None:
         self.network, self.plan, self.mode = network, plan, BackwardMode()
         self.dominators = Dominators(network.graph)
         self.nodes = {node.name: node for node in network.graph.nodes}
@@ -129,6 +143,7 @@ class _Rewriter:
             for index, backward in plan.concatenations.items()
         }
         self.tensors = {self.nodes[name]: backward for name, backward in plan.tensors.items()}
+        self.mixture, self.mixed_at = mixture, None if mixture is None else self.nodes[mixture.node]
         self.attention_at = {name: one for one in self._planned_attentions() for name in _inside(one)}
 
     def _planned_attentions(self) -> list[Attention]:
@@ -173,6 +188,10 @@ class _Rewriter:
                 self._copy_concatenation(node, scope)
             else:
                 scope.copy(node, lambda source, at=node: self._edge(source, at, scope))  # type: ignore[misc]
+            if self.mixture is not None and node is self.mixed_at:
+                made = scope.made[node]
+                meta = {"val": made.meta["val"]}
+                scope.made[node] = scope.call_made("mixed", MixModule(self.mixture), [made], meta)
             if node in self.tensors and node is not end:
                 scope.made[node] = self._wrapped(scope.made[node], self.tensors[node], scope)
 

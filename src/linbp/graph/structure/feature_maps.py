@@ -14,7 +14,7 @@ from linbp.graph.structure.module_paths import module_paths
 from linbp.graph.structure.structure import Output, Structure
 from linbp.graph.structure.suggestions import suggestions
 
-__all__ = ["find_output", "module_outputs", "spatial_size", "stage_outputs", "with_outputs"]
+__all__ = ["find_output", "module_outputs", "spatial_size", "stage_outputs", "up_to", "with_outputs"]
 
 IMAGE_RANK = 4
 LISTED = 30
@@ -149,3 +149,13 @@ def with_outputs(network: fx.GraphModule, nodes: Sequence[str]) -> fx.GraphModul
     output.args = ((output.args[0], *(by_name[name] for name in nodes)),)
     wider.recompile()
     return wider
+
+
+def up_to(network: fx.GraphModule, name: str) -> fx.GraphModule:
+    """The part of a network that computes one node, which it returns; it shares the given one's tensors."""
+    shorter = shallow_copy(network)
+    by_name = {node.name: node for node in shorter.graph.nodes}
+    next(node for node in shorter.graph.nodes if node.op == "output").args = (by_name[name],)
+    shorter.graph.eliminate_dead_code()
+    shorter.recompile()
+    return shorter

@@ -21,6 +21,7 @@ __all__ = [
     "guided_feature_maps",
     "listed",
     "middle_feature_maps",
+    "middle_stage",
     "unit_or_zero",
 ]
 
@@ -70,10 +71,17 @@ def middle_feature_maps(at: Paths | None, structure: Structure) -> tuple[str, ..
     Raises:
         RuleError: the network has no stages.
     """
-    if at is not None:
-        return listed(at)
+    return (middle_stage(structure),) if at is None else listed(at)
+
+
+def middle_stage(structure: Structure) -> str:
+    """The module path of the middle one of the last feature maps of every size.
+
+    Raises:
+        RuleError: the network has no stages.
+    """
     stages = stage_outputs(structure)
-    return (stages[(len(stages) - 1) // 2],)
+    return stages[(len(stages) - 1) // 2]
 
 
 def as_vector(features: Mapping[str, torch.Tensor]) -> torch.Tensor:

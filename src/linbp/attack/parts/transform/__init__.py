@@ -1,10 +1,11 @@
 """What is done to the input before a gradient is taken."""
 
 from linbp.attack.parts.transform.admix import Admix
-from linbp.attack.parts.transform.base import Transform
+from linbp.attack.parts.transform.base import MapTransform, Transform
 from linbp.attack.parts.transform.bsr import BlockShuffle
 from linbp.attack.parts.transform.dem import DiversityEnsemble
 from linbp.attack.parts.transform.diverse_inputs import DiverseInputs
+from linbp.attack.parts.transform.ilpd import IntermediateDecay
 from linbp.attack.parts.transform.noise import UniformNoise
 from linbp.attack.parts.transform.ops import OperatorSampling
 from linbp.attack.parts.transform.patchout import PatchOut
@@ -19,6 +20,8 @@ __all__ = [
     "BlockShuffle",
     "DiverseInputs",
     "DiversityEnsemble",
+    "IntermediateDecay",
+    "MapTransform",
     "OperatorSampling",
     "PatchOut",
     "ScaleInvariant",

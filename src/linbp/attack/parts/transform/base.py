@@ -8,9 +8,10 @@ from typing import ClassVar
 import torch
 
 from linbp.attack.context import Context
+from linbp.graph import Structure
 from linbp.randomness import Draws
 
-__all__ = ["Transform"]
+__all__ = ["MapTransform", "Transform"]
 
 
 class Transform:
@@ -47,3 +48,34 @@ class Transform:
             copy: number of the copy that is wanted, from 0.
         """
         raise TypeError(f"{type(self).__name__} changes nothing.")
+
+
+class MapTransform(Transform):
+    """A differentiable change of a feature map: it is mixed with that of other images.
+
+    Attributes:
+        share: of the image's own feature map, above 0 and below 1; the other one has the rest, and no gradient.
+    """
+
+    share: float
+
+    def feature_map(self, structure: Structure) -> str:
+        """The module path of the feature map, which everything on the way to the logits goes through.
+
+        Raises:
+            RuleError: there is no such feature map.
+        """
+        raise TypeError(f"{type(self).__name__} names no feature map.")
+
+    def beside(self, context: Context, draws: Draws) -> torch.Tensor:
+        """The images (N, C, H, W) whose feature map is mixed in, before other transforms act on them as on the image.
+
+        Args:
+            context: the batch.
+            draws: as in `apply`.
+        """
+        raise TypeError(f"{type(self).__name__} has no other images.")
+
+    def apply(self, images: torch.Tensor, context: Context, draws: Draws, copy: int) -> torch.Tensor:
+        """The images as they are."""
+        return images
