@@ -26,15 +26,16 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
 }
 STARTS = {"linbp": "linbp(start=0)", "conbp": "conbp(start=0)", "bpa": "bpa(start=0)"}
 MORE = ("leaky-linbp", "leaky-linbp + sgm", "sgm(skips=dense)", "sgm(branches=mlp)", "linbp(start=0) + tgr")
+LINEAR, ATTENTIVE = ("linbp(start=0)", "leaky-linbp"), ("pna", "tgr", "att", "vdc")
 TRANSFORMERS = {"ViT-tiny", "DeiT-tiny", "Swin-tiny"}
 RELUS = {"ResNet-18", "DenseNet-121"}
 
 
 def refused(rules: str, network: str) -> str | None:
     """A word of the reason why rules do not fit a network, or None where they do."""
-    if {"pna", "tgr", "att", "vdc"} & set(rules.split(" + ")) and network not in TRANSFORMERS:
+    if set(ATTENTIVE) & set(rules.split(" + ")) and network not in TRANSFORMERS:
         return "attention"
-    if rules == "vdc" and network == "Swin-tiny":
+    if "vdc" in rules.split(" + ") and network == "Swin-tiny":
         return "different shapes"
     if rules.startswith(("conbp", "bpa")) and network not in RELUS:
         return "ReLU"
@@ -66,7 +67,7 @@ def gradient(network: str, rules: str) -> torch.Tensor:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", NETWORKS, scope="module")
 def test_it_runs_or_refuses_with_its_reason(network: str) -> None:
     plain = gradient(network, "")
     for rules in (*(STARTS.get(name, name) for name in names("rule")), *MORE):
@@ -78,3 +79,36 @@ def test_it_runs_or_refuses_with_its_reason(network: str) -> None:
         found = gradient(network, rules)
         assert torch.isfinite(found).all(), rules
         assert float((found - plain).norm() / plain.norm()) > 1e-3, rules
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", [name for name in NETWORKS if name in TRANSFORMERS], scope="module")
+def test_linbp_at_gelus_beside_each_rule_for_transformers(network: str) -> None:
+    """Each sum is another gradient than either of its rules alone, and its gelus are the sites."""
+    sites = surrogate(network).sites
+    assert {site.op for site in sites} == {"gelu"}
+    for linear in LINEAR:
+        plan = surrogate(network).with_rule(Recipe.parse(linear).stages[-1].rules).plan
+        assert len(plan.sites) == len(sites)
+        for rule in ATTENTIVE:
+            both = f"{linear} + {rule}"
+            if refused(both, network):
+                with pytest.raises(RuleError, match=str(refused(both, network))):
+                    gradient(network, both)
+                continue
+            found = gradient(network, both)
+            assert torch.isfinite(found).all(), both
+            for alone in (linear, rule):
+                other = gradient(network, alone)
+                assert float((found - other).norm() / other.norm()) > 1e-3, both
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", NETWORKS, scope="module")
+def test_feature_maps_are_found(network: str) -> None:
+    """The default map of objectives that weigh one, and of ILPD: in the middle, and everything goes through it."""
+    size = NETWORKS[network][1]
+    images = torch.randint(256, (1, 3, size, size), generator=torch.Generator().manual_seed(2)).to(torch.uint8)
+    for recipe in ("fia(samples=1)", "naa(samples=1)", "bfa(samples=1)", "ilpd"):
+        adv = linbp.craft(surrogate(network), images, torch.tensor([3]), recipe, eps=8 / 255, steps=1)
+        assert (adv * 255 - images).abs().max() > 0.5, recipe
