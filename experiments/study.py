@@ -131,16 +131,16 @@ class Study:
 
     def _rows(self, keys: Sequence[Key]) -> pa.Table:
         """The rows of some attacks."""
-        if missing := [key for key in keys if key not in self._attacks]:
+        if missing := [key for key in keys if key not in self.attacks]:
             raise KeyError(f"{self._file.name} has no attack {missing[0]}")
         named = [
             ("surrogate", "in", sorted({key[0] for key in keys})),  # tells which parts of the file need not be read
-            ("attack_key", "in", [self._attacks[key] for key in keys]),
+            ("attack_key", "in", [self.attacks[key] for key in keys]),
         ]
         return pq.read_table(self._file, columns=self._columns, filters=named)
 
     @cached_property
-    def _attacks(self) -> dict[Key, str]:
+    def attacks(self) -> dict[Key, str]:
         """The content address of each attack."""
         names = ["surrogate", "recipe", "eps_text", "steps", "attack_key"]
         rows = pq.read_table(self._file, columns=names).unify_dictionaries().group_by(names).aggregate([]).to_pylist()

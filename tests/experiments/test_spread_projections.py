@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module as script
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ def network() -> linbp.Model:
 
 def test_the_gradient_is_spread_and_the_value_is_not() -> None:
     value = torch.rand(2, 3, 5, 6, dtype=torch.float64, requires_grad=True)
-    result = script("cifar10.spread").Spread()(value)
+    result = script("common.spread").Spread()(value)
     assert torch.equal(result, value)
     arriving = torch.rand_like(value)
     (found,) = torch.autograd.grad(result, value, arriving)
@@ -50,7 +51,7 @@ def test_the_gradient_is_spread_and_the_value_is_not() -> None:
 
 def test_a_surrogate_has_the_logits_the_junctions_and_another_gradient() -> None:
     model = network()
-    changed = script("cifar10.spread").spread(model)
+    changed = script("common.spread").spread(model)
     kinds = [type(one).__name__ for one in changed.modules()]
     assert kinds.count("Spread") == 1
     images = torch.rand(2, 3, SIZE, SIZE, dtype=torch.float64)
@@ -69,4 +70,13 @@ def test_a_surrogate_has_the_logits_the_junctions_and_another_gradient() -> None
 def test_a_network_without_such_a_projection_is_refused() -> None:
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 5))
     with pytest.raises(ModelError, match="no downsample with a stride"):
-        script("cifar10.spread").spread(linbp.Model(module, input_size=(3, SIZE, SIZE)))
+        script("common.spread").spread(linbp.Model(module, input_size=(3, SIZE, SIZE)))
+
+
+def test_the_suites_surrogate_is_the_network_that_ships_with_another_gradient() -> None:
+    path = Path(__file__).parents[2] / "experiments" / "common" / "spread.py"
+    changed, shipped = linbp.load_model(f"file:{path}:resnet18"), linbp.load_model("demo:cifar10/resnet18")
+    images = torch.rand(2, 3, 32, 32)
+    assert [type(one).__name__ for one in changed.modules()].count("Spread") == 3
+    with torch.no_grad():
+        assert torch.allclose(changed.logits(images), shipped.logits(images), atol=1e-4)

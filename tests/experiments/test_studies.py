@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections import defaultdict
 from importlib import import_module as script
 from pathlib import Path
@@ -9,6 +11,10 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pytest
+from statsmodels.stats.proportion import proportion_confint
+
+import linbp
+from linbp.bench.suite import read_suite
 
 pytestmark = [pytest.mark.study, pytest.mark.usefixtures("scripts")]
 ROOT = Path(__file__).parents[2]
@@ -66,6 +72,46 @@ def test_a_table_of_comparisons_is_what_comes_out_of_the_results(name: str) -> N
     study = script("study")
     rows = [row for row in study.read_csv(table(f"{name}-differences")) if row["table"] == COMPARED[name]]
     assert study.difference_rows(study.Study(name), rows) == rows
+
+
+@pytest.mark.parametrize("name", ["cifar10.md", "cifar10-wide.md"])
+def test_a_page_shows_what_the_tables_hold(name: str) -> None:
+    page = (ROOT / "docs" / name).read_text()
+    assert script("pages").written(name, page) == page
+    assert len(page.splitlines()) <= 400
+
+
+def test_the_table_of_wide_networks_is_that_of_their_cards() -> None:
+    page = (ROOT / "docs" / "cifar10-wide.md").read_text()
+    cards = sorted((ROOT / "experiments" / "results" / "cifar10" / "wide" / "networks").glob("*[!g].json"))
+    assert len(cards) == 6
+    for path in cards:
+        card = json.loads(path.read_text())
+        settings, right = card["settings"], card["accuracy"]["right"]
+        shown = re.search(rf"^\| `{path.stem}` \| (.*) \|$", page, re.MULTILINE)
+        assert shown is not None
+        seed, epochs, unshifted, smoothing, highest, accuracy = shown[1].split(" | ")
+        assert (int(seed), int(epochs)) == (card["seed"], settings["epochs"])
+        assert int(unshifted) == round(settings["unshifted"] * settings["epochs"])
+        assert float(smoothing) == settings["label_smoothing"]
+        assert float(highest) == pytest.approx(settings["learning_rate"] * settings["batch_size"] / 128)
+        low, high = proportion_confint(right, card["accuracy"]["n"], method="wilson")
+        assert accuracy == f"{right / 100:.2f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "experiments" / "suites").glob("*.toml")), ids=lambda path: path.stem)
+def test_a_suite_is_valid_and_what_it_asks_for_is_in_the_results(path: Path) -> None:
+    suite, _ = read_suite(path)
+    name = "cifar10-wide" if "wide" in path.stem else "cifar10"
+    attacks = script("study").Study(name).attacks
+    models = {victim.model for victim in suite.victims}
+    for surrogate in suite.surrogates:
+        assert set(surrogate.models) <= models or "-" in surrogate.name or "spread" in surrogate.name
+        for recipe in suite.recipes:
+            linbp.Recipe.parse(recipe.recipe)
+            for eps in suite.eps:
+                there = (surrogate.name, recipe.recipe, eps, str(suite.cost.steps)) in attacks
+                assert there or ("spread" in surrogate.name and "gamma=0.2" not in recipe.recipe)
 
 
 def test_an_attack_that_is_not_there_is_named() -> None:

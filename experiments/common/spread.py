@@ -11,7 +11,7 @@ from torch.nn import functional
 import linbp
 from linbp.errors import ModelError
 
-__all__ = ["spread"]
+__all__ = ["resnet18", "resnet50", "spread"]
 
 
 class Spread(nn.Module):
@@ -43,4 +43,20 @@ def spread(model: linbp.Model) -> linbp.Model:
         raise ModelError(f"{model.name} has no downsample with a stride.", "Take a ResNet of torchvision's blocks.")
     for one in strided:
         one.insert(0, Spread())
+    return found
+
+
+def resnet18() -> linbp.Model:
+    """The small ResNet-18 that ships, for suites: `file:experiments/common/spread.py:resnet18`."""
+    return spread(_shipped("resnet18"))
+
+
+def resnet50() -> linbp.Model:
+    """The small ResNet-50 that ships, likewise."""
+    return spread(_shipped("resnet50"))
+
+
+def _shipped(name: str) -> linbp.Model:
+    found = linbp.load_model(f"demo:cifar10/{name}")
+    assert isinstance(found, linbp.Model)
     return found

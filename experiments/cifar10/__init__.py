@@ -1,1 +1,0 @@
-"""The paper's experiments on CIFAR-10."""

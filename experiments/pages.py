@@ -1,0 +1,205 @@
+"""Writes what the pages of results show: the tables between their marks, and the pictures.
+
+Everything comes from the CSVs under `docs/tables`, and those from the studies' tables of results; `pages.toml` says
+what is shown where.
+
+    python experiments/pages.py              # tables and pictures
+    python experiments/pages.py --compute    # computes the CSVs first (some minutes)
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import charts
+from study import RESULTS, TABLES, Row, Study, csv_text, difference_rows, rate_rows, read_csv
+
+from linbp.bench.suite import tomllib
+from linbp.data.files import write_atomically
+from linbp.evaluation.statistics import SATURATED
+
+DOCS = TABLES.parent
+SHOWN = Path(__file__).with_suffix(".toml")
+SIGNIFICANT = 0.05
+NUMBERS = {"features.23": 7, "layer3.0": 9}
+"""The sites that positions of the paper's kind are."""
+
+
+@cache
+def csv_of(name: str) -> list[Row]:
+    """One of the CSVs."""
+    return read_csv(TABLES / f"{name}.csv")
+
+
+def row_of(study: str, **keys: str) -> Row:
+    """The one row of a table of rates with these texts in the columns of these names."""
+    found = [row for row in csv_of(study) if all(row[name] == text for name, text in keys.items())]
+    if len(found) != 1:
+        raise KeyError(f"docs/tables/{study}.csv has {len(found)} rows with {keys}")
+    return found[0]
+
+
+def cell(row: Row, name: str, digits: int) -> str:
+    """A rate in per cent with its interval; a dagger marks one that does not tell attacks apart."""
+    if not row.get(name):
+        return ""
+    value, low, high = (float(row[name + end]) for end in ("", "_low", "_high"))
+    mark = "†" if value > 100 * SATURATED and name not in ("mean", "itself") else ""
+    return f"{value:.{digits}f}{mark} <small>{low:.{digits}f}-{high:.{digits}f}</small>"
+
+
+def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
+    """A table; the first columns stand on the left, the others on the right."""
+    rules = ["---" if column < left else "---:" for column in range(len(heads))]
+    return ["| " + " | ".join(heads) + " |", "|" + "|".join(rules) + "|", *("| " + " | ".join(r) + " |" for r in rows)]
+
+
+def victims(about: Mapping[str, Any]) -> list[str]:
+    """A row for each attack, with its mean and every victim."""
+    rows = [row_of(about["study"], **row["attack"]) for row in about["rows"]]
+    names = [name for name in about["victims"] if any(row.get(name) for row in rows)]
+    heads = [*about["heads"], "gradients", "mean", *(about["victims"][name] for name in names)]
+    body = [
+        [*said["label"], row["gradients"], f"**{cell(row, 'mean', 1)}**".replace(" <", "** <").removesuffix("**")]
+        + [cell(row, name, 0) for name in names]
+        for said, row in zip(about["rows"], rows, strict=True)
+    ]
+    return markdown(heads, body, left=len(about["heads"]))
+
+
+def means(about: Mapping[str, Any]) -> list[str]:
+    """Means over victims: the cells of a row differ in what its columns say of the attack."""
+    body = []
+    for row in about["rows"]:
+        cells = []
+        for column in about["columns"]:
+            keys = {**about.get("attack", {}), **row.get("attack", {}), **column["attack"]}
+            keys = {name: text.format(**row.get("fill", {}), **column.get("fill", {})) for name, text in keys.items()}
+            cells.append(cell(row_of(keys.pop("study", about.get("study", "")), **keys), "mean", 1))
+        body.append([*row["label"], *cells])
+    return markdown([*about["heads"], *(column["label"] for column in about["columns"])], body, len(about["heads"]))
+
+
+def short(recipe: str) -> str:
+    """A recipe without the place that every surrogate has its own of."""
+    text = re.sub(r"\(at=[\w.]+\)|start=(?:features|layer)[\w.]+", "", recipe)
+    return text.replace("()", "").replace("(, ", "(")
+
+
+def differences(about: Mapping[str, Any]) -> list[str]:
+    """A row for each pair of recipes at a radius, a column for each surrogate; bold where p is below 0.05."""
+    rows: dict[tuple[str, str, str], dict[str, str]] = {}
+    for column in about["columns"]:
+        for row in csv_of(f"{about['study']}-differences"):
+            if any(row[name] != text for name, text in column["attack"].items()) or row["eps"] not in about["eps"]:
+                continue
+            value, low, high = (f"{float(row['difference' + end]):+.1f}" for end in ("", "_low", "_high"))
+            mark = "**" if float(row["p"]) < SIGNIFICANT else ""
+            key = row["eps"], short(row["recipe"]), short(row["against"])
+            rows.setdefault(key, {})[column["label"]] = f"{mark}{value}{mark} <small>{low} to {high}</small>"
+    labels = [column["label"] for column in about["columns"]]
+    body = [
+        [eps, f"`{one}`", f"`{other}`", *(cells.get(label, "") for label in labels)]
+        for (eps, one, other), cells in rows.items()
+    ]
+    return markdown(["eps", "recipe", "against", *labels], body, left=3)
+
+
+def point(row: Row) -> dict[str, float]:
+    """A mean and its interval, as a mark of a picture."""
+    return {"mean": float(row["mean"]), "low": float(row["mean_low"]), "high": float(row["mean_high"])}
+
+
+def dots(about: Mapping[str, Any]) -> Any:
+    """A picture with a row for each attack."""
+    panels = []
+    for panel in about["panels"]:
+        rows = [
+            {"label": label, "kind": "with LinBP" if "linbp" in recipe else "without LinBP"}
+            | point(row_of(about["study"], **panel["attack"], recipe=recipe))
+            for label, recipe in panel["recipes"].items()
+        ]
+        panels.append(charts.Panel(panel["title"], sorted(rows, key=lambda row: -row["mean"])))
+    return charts.dots(panels, about.get("low", 0))
+
+
+def lines(about: Mapping[str, Any]) -> Any:
+    """A picture with curves: a series has the rows that its pattern fits, whose group is the number on the axis."""
+    panels = []
+    for panel in about["panels"]:
+        rows = []
+        for row in csv_of(about["study"]):
+            if any(row[name] != text for name, text in panel["attack"].items()):
+                continue
+            for kind, pattern in panel["series"].items():
+                if found := re.fullmatch(pattern, f"{row['surrogate']} | {row['recipe']} | {row['steps']}"):
+                    rows.append({"x": int(NUMBERS.get(found[1], found[1])), "kind": kind} | point(row))
+        panels.append(charts.Panel(panel["title"], rows))
+    return charts.lines(panels, about["axis"], about.get("logarithmic", False))
+
+
+TABLE_KINDS = {"victims": victims, "means": means, "differences": differences}
+PICTURE_KINDS = {"dots": dots, "lines": lines}
+
+
+def between(page: str, name: str, text: Sequence[str]) -> str:
+    """A page whose lines between `<!-- NAME: begin -->` and `<!-- NAME: end -->` are these, indented as the first."""
+    found = re.search(
+        rf"^( *)<!-- {name}: begin -->\n(?:.*?\n)? *<!-- {name}: end -->$", page, re.DOTALL | re.MULTILINE
+    )
+    if not found:
+        raise KeyError(f"the page has no marks called {name}")
+    lines = [f"<!-- {name}: begin -->", "", *text, "", f"<!-- {name}: end -->"]
+    block = "\n".join(found[1] + line if line else "" for line in lines)
+    return page[: found.start()] + block + page[found.end() :]
+
+
+def shown() -> dict[str, Any]:
+    """What `pages.toml` says."""
+    return tomllib.loads(SHOWN.read_text(encoding="utf-8"))
+
+
+def written(name: str, page: str) -> str:
+    """A page with its tables as they are to be.
+
+    Args:
+        name: of the page's file.
+        page: its text.
+    """
+    for kind, make in TABLE_KINDS.items():
+        for about in shown().get(kind, ()):
+            if about["page"] == name:
+                page = between(page, about["name"], make(about))
+    return page
+
+
+def compute() -> None:
+    """Compute the CSVs from the tables of results, their rows being what they are."""
+    for path in sorted(RESULTS.glob("*.parquet")):
+        study = Study(path.stem)
+        for name, make in ((path.stem, rate_rows), (f"{path.stem}-differences", difference_rows)):
+            place = TABLES / f"{name}.csv"
+            write_atomically(place, csv_text(make(study, read_csv(place))).encode())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--compute", action="store_true", help="compute the CSVs first")
+    if parser.parse_args().compute:
+        compute()
+    pages = {about["page"] for kind in TABLE_KINDS for about in shown().get(kind, ())}
+    for name in sorted(pages):
+        place = DOCS / name
+        write_atomically(place, written(name, place.read_text(encoding="utf-8")).encode())
+    for kind, make in PICTURE_KINDS.items():
+        for about in shown().get(kind, ()):
+            charts.save(make(about), DOCS / "images" / about["picture"])
+
+
+if __name__ == "__main__":
+    main()
