@@ -27,6 +27,14 @@ def test_logits_are_those_of_the_normalised_image() -> None:
     torch.testing.assert_close(model.logits(images), by_hand, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("thing", [nn.Linear, "resnet18", lambda images: images, None, torch.zeros(3)])
+def test_what_is_no_module_is_refused(thing: object) -> None:
+    with pytest.raises(ModelError) as caught:
+        Model(thing, input_size=8)  # type: ignore[arg-type]
+    assert "torch.nn.Module" in str(caught.value)
+    assert caught.value.hint
+
+
 def test_whole_images_are_resized_as_pillow_does() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
     model = Model(nn.Flatten(), input_size=(3, 16, 16))

@@ -39,7 +39,7 @@ class Model(nn.Module):
         program: the exported program that `module` was unpacked from, where there is one.
 
     Raises:
-        ModelError: the size, mean or standard deviation is not possible, or the module has no weights yet.
+        ModelError: it is no module, the size, mean or standard deviation is not possible, or it has no weights yet.
     """
 
     differentiable = True
@@ -62,6 +62,7 @@ class Model(nn.Module):
     ) -> None:
         super().__init__()
         size, means, deviations = read_preprocessing(input_size, mean, std, interpolation)
+        _refuse_other_things(module)
         module = unwrap(module)
         _refuse_empty(module)
         self.module = module
@@ -140,6 +141,26 @@ class Model(nn.Module):
             "dtype": str(self.dtype).removeprefix("torch."),
             **self.source,
         }
+
+
+def _refuse_other_things(module: Any) -> None:
+    """Refuse what is no module.
+
+    Raises:
+        ModelError: it is a class, a name, a function or anything else.
+    """
+    if isinstance(module, nn.Module):
+        return
+    if isinstance(module, type) and issubclass(module, nn.Module):
+        what, hint = f"the class {module.__name__}", f"Build it: linbp.Model({module.__name__}(...), ...)."
+    elif isinstance(module, str):
+        what, hint = f"the text {module!r}", "Load a network by its name with linbp.load_model(...)."
+    elif callable(module):
+        what = "a function"
+        hint = "Call it in the forward of a torch.nn.Module that holds its weights; linbp.evaluate takes it as it is."
+    else:
+        what, hint = f"an object of type {type(module).__name__}", "Give the network itself."
+    raise ModelError(f"linbp.Model takes a torch.nn.Module, not {what}.", hint)
 
 
 def _refuse_empty(module: nn.Module) -> None:

@@ -193,7 +193,10 @@ def slopes(logits: torch.Tensor, leaf: torch.Tensor, factors: Sequence[float]) -
 
 
 def images_of_noise(model: Model) -> torch.Tensor:
-    """Images (IMAGES, C, H, W) of smooth noise on the 8-bit grid: the same for everybody."""
+    """Images (IMAGES, C, H, W) of smooth noise on the 8-bit grid, each of another contrast: the same for everybody.
+
+    A network that divides by the batch's maximum, say, says something else of an image in another company then.
+    """
     draw = torch.Generator().manual_seed(0)
     pairs = []
     for _ in range(IMAGES // 2):
@@ -201,7 +204,8 @@ def images_of_noise(model: Model) -> torch.Tensor:
         fine = torch.nn.functional.interpolate(coarse, size=model.input_size[1:], mode="bicubic", align_corners=False)
         grain = torch.rand(fine.shape, generator=draw, dtype=torch.float64)
         pairs.append((0.9 * fine + 0.1 * grain).clamp(0, 1))
-    return (torch.cat(pairs) * 255).round().div(255).to(device=model.device, dtype=model.dtype)
+    contrasts = torch.linspace(1, 0.7, IMAGES, dtype=torch.float64).view(-1, 1, 1, 1)
+    return (torch.cat(pairs) * contrasts * 255).round().div(255).to(device=model.device, dtype=model.dtype)
 
 
 def stir() -> None:
