@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from linbp.cli.guard import guard
-from linbp.cli.options import BatchSize, Debug, Device, Json, Threads, usable_device
+from linbp.cli.options import BatchSize, Debug, Device, Json, MovedData, Threads, usable_device
 from linbp.cli.output import add_row, counted, make_table, print_json, progress_bars, stdout
 
 if TYPE_CHECKING:
@@ -39,10 +38,7 @@ def compare(
         list[str] | None,
         typer.Option("--second-victim", metavar="MODEL", help="Victims of SECOND, if others than those of FIRST."),
     ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", metavar="FOLDER_OR_CSV", help="The clean images, if they were moved since linbp craft."),
-    ] = None,
+    data: MovedData = None,
     batch_size: BatchSize = 32,
     device: Device = None,
     threads: Threads = 4,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from linbp.cli.guard import Interrupted, guard
-from linbp.cli.options import BatchSize, Debug, Device, Json, Threads, command_line, usable_device
+from linbp.cli.options import BatchSize, Debug, Device, Json, MovedData, Threads, command_line, usable_device
 from linbp.cli.output import add_row, counted, interval, make_table, print_json, progress_bars, share, stdout
 from linbp.cli.streams import is_standard_output, write_data
 
@@ -26,10 +26,7 @@ def evaluate(
         list[str],
         typer.Option("--victim", metavar="MODEL", help="A network to evaluate on; may be given several times."),
     ],
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", metavar="FOLDER_OR_CSV", help="The clean images, if they were moved since linbp craft."),
-    ] = None,
+    data: MovedData = None,
     partial: Annotated[bool, typer.Option("--partial", help="Count an unfinished folder too.")] = False,
     trust_labels: Annotated[
         bool,

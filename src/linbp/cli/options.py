@@ -9,13 +9,17 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["BatchSize", "Debug", "Device", "Json", "Threads", "command_line", "usable_device"]
+__all__ = ["BatchSize", "Debug", "Device", "Json", "MovedData", "Threads", "command_line", "usable_device"]
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines, and nothing else, on standard output.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Device = Annotated[
     str | None,
     typer.Option("--device", help="Where networks run: cpu, cuda, cuda:1, mps. Default: cpu.", metavar="NAME"),
+]
+MovedData = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="FOLDER_OR_CSV", help="The clean images, if they were moved since linbp craft."),
 ]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images per batch.")]
 Threads = Annotated[

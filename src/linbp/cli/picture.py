@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from linbp.cli.guard import guard
-from linbp.cli.options import BatchSize, Debug, Device, Json, Threads, usable_device
+from linbp.cli.options import BatchSize, Debug, Device, Json, MovedData, Threads, usable_device
 from linbp.cli.output import print_json, progress_bars
 
 __all__ = ["picture"]
@@ -37,10 +37,7 @@ def picture(
         list[str] | None,
         typer.Option("--image", metavar="ID", help="Show this image instead; may be given several times."),
     ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", metavar="FOLDER_OR_CSV", help="The clean images, if they were moved since linbp craft."),
-    ] = None,
+    data: MovedData = None,
     batch_size: BatchSize = 32,
     device: Device = None,
     threads: Threads = 4,
