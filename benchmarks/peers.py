@@ -1,30 +1,35 @@
 """What an attack costs here and in other packages: the same network, images, steps and radius, in one process.
 
-Each package attacks the whole batch once a round, in turn; a figure is the median over rounds of the other package's
-processor time over this one's in the same round, with the quartiles. More than 1: this package is faster. Networks are
-captured before, as a job does once. Packages that are not installed are left out:
+Every contender attacks the whole batch once a round, in turn; a figure is the median over rounds of a contender's
+processor time over this package's in the same round, with the smallest and largest. More than 1: this package is
+faster. Networks are captured before, as a job does once. Others get the module as torchvision and timm give it, in
+evaluation mode and with frozen parameters. Diverse inputs enlarge here and reduce there, so that the network sees
+images of the same size. LinBP is compared with the others' I-FGSM, and with a LinBP as its authors' code has it.
 
-    pip install torchattack foolbox && pip install --no-deps torchattacks
-    python benchmarks/peers.py                                    # the table of docs/performance.md
-    python benchmarks/peers.py --networks squeezenet1_1 --batches 1 8 --recipes ifgsm
+    pip install -e '.[peers]' && pip install --no-deps torchattacks    # it pins a requests of 2020
+    python benchmarks/peers.py --out mine.jsonl                        # measures what the file does not hold yet
+    python benchmarks/peers.py --networks squeezenet1_1 --batches 1 8 --attacks ifgsm --out mine.jsonl
+    python benchmarks/peers.py --table benchmarks/results/peers.jsonl  # the table of docs/performance.md
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import importlib.util
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
+from released_style import ReleasedLinBP
 from torch import nn
 
 import linbp
+from linbp.attack import prepare
 
 NETWORKS = {
     "squeezenet1_1": "demo:squeezenet1_1",
@@ -32,10 +37,12 @@ NETWORKS = {
     "vit_tiny": "vit_tiny_patch16_224",
     "resnet50": "torchvision:resnet50@random",
 }
-RECIPES = {"ifgsm": "ifgsm", "mi": "mi", "mi + di": "mi + di(scale=8/7)"}
-EPS, STEPS = 8 / 255, 10
-GROUPS = {"linbp": 8, "linbp, group 1": 1}
-"""This package's contenders: images that a CPU computes at a time."""
+ATTACKS = {"ifgsm": "ifgsm", "mi": "mi", "mi + di": "mi + di(scale=8/7)", "linbp": "linbp(start=layer3.1)"}
+FIRST = 8
+"""Of ResNet-50's linear bottlenecks: layer3.1."""
+EPS = 8 / 255
+PEERS = ("torchattack", "torchattacks", "foolbox")
+RELEASED = "released style"
 
 Attack = Callable[[torch.Tensor, torch.Tensor], object]
 
@@ -59,6 +66,8 @@ def load(name: str) -> linbp.Model:
     """A network of the table, with weights from a seed where it ships none."""
     torch.manual_seed(0)
     if name == "vit_tiny":
+        import timm
+
         module = timm.create_model(NETWORKS[name], num_classes=1000).eval()
         return linbp.Model(module, input_size=(3, 224, 224), mean=(0.5,) * 3, std=(0.5,) * 3, name=name)
     return linbp.load_model(NETWORKS[name])
@@ -68,45 +77,53 @@ def installed(package: str) -> bool:
     return importlib.util.find_spec(package) is not None
 
 
-def peers(module: nn.Module, recipe: str) -> dict[str, Attack]:
-    """The same attack in every other package that is installed and has it."""
+def peers(module: Logits, attack: str, steps: int) -> dict[str, Attack]:
+    """The same attack, or of LinBP I-FGSM, in every other package that is installed and has it."""
     found: dict[str, Attack] = {}
-    step = EPS / STEPS
+    size, plain = EPS / steps, attack in ("ifgsm", "linbp")
     device = torch.device("cpu")
     if installed("torchattack"):
         import torchattack
 
-        options: dict[str, Any] = {"device": device, "eps": EPS, "steps": STEPS, "alpha": step}
-        found["torchattack"] = {
-            "ifgsm": lambda: torchattack.MIFGSM(module, decay=0.0, **options),
-            "mi": lambda: torchattack.MIFGSM(module, **options),
-            "mi + di": lambda: torchattack.DIFGSM(module, resize_rate=8 / 7, diversity_prob=0.5, **options),
-        }[recipe]()
+        options: dict[str, Any] = {"device": device, "eps": EPS, "steps": steps, "alpha": size}
+        if attack == "mi + di":
+            found["torchattack"] = torchattack.DIFGSM(module, resize_rate=7 / 8, diversity_prob=0.5, **options)
+        else:
+            found["torchattack"] = torchattack.MIFGSM(module, decay=0.0 if plain else 1.0, **options)
     if installed("torchattacks"):
         import torchattacks
 
-        found["torchattacks"] = {
-            "ifgsm": lambda: torchattacks.BIM(module, eps=EPS, alpha=step, steps=STEPS),
-            "mi": lambda: torchattacks.MIFGSM(module, eps=EPS, alpha=step, steps=STEPS),
-            "mi + di": lambda: torchattacks.DIFGSM(
-                module, eps=EPS, alpha=step, steps=STEPS, decay=1.0, resize_rate=8 / 7
-            ),
-        }[recipe]()
-    if installed("foolbox") and recipe == "ifgsm":
+        options = {"eps": EPS, "alpha": size, "steps": steps}
+        if attack == "mi + di":
+            found["torchattacks"] = torchattacks.DIFGSM(
+                module, decay=1.0, resize_rate=7 / 8, diversity_prob=0.5, **options
+            )
+        else:
+            found["torchattacks"] = (torchattacks.BIM if plain else torchattacks.MIFGSM)(module, **options)
+    if installed("foolbox") and plain:
         import foolbox
 
         wrapped = foolbox.PyTorchModel(module, bounds=(0, 1), device=device)
-        basic = foolbox.attacks.LinfBasicIterativeAttack(abs_stepsize=step, steps=STEPS, random_start=False)
+        basic = foolbox.attacks.LinfBasicIterativeAttack(abs_stepsize=size, steps=steps, random_start=False)
         found["foolbox"] = lambda images, labels: basic(wrapped, images, labels, epsilons=EPS)
+    if attack == "linbp":
+        found[RELEASED] = ReleasedLinBP(
+            module.module, module.mean, module.std, first=FIRST, eps=EPS, steps=steps, step_size=size
+        )
     return found
 
 
-def own(surrogate: linbp.Surrogate, recipe: str) -> Attack:
+def own(surrogate: linbp.Surrogate, attack: str, steps: int) -> Attack:
     """The attack here, on a network that is captured and has its rules already."""
-    prepared = linbp.attack.prepare(surrogate, linbp.Recipe.parse(RECIPES[recipe]))
+    prepared = prepare(surrogate, linbp.Recipe.parse(ATTACKS[attack]))
     return lambda images, labels: linbp.craft(
-        prepared, images, labels, prepared.recipe, eps=EPS, steps=STEPS, step_size=EPS / STEPS, batch_size=len(images)
+        prepared, images, labels, prepared.recipe, eps=EPS, steps=steps, step_size=EPS / steps, batch_size=len(images)
     )
+
+
+def group_sizes(count: int) -> tuple[int, ...]:
+    """Other group sizes that make sense for so many images."""
+    return (1,) if count < 8 else tuple(size for size in (16, 32) if size <= count)
 
 
 def seconds(attack: Attack, images: torch.Tensor, labels: torch.Tensor) -> float:
@@ -116,57 +133,97 @@ def seconds(attack: Attack, images: torch.Tensor, labels: torch.Tensor) -> float
 
 
 def compare(contenders: dict[str, Attack], images: torch.Tensor, labels: torch.Tensor, rounds: int) -> dict[str, Any]:
-    """Seconds here, and for every other contender its time over this one's: median and quartiles over rounds."""
+    """Seconds here, and for every other contender its time over this one's in each round."""
     times: dict[str, list[float]] = {name: [] for name in contenders}
-    for number in range(rounds + 1):  # the first one warms up
+    for number in range(rounds):
         for name in list(contenders)[:: 1 if number % 2 else -1]:
             times[name].append(seconds(contenders[name], images, labels))
-    here = times.pop("linbp")[1:]
-    found: dict[str, Any] = {"seconds": statistics.median(here)}
-    for name, values in times.items():
-        ratios = [value / mine for value, mine in zip(values[1:], here, strict=True)]
-        low, middle, high = statistics.quantiles(ratios, n=4) if rounds > 1 else ratios * 3
-        found[name] = {"ratio": middle, "quartiles": [low, high]}
-    return found
+    here = times.pop("linbp")
+    ratios = {
+        name: sorted(round(value / mine, 3) for value, mine in zip(values, here, strict=True))
+        for name, values in times.items()
+    }
+    return {"seconds": round(statistics.median(here), 3), "ratios": ratios}
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Append a line to the file for every network, attack and number of images that it does not hold."""
+    done = read(options.out) if options.out.exists() else []
+    versions = {name: importlib.metadata.version(name) for name in ("torch", *filter(installed, PEERS))}
+    for name in options.networks:
+        wanted = [
+            {"network": name, "attack": attack, "images": count}
+            for attack in options.attacks
+            for count in options.batches
+            if attack != "linbp" or name == "resnet50"
+        ]
+        missing = [where for where in wanted if not any(where.items() <= line.items() for line in done)]
+        if not missing:
+            continue
+        model = load(name)
+        side = options.side or model.input_size[1]
+        module, surrogate = Logits(model), linbp.Surrogate(model)
+        draw = torch.Generator().manual_seed(0)
+        images = torch.randint(0, 256, (max(options.batches), 3, side, side), generator=draw).float() / 255
+        labels = surrogate.logits(images).argmax(1)
+        for where in missing:
+            attack, count = where["attack"], where["images"]
+            contenders = {"linbp": own(surrogate, attack, options.steps)}
+            for size in group_sizes(count):
+                contenders[f"group {size}"] = own(surrogate.grouped(size), attack, options.steps)
+            contenders |= peers(module, attack, options.steps)
+            for contender in contenders.values():
+                contender(images[:1], labels[:1])  # what is done once only is done
+            line = {**where, **compare(contenders, images[:count], labels[:count], options.rounds)}
+            line |= {"steps": options.steps, "side": side, "versions": versions}
+            with options.out.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+            print(*table([line])[2:], flush=True)
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The lines of a file of results."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def table(lines: Sequence[dict[str, Any]]) -> list[str]:
+    """The results as Markdown."""
+    groups = ("group 1", "group 16", "group 32")
+    columns = [name for name in (*PEERS, RELEASED, *groups) if any(name in line["ratios"] for line in lines)]
+    head = ["network", "attack", "images", "ms a step", *columns]
+    rows = [_row(head), _row(["---", "---", *["---:"] * (len(head) - 2)])]
+    order = [(name, attack) for name in NETWORKS for attack in ATTACKS]
+    for line in sorted(lines, key=lambda line: (order.index((line["network"], line["attack"])), line["images"])):
+        cells = [_cell(line["ratios"].get(name)) for name in columns]
+        step = 1000 * line["seconds"] / line["steps"]
+        rows.append(_row([line["network"], line["attack"], str(line["images"]), f"{step:.0f}", *cells]))
+    return rows
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(ratios: Sequence[float] | None) -> str:
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else ""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 4, 8, 16, 32])
-    parser.add_argument("--recipes", nargs="+", default=list(RECIPES), choices=list(RECIPES))
+    parser.add_argument("--attacks", nargs="+", default=list(ATTACKS), choices=list(ATTACKS))
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--side", type=int, help="of the images; by default what the network takes")
-    parser.add_argument("--json", type=Path, help="append every line to this file, and leave out what it holds")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--out", type=Path, help="the file of results, one JSON line each")
+    where.add_argument("--table", type=Path, help="print the results of a file, and measure nothing")
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    done = [json.loads(line) for line in options.json.open()] if options.json and options.json.exists() else []
-    print("| network | recipe | images | seconds | other package's time / this one's: median (quartiles) |")
-    print("|---|---|---:|---:|---|")
-    for name in options.networks:
-        model = load(name)
-        side = options.side or model.input_size[1]
-        module = Logits(model)
-        surrogates = {group: linbp.Surrogate(model, group_size=size) for group, size in GROUPS.items()}
-        for recipe in options.recipes:
-            contenders = {group: own(surrogate, recipe) for group, surrogate in surrogates.items()}
-            contenders |= peers(module, recipe)
-            for count in options.batches:
-                where = {"network": name, "recipe": recipe, "images": count}
-                line = next((one for one in done if where.items() <= one.items()), None)
-                if line is None:
-                    draw = torch.Generator().manual_seed(0)
-                    images = torch.randint(0, 256, (count, 3, side, side), generator=draw).float() / 255
-                    line = {**where, **compare(contenders, images, model.logits(images).argmax(1), options.rounds)}
-                    if options.json:
-                        with options.json.open("a") as file:
-                            file.write(json.dumps({**line, "torch": torch.__version__}) + "\n")
-                cells = [
-                    f"{other} {value['ratio']:.2f} ({value['quartiles'][0]:.2f} to {value['quartiles'][1]:.2f})"
-                    for other, value in line.items()
-                    if isinstance(value, dict)
-                ]
-                print(f"| {name} | {recipe} | {count} | {line['seconds']:.2f} | {'; '.join(cells)} |", flush=True)
+    if options.table is None:
+        torch.set_num_threads(1)
+        measure(options)
+    print("\n".join(table(read(options.table or options.out))))
 
 
 if __name__ == "__main__":

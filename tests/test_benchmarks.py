@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+from torchvision.models.resnet import Bottleneck, ResNet
 
+import linbp
 from linbp.graph.kernels import PASSES
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -50,3 +55,38 @@ def test_each_pass_over_a_finished_graph_is_measured_by_leaving_it_out() -> None
         # neither network has a wide strided stem, a wide 3 x 3 convolution or a bottleneck's branch
         assert found.keys() == {"overwrite", "channels_last", "control"}
         assert min(found.values()) > -100
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of foolbox
+def test_peers_are_compared_and_what_a_file_holds_is_not_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    peers, path = importlib.import_module("peers"), tmp_path / "found.jsonl"
+    small = {"networks": ["squeezenet1_1"], "attacks": ["ifgsm", "linbp"], "batches": [1], "side": 64}
+    options = argparse.Namespace(**small, rounds=2, steps=1, out=path)
+    peers.measure(options)
+    (line,) = peers.read(path)
+    assert (line["network"], line["attack"], line["images"], line["steps"]) == ("squeezenet1_1", "ifgsm", 1, 1)
+    assert line["seconds"] > 0
+    assert {"group 1"} <= line["ratios"].keys() <= {"group 1", "torchattack", "torchattacks", "foolbox"}
+    assert all(len(found) == 2 and 0 < found[0] <= found[1] for found in line["ratios"].values())
+    before = path.read_bytes()
+    peers.measure(options)
+    assert path.read_bytes() == before
+    head, _, row = (text.strip("| ").split(" | ") for text in peers.table([line]))
+    cells = dict(zip(head, row, strict=True))
+    assert float(cells["group 1"].split()[0]) == pytest.approx(sum(line["ratios"]["group 1"]) / 2, abs=0.006)
+
+
+def test_the_linbp_of_the_comparison_is_linbp(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    released = importlib.import_module("released_style").ReleasedLinBP
+    torch.manual_seed(0)
+    network = ResNet(Bottleneck, [1, 1, 2, 1], num_classes=10).double().eval().requires_grad_(False)
+    mean, std = torch.full((1, 3, 1, 1), 0.5).double(), torch.full((1, 3, 1, 1), 0.25).double()
+    by_hand = released(network, mean, std, first=3, eps=0.1, steps=1, step_size=0.1)
+    model = linbp.Model(network, input_size=(3, 32, 32), mean=(0.5,) * 3, std=(0.25,) * 3)
+    images, labels = torch.rand(2, 3, 32, 32).double(), torch.tensor([1, 2])
+    expected = linbp.Surrogate(model, linbp.LinBP(start="layer3.1"), cache=False).gradient(images, labels)
+    assert torch.allclose(by_hand.gradient(images, labels), expected, rtol=1e-9, atol=1e-13)

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 import linbp
 from linbp import LinBP, Model, Surrogate
+from linbp.attack import prepare
 from linbp.attack.ensemble import Ensemble, as_ensemble
 from linbp.errors import RecipeError
 from linbp.graph.kernels.groups import GROUP_SIZES, groups_of
@@ -99,7 +100,7 @@ def test_an_attack_computes_in_groups_as_its_surrogate_does() -> None:
     single = linbp.craft(captured(), x, y, "ifgsm", group_size=1, **settings)
     assert torch.equal(single, linbp.craft(captured().grouped(1), x, y, "ifgsm", **settings))
     assert torch.equal(single[1:2], linbp.craft(captured(), x[1:2], y[1:2], "ifgsm", group_size=1, **settings))
-    prepared = linbp.attack.prepare(captured(), linbp.Recipe.parse("ifgsm"))
+    prepared = prepare(captured(), linbp.Recipe.parse("ifgsm"))
     with pytest.raises(RecipeError, match="group_size=8"):
         linbp.craft(prepared, x, y, "ifgsm", group_size=1, **settings)
 
