@@ -201,6 +201,15 @@ def test_every_topic_is_listed_and_every_name_shown(linbp: Run, topic: str, name
                 assert all(parameter["name"] in text for parameter in one["parameters"])
 
 
+def test_the_suites_that_ship_are_listed_with_their_files(linbp: Run) -> None:
+    listed = {
+        entry["name"]: entry["summary"].splitlines() for entry in linbp("list", "suites", "--json").facts["suites"]
+    }
+    assert {"demo", "cifar10"} <= listed.keys()
+    assert all(Path(path).is_file() and about for about, path in listed.values())
+    assert "demo" in linbp("list", "suites").out
+
+
 def test_show_tells_formula_and_defaults(linbp: Run) -> None:
     text = linbp("show", "linbp").out
     for words in ("linbp(start=none, rebalance=branch, gamma=1.0", "alpha = |v| / |u|", "arXiv 2012.03528"):

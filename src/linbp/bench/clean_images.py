@@ -21,7 +21,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from linbp.bench.store import Store
-from linbp.bench.suite import Cifar10Data, Data, DemoData, FilesData, TableData
+from linbp.bench.suite_data import Cifar10Data, Data, DemoData, FilesData, TableData
 from linbp.bench.table import parquet_bytes
 from linbp.data.image_id import check_ids
 from linbp.data.image_list import list_images
@@ -111,6 +111,11 @@ def list_entries(data: Data, base: Path) -> Listing:
     Raises:
         ImageError, ModelError: there is no such data, or a row of it is faulty; of a table, when its turn comes.
     """
+    if not isinstance(data, DemoData) and not (base / data.path).exists() and not getattr(data, "download", False):
+        raise ImageError(
+            f"The images of the suite are not there: {base / data.path} does not exist.",
+            "Say where they lie: --data PATH, or path in the suite's table data.",
+        )
     if isinstance(data, FilesData):
         listed = list_images(base / data.path, targets=data.targets, first_label=data.first_label)
         own = [Entry(one, True, _stamp(one.path), partial(read_image, one.path)) for one in listed[: data.first]]

@@ -6,19 +6,19 @@ import dataclasses
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from linbp.attack.job.batch import craft_batch
 from linbp.attack.job.images import read_pool
+from linbp.attack.recipe.recipe import Recipe
 from linbp.bench.make_plan import make_plan
 from linbp.bench.networks import Networks
 from linbp.bench.plan import AnswerTask, Plan, PlannedAttack
 from linbp.bench.run import check_same_suite, torch_threads
 from linbp.bench.store import open_store
-from linbp.bench.suite import Suite, read_suite
+from linbp.bench.suite import Suite, suite_of
 from linbp.data.images import Pixels, png_bytes
 from linbp.errors import LinbpError, SuiteError
 from linbp.evaluation.predict import predict
@@ -83,6 +83,8 @@ def estimate(
     suite: str | os.PathLike[str] | Suite,
     out: str | os.PathLike[str] | None = None,
     *,
+    data: str | os.PathLike[str] | None = None,
+    first: int | None = None,
     device: str | None = None,
     progress: ProgressCallback | None = None,
 ) -> Estimate:
@@ -91,6 +93,7 @@ def estimate(
     Args:
         suite: as for `run_bench`.
         out: an earlier run, whose finished tasks are left out; or None.
+        data, first: as for `run_bench`.
         device: where networks run.
         progress: told how far it is.
 
@@ -98,7 +101,7 @@ def estimate(
         SuiteError, LinbpError: everything that is wrong with the suite.
     """
     tell = progress or (lambda stage, done, total: None)
-    given, base = (suite, Path()) if isinstance(suite, Suite) else read_suite(suite)
+    given, base = suite_of(suite, data, first)
     store = None if out is None else open_store(out)
     if store is not None:
         check_same_suite(store, given)
@@ -177,12 +180,23 @@ def _measure_attacks(
     return found, png
 
 
+def _short(recipe: Recipe) -> Recipe:
+    """The recipe with few steps also in stages that have their own number, such as `ila(steps=100)`."""
+
+    def few(objective: Any) -> Any:
+        many = (getattr(objective, "steps", None) or 0) > STEPS
+        return dataclasses.replace(objective, steps=STEPS) if many else objective
+
+    return Recipe(stages=tuple(dataclasses.replace(one, objective=few(one.objective)) for one in recipe.stages))
+
+
 def _seconds_a_step(plan: Plan, networks: Networks, attack: PlannedAttack) -> float:
-    prepared = networks.prepared(attack.surrogate, attack.config.recipe)
+    recipe = _short(attack.config.recipe)
+    prepared = networks.prepared(attack.surrogate, recipe)
     records = list(plan.images.records[: attack.config.batch_size])
     clean = _same_size(plan, attack)[: attack.config.batch_size]
     pool = read_pool(plan.pool, attack.preparation, 1, lambda *_: None) if attack.needs_pool else None
-    config = attack.config.shortened(STEPS)
+    config = dataclasses.replace(attack.config.shortened(STEPS), recipe=recipe)
 
     def run() -> None:
         craft_batch(prepared, config, records[: len(clean)], clean, pool, lambda: None)

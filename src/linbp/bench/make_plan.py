@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,46 +16,25 @@ from linbp.attack.job.manifest import job_settings
 from linbp.attack.named_surrogates import split_rules
 from linbp.attack.protocol import Protocol
 from linbp.attack.published_protocols import find_protocol
-from linbp.attack.recipe.recipe import Recipe
 from linbp.bench.clean_images import CleanImages, list_entries, preparation_key, read_clean
-from linbp.bench.cost import needs_pool, settings_for
+from linbp.bench.cost import needs_pool
+from linbp.bench.faults import Faults
 from linbp.bench.keys import content_key, package_versions
 from linbp.bench.networks import Network, Networks
 from linbp.bench.plan import Plan, PlannedAttack, PlannedVictim
+from linbp.bench.plan_recipes import configs_of, recipes_of
 from linbp.bench.store import Store
 from linbp.bench.suite import Selection, Suite, SuiteRecipe, SuiteSurrogate
 from linbp.data.image_list import ImageRecord, list_images
 from linbp.data.labels import check_labels
 from linbp.data.preprocessing import Preparation
-from linbp.errors import ImageError, LinbpError, ModelError, RecipeError, SuiteError
+from linbp.errors import ImageError, ModelError, RecipeError
 from linbp.evaluation.roles import has_weights_of_surrogate
 from linbp.evaluation.victim_input import VictimPreprocessing, preprocessing_for, resolve_victim_input
 from linbp.jobs.progress import ProgressCallback
 from linbp.models import Model
 
 __all__ = ["make_plan"]
-
-
-class Faults:
-    """Faults are collected, so that a user need not find them one after the other."""
-
-    def __init__(self) -> None:
-        self.found: list[LinbpError] = []
-
-    @contextlib.contextmanager
-    def collected(self, where: str = "") -> Iterator[None]:
-        """Keep a fault, with the place where it was found, and go on."""
-        try:
-            yield
-        except SuiteError as fault:
-            self.found.extend(fault.faults)
-        except LinbpError as fault:
-            self.found.append(type(fault)(f"{where}{fault.message}", fault.hint) if where else fault)
-
-    def raise_any(self) -> None:
-        """Raise one error for all of them, if there are any."""
-        if self.found:
-            raise SuiteError.of(self.found)
 
 
 @dataclass
@@ -82,19 +60,6 @@ class _Planner:
 
     def protocol(self) -> Protocol | None:
         return None if self.suite.protocol is None else find_protocol(self.suite.protocol)
-
-    def configs(self, protocol: Protocol | None) -> dict[tuple[str, str, str], AttackConfig]:
-        """The settings of every surrogate, recipe and radius."""
-        found = {}
-        for recipe in self.suite.recipes:
-            with self.faults.collected(f"Recipe {recipe.name}: "):
-                parsed = Recipe.parse(recipe.recipe)
-                _refuse_auto(parsed)
-                for surrogate in self.suite.surrogates:
-                    for eps in self.suite.eps:
-                        place = (surrogate.name, recipe.name, str(eps))
-                        found[place] = settings_for(self.suite, parsed, eps, len(surrogate.models), protocol)
-        return found
 
     def surrogates(self, configs: Mapping[tuple[str, str, str], AttackConfig]) -> list[_Surrogate]:
         found = []
@@ -193,7 +158,8 @@ def make_plan(
     with faults.collected():
         protocol = planner.protocol()
     tell("loading the networks", 0, len(suite.surrogates) + len(suite.victims))
-    configs = planner.configs(protocol)
+    recipes = recipes_of(suite, faults)
+    configs = configs_of(suite, recipes, protocol, faults)
     surrogates = planner.surrogates(configs)
     tell("loading the networks", len(suite.surrogates), len(suite.surrogates) + len(suite.victims))
     victims: list[PlannedVictim] = []
@@ -207,16 +173,17 @@ def make_plan(
         # Nothing is written for a suite that has a fault.
         images = read_clean(list_entries(suite.data, base), preparations, None if faults.found else store, tell)
     with faults.collected("The pool: "):
-        pool = _pool(suite, base)
+        pool = _pool(suite, base, configs)
     if images is not None:
         planner.check_classes(images)
     faults.raise_any()
     assert images is not None
     first = next(iter(configs.values()))
     attacks = tuple(
-        _attack(suite, one, recipe, str(eps), configs[one.suite.name, recipe.name, str(eps)], pool, device, tell)
+        _attack(suite, one, recipe, str(eps), configs[surrogate, name, str(eps)], pool, device, tell)
         for one in surrogates
-        for recipe in suite.recipes
+        for (surrogate, name), recipe in recipes.items()
+        if surrogate == one.suite.name
         for eps in suite.eps
     )
     return Plan(
@@ -260,22 +227,12 @@ def _attack(
     return PlannedAttack(surrogate.suite, recipe, eps, config, surrogate.preparation, settings, key, needs)
 
 
-def _pool(suite: Suite, base: Path) -> tuple[ImageRecord, ...]:
+def _pool(suite: Suite, base: Path, configs: Mapping[tuple[str, str, str], AttackConfig]) -> tuple[ImageRecord, ...]:
     if suite.pool is None:
         return ()
-    if not any(needs_pool(Recipe.parse(recipe.recipe)) for recipe in suite.recipes):
+    if configs and not any(needs_pool(config.recipe) for config in configs.values()):
         raise RecipeError("No recipe makes use of it.", "Leave pool out of the suite.")
     return list_images(base / suite.pool)
-
-
-def _refuse_auto(recipe: Recipe) -> None:
-    from linbp.attack.choose_start import has_auto_start
-
-    if has_auto_start(recipe):
-        raise RecipeError(
-            f"{recipe} would choose its start anew for each run.",
-            "Choose it once (linbp craft with --proxy, or linbp.choose_start), and write the number.",
-        )
 
 
 def _selection(suite: Suite, protocol: Protocol | None) -> Selection:

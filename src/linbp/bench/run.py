@@ -7,7 +7,6 @@ import functools
 import importlib
 import os
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -20,7 +19,7 @@ from linbp.bench.networks import Networks
 from linbp.bench.plan import Plan
 from linbp.bench.run_files import FACTS, SUITE, read_object
 from linbp.bench.store import Store, open_store
-from linbp.bench.suite import Suite, read_suite, tomllib
+from linbp.bench.suite import Suite, read_suite, suite_of, tomllib
 from linbp.bench.table import RESULTS, read_results
 from linbp.bench.work import RunWork
 from linbp.errors import StoreError, SuiteError
@@ -103,6 +102,8 @@ def run_bench(
     suite: str | os.PathLike[str] | Suite,
     out: str | os.PathLike[str],
     *,
+    data: str | os.PathLike[str] | None = None,
+    first: int | None = None,
     workers: int = 1,
     ray: str | None = None,
     device: str | None = None,
@@ -115,6 +116,8 @@ def run_bench(
     Args:
         suite: a TOML file, the name of one that ships, or a suite.
         out: the folder of the run, new or of an earlier run of this suite; or an fsspec URL, such as `s3://bucket/run`.
+        data: where the clean images lie, if not where the suite says: a folder, a CSV or a Parquet file.
+        first: only so many images, for a trial.
         workers: processes on this machine.
         ray: address of a Ray cluster (`auto`, `local`, `ray://...`); it takes the place of `workers`.
         device: where networks run, such as `cuda`; default: the CPU.
@@ -129,7 +132,7 @@ def run_bench(
         LinbpError: of any other kind, if there is only one fault.
     """
     tell = progress or (lambda stage, done, total: None)
-    given, base = (suite, Path()) if isinstance(suite, Suite) else read_suite(suite)
+    given, base = suite_of(suite, data, first)
     if models and (workers > 1 or ray is not None):
         raise SuiteError("Networks that are objects of this process cannot be sent to others.", "Use one worker.")
     store = open_store(out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections import Counter
 from importlib import resources
@@ -10,8 +11,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, model_validator
 
+from linbp.bench.suite_data import Data, SuiteTable, with_data
 from linbp.bench.suite_faults import faults_of
 from linbp.data.image_id import UNSAFE
 from linbp.errors import SuiteError, nearest_name
@@ -22,19 +24,16 @@ else:
     import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]
 
 __all__ = [
-    "Cifar10Data",
     "Cost",
-    "Data",
-    "DemoData",
-    "FilesData",
     "Selection",
     "Suite",
     "SuiteRecipe",
     "SuiteSurrogate",
     "SuiteVictim",
-    "TableData",
     "read_suite",
+    "recipe_on",
     "shipped_suites",
+    "suite_of",
     "suite_text",
     "tomllib",
 ]
@@ -44,82 +43,19 @@ Selection = Literal["right-on-every-victim", "right-on-surrogate", "none"]
 all. Besides, a victim's answer counts only where the victim has the clean image right."""
 
 
-class _Table(BaseModel):
-    """A table of a suite file: no other keys than its fields, and nothing is converted from another type."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class _Images(_Table):
-    """What all kinds of data have.
-
-    Attributes:
-        first: only so many images, from the first one on; None: all.
-    """
-
-    first: Annotated[int, Field(ge=1)] | None = None
+def _pairs(given: Any) -> Any:
+    """A table as pairs, which can be hashed; numbers as they are written in a recipe."""
+    if not isinstance(given, dict):
+        return given
+    numbers = {name: str(value) for name, value in given.items() if type(value) in (int, float)}
+    return tuple({**given, **numbers}.items())
 
 
-class FilesData(_Images):
-    """Image files: a folder with one sub-folder for each class, or a CSV with the columns file and label.
-
-    Attributes:
-        path: the folder or the CSV; relative to the suite file.
-        first_label: what the list calls the first class, 0 or 1.
-        targets: the CSV's column of target classes, which makes the attacks targeted.
-    """
-
-    kind: Literal["folder", "csv"]
-    path: str
-    first_label: Literal[0, 1] = 0
-    targets: str | None = None
+Places = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_pairs), PlainSerializer(dict)]
+"""Words by the names that recipes call them: in a file a table, such as {start = "layer3.1"}."""
 
 
-class Cifar10Data(_Images):
-    """CIFAR-10, as torchvision keeps it or as mosaics.
-
-    Attributes:
-        path: the folder; relative to the suite file.
-        split: whose images.
-        download: fetch it into the folder where it is not there.
-    """
-
-    kind: Literal["cifar10"]
-    path: str
-    split: Literal["test", "train"] = "test"
-    download: bool = False
-
-
-class TableData(_Images):
-    """A Parquet file or a folder of them (`parquet`), or what the library datasets saved to disk (`huggingface`).
-
-    Attributes:
-        path: the file or the folder; relative to the suite file.
-        split: of a saved DatasetDict.
-        image: the column of images: encoded bytes, or structs with `bytes` or `path`.
-        label: the column of whole numbers from 0.
-        image_id: a column of names; None: the rows' numbers.
-    """
-
-    kind: Literal["parquet", "huggingface"]
-    path: str
-    split: str | None = None
-    image: str = "image"
-    label: str = "label"
-    image_id: str | None = None
-
-
-class DemoData(_Images):
-    """The twenty sample images of the extra `demo`."""
-
-    kind: Literal["demo"]
-    images: Literal["imagenet", "cifar10"] = "imagenet"
-
-
-Data = Annotated[FilesData | Cifar10Data | TableData | DemoData, Field(discriminator="kind")]
-
-
-class SuiteSurrogate(_Table):
+class SuiteSurrogate(SuiteTable):
     """A network that gives gradients, or an ensemble of several.
 
     Attributes:
@@ -127,29 +63,38 @@ class SuiteSurrogate(_Table):
         models: each a model's name, with a rule of its own after the word `with`.
         fuse: what an ensemble averages; None for one network.
         group_size: images that are computed at a time in float32 on a CPU; it changes last bits. None: the default, 8.
+        places: what recipes mean by `{NAME}` on this surrogate, such as a position: each network has its own modules.
     """
 
     name: str
     models: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
     fuse: Literal["logits", "probabilities", "losses"] | None = None
     group_size: Literal[1, 8, 16, 32] | None = None
+    places: Places = ()
 
 
-class SuiteRecipe(_Table):
-    """A recipe under a name."""
+class SuiteRecipe(SuiteTable):
+    """A recipe under a name.
+
+    Attributes:
+        name: in results.
+        recipe: its text. `{NAME}` in it is a place, for which each surrogate has its own word.
+        on: names of the surrogates that it is for; None: all of them.
+    """
 
     name: str
     recipe: str
+    on: Annotated[tuple[str, ...] | None, Field(min_length=1, strict=False)] = None
 
 
-class SuiteVictim(_Table):
+class SuiteVictim(SuiteTable):
     """A network that is asked, under a name."""
 
     name: str
     model: str
 
 
-class Cost(_Table):
+class Cost(SuiteTable):
     """What each image may cost: the same number of steps for each recipe, or the same number of gradients.
 
     Attributes:
@@ -209,7 +154,7 @@ def _list(given: Any) -> Any:
 Many = Field(min_length=1, strict=False)
 
 
-class Suite(_Table):
+class Suite(SuiteTable):
     """A suite: data, surrogates, recipes, radii and victims; every combination of them is a row of the results.
 
     Attributes:
@@ -265,11 +210,37 @@ class Suite(_Table):
             names = [one.name for one in getattr(self, what)]
             if twice := [name for name, times in Counter(names).items() if times > 1]:
                 raise ValueError(f"has two {what} called {twice[0]!r}; give each its own name")
+        surrogates = [one.name for one in self.surrogates]
+        for name, wanted in ((one.name, on) for one in self.recipes for on in one.on or ()):
+            if wanted not in surrogates:
+                hint = nearest_name(wanted, surrogates).removesuffix(".")
+                raise ValueError(f"has a recipe {name!r} on {wanted!r}, which is no surrogate's name; {hint}")
         if twice := [text for text, times in Counter(map(str, self.eps)).items() if times > 1]:
             raise ValueError(f"has the radius {twice[0]} twice; leave one out")
         if not self.name or UNSAFE.search(self.name):
             raise ValueError(f"has a name {self.name!r} that is no name of a file; choose another one")
         return self
+
+
+PLACE = re.compile(r"\{(\w*)\}")
+
+
+def recipe_on(recipe: SuiteRecipe, surrogate: SuiteSurrogate) -> SuiteRecipe | None:
+    """A recipe with a surrogate's places filled in; None if it is not for that surrogate.
+
+    Raises:
+        SuiteError: the surrogate lacks a place.
+    """
+    if recipe.on is not None and surrogate.name not in recipe.on:
+        return None
+    places = dict(surrogate.places)
+    for name in PLACE.findall(recipe.recipe):
+        if name not in places:
+            raise SuiteError(
+                f"Recipe {recipe.name}: the surrogate {surrogate.name} has no place called {name!r}.",
+                f'Give it one in the suite: places = {{{name or "start"} = "..."}}; or leave that surrogate out (on).',
+            )
+    return recipe.model_copy(update={"recipe": PLACE.sub(lambda found: places[found[1]], recipe.recipe)})
 
 
 def shipped_suites() -> dict[str, Path]:
@@ -307,6 +278,23 @@ def read_suite(source: str | os.PathLike[str]) -> tuple[Suite, Path]:
         return Suite.model_validate(content), base
     except ValidationError as error:
         raise SuiteError.of(faults_of(error, Suite, str(path))) from None
+
+
+def suite_of(
+    suite: str | os.PathLike[str] | Suite, data: str | os.PathLike[str] | None = None, first: int | None = None
+) -> tuple[Suite, Path]:
+    """A suite as it is to be run, and the folder that its paths are relative to.
+
+    Args:
+        suite: a TOML file, the name of one that ships, or a suite.
+        data: where the clean images lie, if not where the suite says; relative to the current folder.
+        first: only so many of them; None: as many as the suite says.
+
+    Raises:
+        SuiteError: as for `read_suite`.
+    """
+    given, base = (suite, Path()) if isinstance(suite, Suite) else read_suite(suite)
+    return given.model_copy(update={"data": with_data(given.data, data, first)}), base
 
 
 def suite_text(suite: Suite) -> str:

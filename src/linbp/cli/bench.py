@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,12 +21,24 @@ __all__ = ["bench"]
 
 @guard
 def bench(
-    suite: Annotated[str, typer.Argument(metavar="SUITE", help="A TOML file, or the name of a suite that ships.")],
+    suite: Annotated[
+        str,
+        typer.Argument(metavar="SUITE", help="A TOML file, or one that ships: linbp list suites."),
+    ],
     out: Annotated[
         str | None,
         typer.Option(
             "--out", metavar="DIR_OR_URL", help="Folder of the run, such as runs/tonight, or s3://bucket/run."
         ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data", metavar="PATH", help="The clean images, if not where the suite says: a folder, CSV or Parquet."
+        ),
+    ] = None,
+    first: Annotated[
+        int | None, typer.Option("--first", min=1, metavar="N", help="Only the first N images, for a trial.")
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan: tasks, gradients, time and disk; write nothing.")
@@ -55,6 +68,8 @@ def bench(
 
       linbp bench demo --out runs/demo
 
+      linbp bench cifar10 --data cifar10 --first 100 --out runs/trial
+
       linbp bench suite.toml --dry-run
 
       linbp bench suite.toml --out runs/tonight --workers 8
@@ -70,13 +85,21 @@ def bench(
     where = device if ray is not None else usable_device(device)
     with progress_bars(json) as tell:
         if dry_run:
-            plan = estimate(suite, out, device=where, progress=tell)
+            plan = estimate(suite, out, data=data, first=first, device=where, progress=tell)
         elif out is None:
             raise SuiteError("There is no folder for the run.", "Name one: --out runs/NAME; or look at it: --dry-run.")
         else:
             try:
                 run = run_bench(
-                    suite, out, workers=workers, ray=ray, device=where, command=command_line(), progress=tell
+                    suite,
+                    out,
+                    data=data,
+                    first=first,
+                    workers=workers,
+                    ray=ray,
+                    device=where,
+                    command=command_line(),
+                    progress=tell,
                 )
             except KeyboardInterrupt:
                 raise Interrupted(f"what is finished is kept in {out}; the same command goes on from there.") from None

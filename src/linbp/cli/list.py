@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -14,8 +15,15 @@ from linbp.cli.output import add_row, make_table, print_json, stdout
 __all__ = ["list_parts"]
 
 Topic = Literal[
-    "recipes", "rules", "transforms", "objectives", "estimators", "updates", "starts", "models", "protocols"
+    "recipes", "rules", "transforms", "objectives", "estimators", "updates", "starts", "models", "protocols", "suites"
 ]
+
+HEADS = {"models": ("source", "how to name a network"), "suites": ("name", "what it compares; its file")}
+AFTERWARDS = {
+    "models": "",
+    "protocols": "linbp show NAME prints values, their sources and oddities.",
+    "suites": "linbp bench NAME --out runs/NAME runs one. To change one, copy its file.",
+}
 
 
 @guard
@@ -24,7 +32,7 @@ def list_parts(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """List recipes, the parts of recipes, the sources of networks, or protocols.
+    """List recipes, the parts of recipes, the sources of networks, protocols, or the suites that ship.
 
     [bold]Examples[/bold]
 
@@ -35,24 +43,27 @@ def list_parts(
       linbp list models
 
       linbp list protocols
+
+      linbp list suites
     """
     found = _entries(topic)
     if json:
         print_json({topic: found})
         return
     console = stdout()
-    table = make_table(
-        "source" if topic == "models" else "name", "how to name a network" if topic == "models" else "what it is"
-    )
+    table = make_table(*HEADS.get(topic, ("name", "what it is")))
     for entry in found:
         add_row(table, entry["name"], entry["summary"])
     console.print(table if found else f"There are no {topic}.", markup=False)
-    if topic != "models":
-        what = "values, their sources and oddities" if topic == "protocols" else "formula, paper and parameters"
-        console.print(f"linbp show NAME prints {what}.")
+    if told := AFTERWARDS.get(topic, "linbp show NAME prints formula, paper and parameters."):
+        console.print(told)
 
 
 def _entries(topic: str) -> list[dict[str, Any]]:
+    if topic == "suites":
+        from linbp.bench.suite import shipped_suites
+
+        return [{"name": name, "summary": _summary(path)} for name, path in shipped_suites().items()]
     known = catalogue()
     if topic == "models":
         return [{"name": name, "summary": forms} for name, forms in known["models"].items()]
@@ -63,3 +74,9 @@ def _entries(topic: str) -> list[dict[str, Any]]:
         for part in known["parts"]
         if f"{part['kind']}s" == topic
     ]
+
+
+def _summary(path: Path) -> str:
+    """The first sentence of a suite's file, which its first comment is, and where the file lies."""
+    first = path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("#").strip()
+    return f"{first}\n{path}"
