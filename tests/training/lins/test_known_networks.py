@@ -12,8 +12,8 @@ import torchvision
 from torch import nn
 
 from linbp import Model, Surrogate, load_model
-from linbp.training.lins.modes import switchable
-from linbp.training.lins.program import Program
+from linbp.training.fine_tuning.modes import switchable
+from linbp.training.fine_tuning.program import Program
 
 CPU = torch.device("cpu")
 
@@ -64,7 +64,7 @@ def test_removal_is_the_identity(name: str, tmp_path: Path) -> None:
             found = network(images)
         answer = (found[0] if isinstance(found, tuple) else found).detach()
         assert float((answer - expected).norm() / expected.norm()) < 1e-9
-    torch.export.save(program.finish(network.eval()).program, tmp_path / "net.pt2")
+    torch.export.save(program.finish(network.eval(), "linearized").program, tmp_path / "net.pt2")
     loaded = load_model(tmp_path / "net.pt2")
     with torch.no_grad():
         expected = adv_image.eval()(images[:1])

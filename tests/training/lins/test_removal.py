@@ -18,7 +18,7 @@ from torch.nn import functional
 from linbp import LinBP, Model, Surrogate, load_model
 from linbp.errors import CaptureError, ModelError, RuleError
 from linbp.training.lins import Tuning, linearize
-from linbp.training.lins.program import Program
+from linbp.training.fine_tuning.program import Program
 
 Tensor = torch.Tensor
 CPU = torch.device("cpu")

@@ -11,9 +11,9 @@ import torch
 from linbp.graph import Position
 from linbp.models import Model
 from linbp.rules.sites import Which
+from linbp.training.fine_tuning.samples import Tensors, split
+from linbp.training.fine_tuning.tuning import Tuning
 from linbp.training.lins.linearization import Linearization
-from linbp.training.lins.samples import Tensors, split
-from linbp.training.lins.tuning import Tuning
 from linbp.training.loop import TrainingProgress
 
 __all__ = ["Linearized", "linearize"]
@@ -98,7 +98,7 @@ def linearize(
         trust_labels=trust_labels,
         progress=progress,
     )
-    job.measure_and_recalibrate()
+    job.begin()
     job.loop.run()
     made = job.finish()
     return Linearized(

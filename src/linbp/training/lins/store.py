@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
-from linbp.data.files import json_bytes
 from linbp.jobs.folder import JobFolder, serialized
 from linbp.models import Model
 from linbp.models.checkpoint import file_sha256
+from linbp.training.fine_tuning.folder import sidecar
 
 __all__ = ["MODEL", "LinearizeFolder"]
 
@@ -23,15 +21,7 @@ class LinearizeFolder(JobFolder):
 
     def write_model(self, model: Model) -> str:
         """The program and its preprocessing, as `--surrogate` takes them; the SHA-256 of the program's file."""
-        facts: dict[str, Any] = {
-            "input_size": list(model.input_size),
-            "mean": list(model.mean),
-            "std": list(model.std),
-            "interpolation": model.interpolation,
-        }
-        if model.class_names:
-            facts["classes"] = list(model.class_names)
-        self.write(SIDECAR, json_bytes(facts, indent=2))
+        self.write(SIDECAR, sidecar(model))
         assert model.program is not None
         return file_sha256(self.write(MODEL, serialized(torch.export.save, model.program)))
 

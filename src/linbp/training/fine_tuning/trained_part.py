@@ -6,7 +6,7 @@ from torch import fx, nn
 
 from linbp.errors import RuleError
 from linbp.graph import Position, Structure, first_site
-from linbp.training.lins.modes import attribute, without_statistics
+from linbp.training.fine_tuning.modes import attribute, without_statistics
 
 __all__ = ["choose_trained"]
 

@@ -23,7 +23,7 @@ from linbp.models import Model
 from linbp.models.evaluation_mode import evaluation_mode
 from linbp.models.plain_mode import plain_mode
 from linbp.models.torch_messages import suppress_torch_messages
-from linbp.training.lins.modes import DROPOUTS
+from linbp.training.fine_tuning.modes import DROPOUTS
 
 __all__ = ["Program"]
 
@@ -96,8 +96,11 @@ class Program:
         network.recompile()
         return network.to(device)
 
-    def finish(self, network: fx.GraphModule) -> Model:
-        """A model of the program with the tensors of `network`, which `network()` made of it, on the model's device."""
+    def finish(self, network: fx.GraphModule, what: str) -> Model:
+        """A model of the program with the tensors of `network`, which `network()` made of it, on the model's device.
+
+        Its name says what it is of the first model. The next call gives the program other tensors.
+        """
         tuned = network.state_dict(keep_vars=True)
         made: dict[int, torch.Tensor] = {}  # one copy of a tensor that has two names
         state = {
@@ -115,7 +118,7 @@ class Program:
             mean=old.mean,
             std=old.std,
             interpolation=old.interpolation,
-            name=f"{old.name}, linearized",
+            name=f"{old.name}, {what}",
             source=old.source,
             program=self.program,
         )

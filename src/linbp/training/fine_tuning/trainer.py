@@ -1,4 +1,4 @@
-"""A network without activations in training: its steps, its batch norms' statistics, and all of its state."""
+"""A captured network in training: its steps, its batch norms' statistics, and all of its state."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from linbp.errors import ModelError
 from linbp.graph import Structure
 from linbp.models import Model
 from linbp.randomness import generator, seeded
-from linbp.training.lins.modes import Normalisation, behind, switchable
-from linbp.training.lins.samples import Samples, augmented, counted, in_batches
-from linbp.training.lins.trained_part import choose_trained
-from linbp.training.lins.tuning import Tuning, batches, order
+from linbp.training.fine_tuning.modes import Normalisation, behind, switchable
+from linbp.training.fine_tuning.samples import Samples, augmented, counted, in_batches
+from linbp.training.fine_tuning.trained_part import choose_trained
+from linbp.training.fine_tuning.tuning import Tuning, batches, order
 from linbp.training.loop import Loop, TrainingProgress
 from linbp.training.optimizer import Optimizer
-from linbp.training.schedule import learning_rate
+from linbp.training.schedule import Fall, learning_rate
 
-__all__ = ["LinsTrainer", "diverged"]
+__all__ = ["FineTuning", "diverged"]
 
 NO_CLASS = -1
 
@@ -37,8 +37,8 @@ class _Sums:
     images: int = 0
 
 
-class LinsTrainer:
-    """A network whose activations were removed, and its optimizer.
+class FineTuning:
+    """A network, perhaps with some activations removed, and its optimizer.
 
     Args:
         model: of the network's preprocessing; its own tensors are not touched.
@@ -49,6 +49,7 @@ class LinsTrainer:
         mixed: whether training computes in bfloat16 where that is safe.
         training, validation: images to train on, and those to measure on at the end of each epoch.
         tell: told about the measuring.
+        fall: of the learning rate, behind the warm-up.
 
     Attributes:
         notes: what a user should know, in words.
@@ -68,7 +69,9 @@ class LinsTrainer:
         training: Samples,
         validation: Samples,
         tell: TrainingProgress,
+        fall: Fall = "cosine",
     ) -> None:
+        self.fall: Fall = fall
         self.model, self.tuning, self.mixed, self.tell = model, tuning, mixed, tell
         self.training, self.validation = training, validation
         parameters, nodes, self.notes = choose_trained(network, structure, tuning.train_from)
@@ -118,7 +121,7 @@ class LinsTrainer:
             value = loss.item()
             if not math.isfinite(value):
                 raise diverged(f"The loss is {value} at step {loop.step + 1} of {loop.steps}")
-            rate = learning_rate(tuning.learning_rate, loop.step, loop.steps, warm_up=tuning.warm_up, fall="cosine")
+            rate = learning_rate(tuning.learning_rate, loop.step, loop.steps, warm_up=tuning.warm_up, fall=self.fall)
             self.optimizer.step(loss, rate)
         self.network.eval()
         self._sums.loss += value * len(labels)

@@ -15,7 +15,7 @@ from linbp.data.images import pixel_sha256, read_ahead, to_unit
 from linbp.errors import ImageError
 from linbp.models import Model
 from linbp.randomness import generator
-from linbp.training.lins.tuning import Augmentation, held_out
+from linbp.training.fine_tuning.tuning import Augmentation, held_out
 from linbp.training.loop import TrainingProgress
 
 __all__ = ["Files", "Samples", "Tensors", "augmented", "counted", "in_batches", "split"]

@@ -1,0 +1,1 @@
+"""A network's own program, trained further on labelled images."""
