@@ -17,8 +17,8 @@ from torch.nn import functional
 
 from linbp import LinBP, Model, Surrogate, load_model
 from linbp.errors import CaptureError, ModelError, RuleError
-from linbp.training.lins import Tuning, linearize
 from linbp.training.fine_tuning.program import Program
+from linbp.training.lins import Tuning, linearize
 
 Tensor = torch.Tensor
 CPU = torch.device("cpu")

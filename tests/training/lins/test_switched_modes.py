@@ -13,9 +13,9 @@ from linbp import Model
 from linbp.errors import ImageError
 from linbp.graph.capture.export import export
 from linbp.graph.capture.functional import functional_graph
-from linbp.training.lins import Tuning, linearize
 from linbp.training.fine_tuning.modes import switchable
 from linbp.training.fine_tuning.tuning import order
+from linbp.training.lins import Tuning, linearize
 
 LAYERS: dict[str, Callable[[], nn.Module]] = {
     "dropout": lambda: nn.Dropout(0.3),

@@ -11,9 +11,9 @@ import torch
 
 from linbp.errors import ImageError, RecipeError
 from linbp.randomness import generator
-from linbp.training.lins import Tuning
 from linbp.training.fine_tuning.samples import Tensors, augmented, split
 from linbp.training.fine_tuning.tuning import batches, held_out, order
+from linbp.training.lins import Tuning
 
 NAMES = [f"image {number}" for number in range(40)]
 
