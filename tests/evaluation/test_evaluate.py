@@ -140,3 +140,27 @@ def test_images_that_a_surrogate_of_any_precision_made(dtype: torch.dtype) -> No
     off = torch.from_numpy(images).to(dtype) / 255 + 0.4 / 255
     with pytest.raises(ImageError, match=r"8-bit grid|above 1"):
         evaluate(victim(classes=256), off, off, every.astype(int))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_floats_are_converted_a_few_images_at_a_time(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In float64 an image takes eight times the memory of its levels, and there are several steps."""
+    largest = 0
+    double, to = torch.Tensor.double, torch.Tensor.to
+
+    def seen(found: torch.Tensor) -> torch.Tensor:
+        nonlocal largest
+        if found.dtype == torch.float64 and found.ndim == 4:
+            largest = max(largest, len(found))
+        return found
+
+    monkeypatch.setattr(torch.Tensor, "double", lambda tensor: seen(double(tensor)))
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *wanted, **more: seen(to(tensor, *wanted, **more)))
+    levels = torch.from_numpy(reds(*(number % 10 for number in range(200))))
+    adv = torch.from_numpy(reds(*((number + number % 3) % 10 for number in range(200))))
+    labels = [number % 10 for number in range(200)]
+    expected = evaluate(victim(), levels, adv, labels)
+    assert largest == 0
+    found = evaluate(victim(), (levels / 255).to(dtype), (adv / 255).to(dtype), labels)
+    assert found.records == expected.records
+    assert 0 < largest <= 64

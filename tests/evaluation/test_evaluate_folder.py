@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,11 @@ from resolved_jobs import craft_folder
 from torch import nn
 
 from linbp import Model
+from linbp.data import images
 from linbp.data.image_list import list_images
-from linbp.data.images import read_image, write_png
+from linbp.data.images import Pixels, read_image, write_png
 from linbp.errors import ImageError, ModelError, StoreError
-from linbp.evaluation import Record, evaluate, evaluate_folder, write_csv
+from linbp.evaluation import Record, evaluate, evaluate_folder, pairs, write_csv
 
 
 def network(seed: int, classes: int = 6) -> Model:
@@ -98,6 +100,39 @@ def test_the_csv_has_one_line_for_each_victim_and_image(folder: Path) -> None:
     assert all(row | attack == row and float(row["eps"]) == 32 / 255 for row in rows)
     with pytest.raises(StoreError, match="cannot be written"):
         write_csv(folder / "gone" / "records.csv", found)
+
+
+@pytest.mark.parametrize("room", [None, 0])
+def test_a_file_is_decoded_once_for_all_victims_where_there_is_room(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, room: int | None
+) -> None:
+    opened: Counter[Path] = Counter()
+
+    def counted(path: Path) -> Pixels:
+        opened[path] += 1
+        return read_image(path)
+
+    monkeypatch.setattr(images, "read_image", counted)
+    if room is not None:
+        monkeypatch.setattr(pairs, "ROOM", room)
+    victims = [network(seed) for seed in range(1, 4)]
+    found = evaluate_folder(folder / "out", victims, trust_labels=True, trust_victim=True)
+    assert len(opened) == 20
+    assert set(opened.values()) == {1 if room is None else 1 + len(victims)}
+    monkeypatch.undo()
+    for victim, one in zip(victims, found.evaluations, strict=True):
+        (alone,) = evaluate_folder(folder / "out", [victim], trust_labels=True).evaluations
+        assert one.records == alone.records
+
+
+def test_where_room_is_short_every_row_still_gets_its_own_pixels(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = sorted((folder / "clean").glob("*.png"))
+    monkeypatch.setattr(pairs, "ROOM", 3 * read_image(paths[1]).nbytes)
+    reader = pairs.Reader(None, 2)
+    asked = [pairs.Pair({}, path, path) for path in [*paths, *paths[::-1], paths[1], paths[1]]]
+    for _ in range(2):
+        for pair, pixels in zip(asked, reader.clean(asked), strict=True):
+            assert np.array_equal(pixels, read_image(pair.clean))
 
 
 def test_an_unfinished_folder_is_counted_only_on_request(folder: Path) -> None:

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from linbp.data.images import grid_tolerance, rgb_pixels
 from linbp.errors import ImageError
 
-__all__ = ["as_classes", "as_images", "check_levels"]
+__all__ = ["CHECKED", "as_classes", "as_images", "as_levels", "check_levels"]
 
 IMAGE_RANK = 4
 FLOATS = (torch.float16, torch.float32, torch.float64)
@@ -78,6 +78,19 @@ def check_levels(images: torch.Tensor, names: Sequence[str]) -> None:
                 at = found[0]
                 spread = _range(levels[at]) if wrong is outside else ""
                 raise ImageError(f"Image {names[begin + at]} {fault}{spread}.", _mend(levels[at]))
+
+
+def as_levels(images: torch.Tensor) -> torch.Tensor:
+    """Images (N, C, H, W) whose values are levels k / 255, as those levels in uint8.
+
+    A few are converted at a time: in float64 an image takes eight times the memory of its levels.
+    """
+    if images.dtype == torch.uint8:
+        return images
+    levels = torch.empty(images.shape, dtype=torch.uint8, device=images.device)
+    for some, into in zip(torch.split(images, CHECKED), torch.split(levels, CHECKED), strict=True):
+        into.copy_((some.to(torch.float64) * 255).round())
+    return levels
 
 
 def as_classes(values: Any, count: int, what: str = "label") -> torch.Tensor:

@@ -9,7 +9,7 @@ import hashlib
 import io
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -237,7 +237,7 @@ def read_ahead(
     paths: Sequence[str | os.PathLike[str]],
     threads: int = 4,
     prepare: Callable[[Pixels, str], Pixels] | None = None,
-) -> Iterator[Pixels]:
+) -> Generator[Pixels, None, None]:
     """The images of `paths` in their order, decoded by a few threads a little ahead of whoever asks.
 
     Args:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from linbp.data.arrays import as_classes, as_images, check_levels
+from linbp.data.arrays import CHECKED, as_classes, as_images, as_levels, check_levels
 from linbp.data.images import Pixels, distances, size_batches
 from linbp.errors import ImageError
 from linbp.evaluation.ask import Questions, ask
@@ -88,8 +88,7 @@ def _levels(images: torch.Tensor, names: Sequence[str]) -> Pixels:
     if images.shape[1] != 3:
         raise ImageError(f"The images have shape {tuple(images.shape)}.", "Give RGB images of shape (N, 3, H, W).")
     check_levels(images, names)
-    levels = images if images.dtype == torch.uint8 else (images.double() * 255).round().to(torch.uint8)
-    found: Pixels = levels.permute(0, 2, 3, 1).cpu().numpy()
+    found: Pixels = as_levels(images).permute(0, 2, 3, 1).cpu().numpy()
     return found
 
 
@@ -101,10 +100,13 @@ def _whole(images: Any) -> Any:
     """
     if not isinstance(images, torch.Tensor) or images.dtype != torch.bfloat16:
         return images
-    levels = (images.detach().double() * 255).round().clamp(0, 255)
-    if not torch.equal((levels / 255).to(images.dtype), images.detach()):
-        raise ImageError(
-            "The images in bfloat16 are not on the 8-bit grid, or outside [0, 1].",
-            "Round them to k/255 first: what counts is the image as it can be saved.",
-        )
-    return levels.to(torch.uint8)
+    found = []
+    for some in torch.split(images.detach(), CHECKED):
+        levels = (some.double() * 255).round().clamp(0, 255)
+        if not torch.equal((levels / 255).to(some.dtype), some):
+            raise ImageError(
+                "The images in bfloat16 are not on the 8-bit grid, or outside [0, 1].",
+                "Round them to k/255 first: what counts is the image as it can be saved.",
+            )
+        found.append(levels.to(torch.uint8))
+    return torch.cat(found)
