@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,6 +49,14 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LINBP_CACHE", str(folder / "programs"))
         yield
+
+
+@pytest.fixture(scope="session")
+def made_audit(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A small audit, and what it announced; its images are in the folder `photos` beside its own."""
+    import small_audits
+
+    return small_audits.made_audit(tmp_path_factory.mktemp("audits"))
 
 
 @pytest.fixture(scope="session")

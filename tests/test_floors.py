@@ -24,6 +24,7 @@ FLOORS = (
     "testing",
     "evaluation",
     "bench",
+    "audit",
     "report",
     "cli",
 )

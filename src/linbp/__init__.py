@@ -12,6 +12,7 @@ from linbp.version import __version__
 
 if TYPE_CHECKING:
     from linbp.attack import Ensemble, Pool, Recipe, choose_start, craft
+    from linbp.audit.run_audit import run_audit as audit
     from linbp.bench.run import run_bench as bench
     from linbp.errors import LinbpError, LinbpWarning
     from linbp.evaluation import evaluate
@@ -36,6 +37,7 @@ __all__ = [
     "Recipe",
     "Surrogate",
     "__version__",
+    "audit",
     "bench",
     "choose_start",
     "craft",
@@ -43,7 +45,7 @@ __all__ = [
     "load_model",
 ]
 
-_PACKAGES = ("bench",)
+_PACKAGES = ("audit", "bench")
 """Packages that are functions too."""
 
 _HOMES = {

@@ -47,13 +47,13 @@ class Answers:
         return parquet_bytes(table.replace_schema_metadata({CLASSES: str(self.classes), FILE: name}))
 
     @classmethod
-    def read(cls, content: bytes | None, name: str, asked: Sequence[str]) -> Answers | None:
+    def read(cls, content: bytes | None, name: str, asked: Sequence[str] | None) -> Answers | None:
         """The answers in a file.
 
         Args:
             content: of the file, or None.
             name: of the file.
-            asked: the pixels that are asked about.
+            asked: the pixels that are asked about; None where the name says them.
 
         Returns:
             None if there is no file, or it is not whole, or it was written under another name or for other images.
@@ -67,5 +67,5 @@ class Answers:
             classes, own_name = int(table.schema.metadata[CLASSES]), table.schema.metadata[FILE].decode()
         except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
             return None
-        whole = own_name == name and pixels == tuple(asked)
+        whole = own_name == name and (asked is None or pixels == tuple(asked))
         return cls(pixels, predictions, classes) if whole else None

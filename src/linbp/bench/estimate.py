@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from linbp.data.images import Pixels, png_bytes
 from linbp.errors import LinbpError, SuiteError
 from linbp.evaluation.predict import predict
 from linbp.jobs.progress import ProgressCallback
+from linbp.models import Classifier
 
 __all__ = ["Estimate", "PlannedLine", "estimate", "in_words"]
 
@@ -86,6 +87,7 @@ def estimate(
     data: str | os.PathLike[str] | None = None,
     first: int | None = None,
     device: str | None = None,
+    models: Mapping[str, Classifier] | None = None,
     progress: ProgressCallback | None = None,
 ) -> Estimate:
     """Plan a run and measure its networks for a few seconds. Nothing is written.
@@ -95,6 +97,7 @@ def estimate(
         out: an earlier run, whose finished tasks are left out; or None.
         data, first: as for `run_bench`.
         device: where networks run.
+        models: networks by the names that the suite calls them, instead of loading them.
         progress: told how far it is.
 
     Raises:
@@ -105,7 +108,7 @@ def estimate(
     store = None if out is None else open_store(out)
     if store is not None:
         check_same_suite(store, given)
-    networks = Networks(device)
+    networks = Networks(device, models)
     with torch_threads(given.threads if device in (None, "cpu") else None):
         plan = make_plan(given, base, None, networks, device=device or "cpu", tell=tell)
         crafts = plan.craft_tasks()

@@ -110,6 +110,7 @@ def run_bench(
     models: Mapping[str, Classifier] | None = None,
     command: str = "",
     progress: ProgressCallback | None = None,
+    before: Callable[[Plan, Store, Networks], None] | None = None,
 ) -> BenchRun:
     """Run a suite: every surrogate, recipe, radius and victim, on every image. Run again, it does only what is missing.
 
@@ -124,6 +125,7 @@ def run_bench(
         models: networks by the names that the suite calls them, instead of loading them; with one worker only.
         command: what the user typed, for the records.
         progress: told how far it is.
+        before: called with the plan, the run's store and networks when all is resolved, before any work.
 
     Raises:
         SuiteError: everything that is wrong with the suite, before any work; or what went wrong with tasks, after
@@ -141,6 +143,8 @@ def run_bench(
     with torch_threads(given.threads if device in (None, "cpu") else None):
         plan = make_plan(given, base, store, networks, device=device or "cpu", tell=tell)
         work = RunWork(plan, store, networks, tell, command)
+        if before is not None:
+            before(plan, store, networks)
         work.finish(_executor(plan, networks, store, workers, ray))
     return BenchRun(store, made=work.made, kept=work.kept)
 

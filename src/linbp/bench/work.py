@@ -27,7 +27,7 @@ from linbp.errors import LinbpError, StoreError, SuiteError
 from linbp.jobs.progress import ProgressCallback
 from linbp.jobs.provenance import run_facts
 
-__all__ = ["RunWork"]
+__all__ = ["RunWork", "fault_of"]
 
 RECORDS = "records.jsonl"
 
@@ -171,7 +171,7 @@ class RunWork:
             if outcome.state == "crashed":
                 kind, message, trace = outcome.error
                 raise RuntimeError(f"{kind}: {message}\n{trace}")
-        faults = [_fault(outcome) for outcome in self._failures]
+        faults = [fault_of(outcome) for outcome in self._failures]
         if fatal:
             faults = [fault for fault in faults if type(fault) is StoreError]
         if faults:
@@ -254,7 +254,7 @@ class RunWork:
         self.store.write(FACTS, json_bytes(content, indent=2))
 
 
-def _fault(outcome: Outcome) -> LinbpError:
+def fault_of(outcome: Outcome) -> LinbpError:
     """The error of a task that failed, perhaps in another process."""
     kind, message, hint = outcome.error
     found = errors.ModelError if kind == "LogitsError" else getattr(errors, kind, LinbpError)

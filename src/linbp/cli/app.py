@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from linbp.cli.audit import audit
 from linbp.cli.bench import bench
 from linbp.cli.compare import compare
 from linbp.cli.craft import craft
@@ -63,6 +64,7 @@ def linbp(
     """
 
 
+app.command()(audit)
 app.command()(inspect)
 app.command()(craft)
 app.command()(evaluate)

@@ -14,7 +14,7 @@ from linbp.evaluation.answers import Floats, spreads
 from linbp.models import Classifier
 from linbp.models.scores import Preprocess, scores_of
 
-__all__ = ["ASKED", "ask_twice"]
+__all__ = ["ASKED", "UnsteadyError", "ask_twice"]
 
 ASKED = 5
 """How many images are asked about again: each twice, and each with a companion."""
@@ -27,6 +27,10 @@ NOISE_ELSEWHERE = 5e-3
 
 CLOSE = 0.05
 """The share of all predictions that may be within the change before the victim is refused."""
+
+
+class UnsteadyError(ModelError):
+    """A victim whose answers do not belong to the images alone."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,8 @@ def ask_twice(
         What should be noted.
 
     Raises:
-        ModelError: its answers do not belong to the images alone.
+        UnsteadyError: its answers do not belong to the images alone.
+        ModelError: it fails.
     """
     notes: list[str] = []
     second, third = torch.empty_like(first), torch.empty_like(first)
@@ -133,4 +138,4 @@ def _verdict(
         else "Its answers depend on the batch, as batch norm without running statistics, or padding and normalising by "
         "the batch, do: export or write it so that each image is by itself."
     )
-    raise ModelError(f"{words}.", f"{mend} If it is meant so: --trust-victim (trust_victim=True).")
+    raise UnsteadyError(f"{words}.", f"{mend} If it is meant so: --trust-victim (trust_victim=True).")

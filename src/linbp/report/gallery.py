@@ -16,7 +16,7 @@ from linbp.report.result import Report
 if TYPE_CHECKING:
     from linbp.data.images import Pixels
 
-__all__ = ["Answer", "Files", "Gallery", "Picture", "read_gallery"]
+__all__ = ["Answer", "Files", "Gallery", "Picture", "data_url", "decoded", "read_gallery"]
 
 SHOWN = 256
 """The longer side of a picture on the page, at most: what counts is the file, which stays as it is."""
@@ -112,8 +112,8 @@ def read_gallery(report: Report, files: Files, most: int = 24) -> Gallery:
     pictures, missing = [], 0
     for one in chosen:
         name = report.outcomes.images[one.image]
-        adv = _decoded(files.read(f"attacks/{attack.attack}/{name}.png"))
-        clean = _decoded(files.read(report.outcomes.files[one.image]))
+        adv = decoded(files.read(f"attacks/{attack.attack}/{name}.png"))
+        clean = decoded(files.read(report.outcomes.files[one.image]))
         if adv is None:
             missing += 1
             continue
@@ -124,9 +124,9 @@ def read_gallery(report: Report, files: Files, most: int = 24) -> Gallery:
                 label=report.label(int(report.outcomes.labels[one.image])),
                 counted=one.counted,
                 fooled=one.fooled,
-                clean="" if clean is None else _data_url(clean),
-                adv=_data_url(adv),
-                difference=_data_url(magnified_difference(clean, adv, factor)) if clean is not None and same else "",
+                clean="" if clean is None else data_url(clean),
+                adv=data_url(adv),
+                difference=data_url(magnified_difference(clean, adv, factor)) if clean is not None and same else "",
                 width=adv.shape[1],
                 height=adv.shape[0],
                 factor=factor,
@@ -174,7 +174,8 @@ class _Answers:
         )
 
 
-def _decoded(content: bytes | None) -> Pixels | None:
+def decoded(content: bytes | None) -> Pixels | None:
+    """An image file as RGB levels; None if there is none, or it cannot be read."""
     if content is None:
         return None
     try:
@@ -183,7 +184,7 @@ def _decoded(content: bytes | None) -> Pixels | None:
         return None
 
 
-def _data_url(pixels: Pixels) -> str:
+def data_url(pixels: Pixels) -> str:
     """A picture for the page: small ones as they are, larger ones reduced, as WebP."""
     image, file = Image.fromarray(pixels), io.BytesIO()
     if max(image.size) <= SMALL:

@@ -43,10 +43,11 @@ class Chapter:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Page:
-    """What is on a page: its title, and its chapters in their order."""
+    """What is on a page: its title, its chapters in their order, and what stands above the title."""
 
     title: str
     chapters: Sequence[Chapter]
+    kicker: str = "linbp report"
 
 
 def render(report: Report, gallery: Gallery) -> str:
@@ -65,8 +66,8 @@ def render(report: Report, gallery: Gallery) -> str:
     return render_page(report, Page(title=report.title, chapters=chapters_of(report, gallery)))
 
 
-def render_page(report: Report, page: Page) -> str:
-    """Any chapters as one file, in whose templates `report` is at hand."""
+def render_page(report: Any, page: Page) -> str:
+    """Any chapters as one file, in whose templates the result that they tell is at hand as `report`."""
     check_packages()
     charts = [chart for chapter in page.chapters for chart in chapter.charts]
     specs = {chart.ident: chart.spec for chart in charts}

@@ -9,7 +9,7 @@ from linbp.report.result import Report
 from linbp.report.summary import sentences
 from linbp.report.words import rate_words
 
-__all__ = ["render"]
+__all__ = ["render", "xml_document", "xml_text"]
 
 FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML cannot hold."""
@@ -20,10 +20,10 @@ def render(report: Report) -> str:
 
     A run has no threshold, so that no case fails. An audit has one.
     """
-    root = ElementTree.Element("testsuites", name=_text(report.title))
+    root = ElementTree.Element("testsuites", name=xml_text(report.title))
     for radius in report.worst:
         name = f"eps {report.eps_text(radius)}"
-        suite = ElementTree.SubElement(root, "testsuite", name=_text(name))
+        suite = ElementTree.SubElement(root, "testsuite", name=xml_text(name))
         count = skipped = 0
         for one in report.at(radius):
             for victim, rate, white in zip(report.outcomes.victims, one.rates, one.white_box, strict=True):
@@ -32,8 +32,8 @@ def render(report: Report) -> str:
                 case = ElementTree.SubElement(
                     suite,
                     "testcase",
-                    classname=_text(f"{name}.{victim}"),
-                    name=_text(report.name_of(one.attack, eps=False) + (" (white box)" if white else "")),
+                    classname=xml_text(f"{name}.{victim}"),
+                    name=xml_text(report.name_of(one.attack, eps=False) + (" (white box)" if white else "")),
                     time="0",
                 )
                 count += 1
@@ -41,13 +41,19 @@ def render(report: Report) -> str:
                     skipped += 1
                     ElementTree.SubElement(case, "skipped", message="the victim has none of the clean images right")
                 else:
-                    ElementTree.SubElement(case, "system-out").text = _text(rate_words(rate))
+                    ElementTree.SubElement(case, "system-out").text = xml_text(rate_words(rate))
         counts = {"tests": count, "failures": 0, "errors": 0, "skipped": skipped}
         suite.attrib.update({key: str(value) for key, value in counts.items()})
-        ElementTree.SubElement(suite, "system-out").text = _text("\n".join(sentences(report)))
+        ElementTree.SubElement(suite, "system-out").text = xml_text("\n".join(sentences(report)))
+    return xml_document(root)
+
+
+def xml_document(root: ElementTree.Element) -> str:
+    """A whole file."""
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
-def _text(text: str) -> str:
+def xml_text(text: str) -> str:
+    """A text without the characters that XML cannot hold."""
     return FORBIDDEN.sub("?", text)

@@ -1,0 +1,108 @@
+"""Images of four kinds, and small networks that tell them apart: for tests that need victims who know classes.
+
+Each kind is a pattern of coloured squares with noise on it. A network is random convolutions with a linear head that
+ridge regression fits in closed form, so that it takes milliseconds and is the same everywhere up to rounding.
+"""
+
+from __future__ import annotations
+
+import csv
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+import linbp
+
+KINDS, SIZE = 4, 16
+NAMES = ("red", "green", "blue", "grey")
+
+
+def patterned(count: int, seed: int = 0, noise: float = 22.0) -> tuple[torch.Tensor, torch.Tensor]:
+    """uint8 images (count, 3, 16, 16) and their kinds."""
+    draw = np.random.default_rng(seed)
+    patterns = np.random.default_rng(1234).integers(112, 144, (KINDS, 3, 4, 4)).repeat(4, 2).repeat(4, 3)
+    labels = np.arange(count) % KINDS
+    images = patterns[labels] + draw.normal(0, noise, (count, 3, SIZE, SIZE))
+    return torch.from_numpy(images.round().clip(0, 255).astype(np.uint8)), torch.from_numpy(labels)
+
+
+class Fitted(nn.Module):
+    """Two convolutions with ReLU, pooled to 4 x 4, and a linear head."""
+
+    def __init__(self, width: int, seed: int) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.first, self.second = nn.Conv2d(3, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)
+            self.relu, self.pool = nn.ReLU(), nn.AvgPool2d(4)
+            self.head = nn.Linear(16 * width, KINDS)
+        self.double().requires_grad_(False)
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        return self.pool(self.relu(self.second(self.relu(self.first(images))))).flatten(1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(self.features(images))
+
+
+@cache
+def _module(seed: int, width: int) -> Fitted:
+    module = Fitted(width, seed)
+    images, labels = patterned(200, seed=1000 + seed)
+    found = torch.cat([module.features(images.double() / 255 - 0.5), torch.ones(200, 1, dtype=torch.float64)], 1)
+    wanted = nn.functional.one_hot(labels, KINDS).double() * 20
+    solved = torch.linalg.solve(found.T @ found + 20 * torch.eye(found.shape[1], dtype=torch.float64), found.T @ wanted)
+    with torch.no_grad():
+        module.head.weight.copy_(solved[:-1].T)
+        module.head.bias.copy_(solved[-1])
+    return module
+
+
+def fitted(seed: int = 0, width: int = 8) -> linbp.Model:
+    """A network that knows the kinds; other seeds are other networks."""
+    model = linbp.Model(_module(seed, width), input_size=(3, SIZE, SIZE), mean=0.5, std=1.0, name=f"fitted{seed}")
+    model.class_names = NAMES
+    return model
+
+
+def write_patterned(folder: Path, count: int = 24, shift: int = 0, seed: int = 0) -> Path:
+    """PNGs and a list of them; the CSV. With a shift, labels are other kinds than the images show."""
+    folder.mkdir(parents=True, exist_ok=True)
+    images, labels = patterned(count, seed)
+    with (folder / "images.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image_id", "file", "label"])
+        for number, (image, label) in enumerate(zip(images, labels.tolist(), strict=True)):
+            Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0).numpy())).save(folder / f"{number:03}.png")
+            writer.writerow([f"i{number:03}", f"{number:03}.png", (label + shift) % KINDS])
+    return folder / "images.csv"
+
+
+NETWORKS = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from fitted_networks import fitted
+
+
+def first():
+    return fitted(0)
+
+
+def second():
+    return fitted(1)
+
+
+def third():
+    return fitted(2)
+"""
+
+
+def write_networks(folder: Path) -> Path:
+    """A Python file with the functions first, second and third, for `file:...`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "nets.py").write_text(NETWORKS)
+    return folder / "nets.py"
