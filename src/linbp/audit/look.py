@@ -11,7 +11,7 @@ import numpy as np
 
 from linbp.bench.clean_images import Entry, list_entries
 from linbp.bench.networks import Network
-from linbp.bench.suite import Data, TableData
+from linbp.bench.suite_data import Data, TableData
 from linbp.data.image_record import ImageRecord
 from linbp.data.images import Pixels, size_batches
 from linbp.data.labels import spread

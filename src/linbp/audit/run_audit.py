@@ -29,7 +29,8 @@ from linbp.bench.plan import Plan
 from linbp.bench.run import run_bench
 from linbp.bench.run_files import SUITE
 from linbp.bench.store import Store, open_store
-from linbp.bench.suite import Data, suite_text
+from linbp.bench.suite import suite_text
+from linbp.bench.suite_data import Data
 from linbp.bench.table import RESULTS, read_results
 from linbp.errors import BudgetError, LinbpError, StoreError
 from linbp.evaluation.statistics import Outcomes
