@@ -37,9 +37,10 @@ KEYS = ("table", "surrogate", "recipe", "eps", "steps")
 """Columns that say which attack a row is about; `table` is the table of the page that it belongs to. `images`, where
 there is such a column, says which of the study's images count, such as 24:300 (default: those that all attacks of the
 table were made of), and `without` which networks do not count as victims."""
-AGAINST = ("against_surrogate", "against")
-"""More of them in a table of comparisons: the other attack, which has the same radius and steps."""
-FLIPS = {"cifar10": 9_999, "cifar10-wide": 9_999, "photographs": 99_999}
+AGAINST = ("against_surrogate", "against", "against_steps")
+"""More of them in a table of comparisons: the other attack, at the same radius; without `against_steps` of as many
+steps."""
+FLIPS = {"cifar10": 9_999, "cifar10-wide": 9_999, "photographs": 99_999, "causes": 99_999}
 """How many random signs p of the permutation test comes from."""
 
 Row = dict[str, str]
@@ -57,7 +58,8 @@ class Answers:
         victims: names.
         success: (victims, images) whether the victim was fooled.
         counted: of the same shape: whether it had the clean image right.
-        itself: the surrogate's rate.
+        itself: the rate of each network that was attacked, over the images that it has right; a variant of a network
+            that is no victim under its own name need not have the images right, and all of them count.
         rise: by how many nats the victims' mean cross-entropy rose, mean over victims; NaN where that was not kept.
         levels: mean absolute change of a pixel's channel, in levels; NaN where that was not kept.
     """
@@ -66,7 +68,7 @@ class Answers:
     victims: tuple[str, ...]
     success: Bools
     counted: Bools
-    itself: Rate
+    itself: dict[str, Rate]
     rise: float
     levels: float
 
@@ -80,10 +82,8 @@ class Answers:
         """Mean over victims in per cent, with a bootstrap over images."""
         return mean_over_victims(self.success, self.counted, unit=100)
 
-    def rate(self, victim: str) -> Rate | None:
-        """Of one victim; None where it is none."""
-        if victim not in self.victims:
-            return None
+    def rate(self, victim: str) -> Rate:
+        """Of one victim."""
         row = self.victims.index(victim)
         return rate(int((self.success & self.counted)[row].sum()), int(self.counted[row].sum()))
 
@@ -127,7 +127,7 @@ class Study:
         shared = np.logical_and.reduce([outcomes.column("adv_prediction", numbers[key], 0) >= 0 for key in wanted])
         places = np.flatnonzero(shared)
         places = places[np.isin(places, np.arange(len(shared))[images])]
-        return {key: _answers(outcomes, numbers[key], places, without) for key in wanted}
+        return {key: _answers(outcomes, numbers[key], places, without, self._columns) for key in wanted}
 
     def _rows(self, keys: Sequence[Key]) -> pa.Table:
         """The rows of some attacks."""
@@ -147,21 +147,35 @@ class Study:
         return {(*(str(row[name]) for name in names[:-1]),): row["attack_key"] for row in rows}
 
 
-def _answers(outcomes: Outcomes, number: int, images: npt.NDArray[np.int64], without: Sequence[str]) -> Answers:
+def _answers(
+    outcomes: Outcomes, number: int, images: npt.NDArray[np.int64], without: Sequence[str], columns: Sequence[str]
+) -> Answers:
     found = outcomes.answers(number)[:, images]
     asked = ~outcomes.white_box[number] & (found >= 0).any(axis=1)
     rows = [row for row in np.flatnonzero(asked).tolist() if outcomes.victims[row] not in without]
-    own = outcomes.column("surrogate_adv", number, 0)[images]
 
     def mean(name: str, victim: int = 0) -> float:
+        if name not in columns:
+            return float("nan")
         return float(outcomes.column(name, number, victim)[images].mean())
+
+    def own() -> dict[str, Rate]:
+        attacked = np.flatnonzero(outcomes.white_box[number]).tolist()
+        if not attacked:
+            wrong = outcomes.column("surrogate_adv", number, 0)[images] != outcomes.labels[images]
+            return {"itself": rate(int(wrong.sum()), len(wrong))}
+        names = ["itself"] if len(attacked) == 1 else [f"{outcomes.victims[row]} itself" for row in attacked]
+        return {
+            name: rate(int((found[row] == 1).sum()), int((found[row] >= 0).sum()))
+            for name, row in zip(names, attacked, strict=True)
+        }
 
     return Answers(
         gradients=outcomes.attacks[number].gradients,
         victims=tuple(outcomes.victims[row] for row in rows),
         success=found[rows] == 1,
         counted=found[rows] >= 0,
-        itself=rate(int((own != outcomes.labels[images]).sum()), len(own)),
+        itself=own(),
         rise=float(np.mean([mean("loss", row) - mean("clean_loss", row) for row in rows])),
         levels=mean("levels"),
     )
@@ -179,9 +193,9 @@ def rate_rows(study: Study, rows: Sequence[Row]) -> list[Row]:
 def _cells(found: Answers) -> Row:
     cells = {"n": str(found.n), "gradients": str(found.gradients), **_interval("mean", found.mean)}
     for name in found.victims:
-        one = found.rate(name)
-        cells |= _share(name, one) if one is not None else {}
-    cells |= _share("itself", found.itself)
+        cells |= _share(name, found.rate(name))
+    for name, one in found.itself.items():
+        cells |= _share(name, one)
     return cells | {
         name: f"{value:.2f}"
         for name, value in (("loss_rise", found.rise), ("levels", found.levels))
@@ -203,10 +217,10 @@ def difference_rows(study: Study, rows: Sequence[Row]) -> list[Row]:
     """The rows of a table of comparisons, with what is computed; p is corrected by Holm's method within each table."""
     found: list[tuple[Row, int, Difference]] = []
     for mine in groups(rows).values():
-        keys = [key for row in mine for key in (key_of(row), key_of(row, other=True))]
+        keys = [key for row in mine for key in (key_of(row), other_of(row))]
         answers = study.answers(keys, images_of(mine[0]), mine[0].get("without", "").split())
         for row in mine:
-            one, other = answers[key_of(row)], answers[key_of(row, other=True)]
+            one, other = answers[key_of(row)], answers[other_of(row)]
             found.append((_keys(row), one.n, one.minus(other, FLIPS[study.name])))
     corrected: dict[int, float] = {}
     for name in dict.fromkeys(row["table"] for row, _, _ in found):
@@ -229,10 +243,14 @@ def images_of(row: Row) -> slice:
     return slice(int(first), int(end)) if colon else slice(None)
 
 
-def key_of(row: Row, other: bool = False) -> Key:
-    """The attack that a row of a CSV is about, or the one that it is compared with."""
-    names = ("against_surrogate", "against") if other else ("surrogate", "recipe")
-    return row[names[0]], row[names[1]], row["eps"], row["steps"]
+def key_of(row: Row) -> Key:
+    """The attack that a row of a CSV is about."""
+    return row["surrogate"], row["recipe"], row["eps"], row["steps"]
+
+
+def other_of(row: Row) -> Key:
+    """The attack that it is compared with."""
+    return row["against_surrogate"], row["against"], row["eps"], row.get("against_steps") or row["steps"]
 
 
 def read_csv(path: Path) -> list[Row]:

@@ -11,40 +11,20 @@ in this repository's history; the tables hold all that they said:
 from __future__ import annotations
 
 import argparse
-import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+from rows import Part, save
 
 from linbp.bench.keys import content_key
-from linbp.bench.table import COLUMNS, VERSION, WORDS
-from linbp.data.files import write_atomically
 
-RESULTS = Path(__file__).parents[1] / "results"
 PIECE = 250
 WIDE = ("seed0", "seed1", "seed2", "shifted")
 """Files of the sources of full width; each is a VGG-19-BN of its own."""
-
-MORE = {
-    "loss": (pa.float64(), "the victim's mean cross-entropy over the images of the same piece, after the attack"),
-    "clean_loss": (pa.float64(), "the victim's mean cross-entropy over all selected images, before the attack"),
-    "levels": (pa.float64(), "mean absolute change of a channel of a pixel over the piece, in levels; null: not kept"),
-    "piece": (pa.int32(), "which 250 images were attacked together"),
-    "device": (WORDS, "where the attack ran"),
-    "torch": (WORDS, "its version"),
-    "linbp": (WORDS, "its version"),
-    "pixels": (WORDS, "SHA-256 of the piece's adversarial pixels"),
-}
-"""Columns besides those of a table of results."""
-
-LEFT_OUT = {"target", "rule", "protocol", "preprocessing", "surrogate_clean", "linf", "l2"}
-"""Columns of a table of results that the lines do not know."""
 
 
 def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
@@ -77,7 +57,7 @@ def step_size(line: dict[str, Any]) -> float:
     return float(2 * eps if line.get("leaps") else max(Fraction(1, 255), eps / line["steps"]))
 
 
-def columns(line: dict[str, Any], selection: dict[str, Any], source: str) -> Iterator[dict[str, Any]]:
+def columns(line: dict[str, Any], selection: dict[str, Any], source: str) -> Iterator[Part]:
     """The rows of one line, a victim at a time: one value for all images, or an array of them."""
     surrogate, recipe = names(line, source)
     answers = {name: np.array([*map(int, digits)]) for name, digits in line["predictions"].items()}
@@ -129,59 +109,26 @@ def columns(line: dict[str, Any], selection: dict[str, Any], source: str) -> Ite
         }
 
 
-def table(files: dict[str, Path]) -> pa.Table:
-    """The table of one or more files, sorted by surrogate and attack.
+def take_over(name: str, files: dict[str, Path]) -> None:
+    """Write the table of a study.
 
     Args:
+        name: of the study.
         files: by what is added to the name of a file's VGG.
     """
-    parts: list[dict[str, Any]] = []
+    parts: list[Part] = []
     facts: dict[str, Any] = {"accuracy": {}, "images": {}, "chosen_starts": {}}
     for source, path in files.items():
         selection, lines, choices = read(path)
         once = {(*names(line, source), line["eps"], line["steps"], line["piece"]): line for line in lines}
         parts += [part for line in once.values() for part in columns(line, selection, source)]
-        for name, share in selection["accuracy"].items():
-            facts["accuracy"][name + (source if name == "vgg19_bn" else "")] = share
+        for network, share in selection["accuracy"].items():
+            facts["accuracy"][network + (source if network == "vgg19_bn" else "")] = share
         tuned = {names(line, source)[0]: line["lins"] for line in lines if "lins" in line}
-        facts["accuracy"] |= {name: lins["right"] / lins["n"] for name, lins in tuned.items()}
+        facts["accuracy"] |= {network: lins["right"] / lins["n"] for network, lins in tuned.items()}
         facts["images"][source] = {"right_on_all": selection["right_on_all"], "selected": len(selection["images"])}
         facts["chosen_starts"] |= {line["surrogate"]: line["choice"]["start"] for line in choices}
-    parts.sort(key=lambda part: (part["surrogate"], part["attack_key"], part["piece"]))
-    kinds = {name: one for name, one in COLUMNS.items() if name not in LEFT_OUT} | MORE
-    sizes = [len(part["label"]) for part in parts]
-    arrays = [column([part[name] for part in parts], sizes, kind) for name, (kind, _) in kinds.items()]
-    fields = [pa.field(name, kind, metadata={"description": about}) for name, (kind, about) in kinds.items()]
-    said = {f"linbp.{name}": json.dumps(value) for name, value in facts.items()}
-    return pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata={"linbp.version": VERSION, **said}))
-
-
-def column(parts: Sequence[Any], sizes: Sequence[int], kind: pa.DataType) -> pa.Array:
-    """A column from its parts, each an array or one value for all rows of the part."""
-    if parts[0] is None and kind == WORDS:
-        return pa.nulls(sum(sizes), kind)
-    if kind == WORDS:
-        words = {word: None for part in parts for word in np.atleast_1d(part).tolist()}
-        places = {word: place for place, word in enumerate(words)}
-        parts = [np.array([places[word] for word in np.atleast_1d(part).tolist()]) for part in parts]
-    rows = [np.broadcast_to(np.nan if part is None else part, size) for part, size in zip(parts, sizes, strict=True)]
-    if kind == WORDS:
-        return pa.DictionaryArray.from_arrays(pa.array(np.concatenate(rows), pa.int32()), pa.array(words, pa.string()))
-    return pa.array(np.concatenate(rows), kind, from_pandas=True)
-
-
-def compressed(found: pa.Table, rows: int = 1 << 17) -> bytes:
-    """A Parquet file in small groups of rows, each with its own words: a reader of one surrogate skips the others."""
-    file = io.BytesIO()
-    with pq.ParquetWriter(file, found.schema, compression="zstd", compression_level=9) as writer:
-        for first in range(0, len(found), rows):
-            part = found.slice(first, rows)
-            columns = [
-                one.cast(pa.string()).combine_chunks().dictionary_encode().cast(WORDS) if one.type == WORDS else one
-                for one in part.columns
-            ]
-            writer.write_table(pa.Table.from_arrays(columns, schema=found.schema))
-    return file.getvalue()
+    save(name, parts, facts)
 
 
 def main() -> None:
@@ -193,7 +140,7 @@ def main() -> None:
         "cifar10-wide": {f"-{name}": folder / "wide" / f"{name}.jsonl" for name in WIDE},
     }
     for name, files in studies.items():
-        write_atomically(RESULTS / f"{name}.parquet", compressed(table(files)))
+        take_over(name, files)
 
 
 if __name__ == "__main__":

@@ -18,9 +18,19 @@ from linbp.bench.suite import read_suite
 
 pytestmark = [pytest.mark.study, pytest.mark.usefixtures("scripts")]
 ROOT = Path(__file__).parents[2]
-STUDIES = {"cifar10": ("skips resnet18", "linear vgg19_bn"), "cifar10-wide": ("resnet18", "beside vgg19_bn 0.03")}
+STUDIES = {
+    "cifar10": ("skips resnet18", "linear vgg19_bn"),
+    "cifar10-wide": ("resnet18", "beside vgg19_bn 0.03"),
+    "photographs": ("others ensemble gradients both", "contenders"),
+    "causes": ("radius squeezenet1_1", "features mobilenet_edgetpu"),
+}
 """The studies, and those of their tables that are recomputed with intervals here."""
-COMPARED = {"cifar10": "transfer vgg19_bn-early", "cifar10-wide": "resnet18"}
+COMPARED = {
+    "cifar10": "transfer vgg19_bn-early",
+    "cifar10-wide": "resnet18",
+    "photographs": "others targeted gradients mobilenet_edgetpu",
+    "causes": "features mobilenet_edgetpu",
+}
 """A table of comparisons of each study that is recomputed with intervals and p."""
 
 
@@ -30,31 +40,43 @@ def table(name: str) -> Path:
     return path
 
 
+def filled(row: dict[str, str]) -> dict[str, str]:
+    return {head: text for head, text in row.items() if text}
+
+
 @pytest.mark.parametrize("name", STUDIES)
 def test_rates_and_means_are_those_of_the_rows(name: str) -> None:
     """A second implementation: counted in SQL, without anything of linbp."""
     rows = script("study").read_csv(table(name))
     results = ROOT / "experiments" / "results" / f"{name}.parquet"
     found = duckdb.sql(f"""
-        select surrogate, recipe, eps_text, steps, victim, count(*), avg(success::int), any_value(gradients)
+        select surrogate, recipe, eps_text, steps, gradients, victim, count(*), avg(success::int)
         from '{results}' where selected and not white_box and success is not null group by all
     """).fetchall()
-    by_attack: dict[tuple[str, ...], dict[str, tuple[int, float, int]]] = defaultdict(dict)
-    for surrogate, recipe, eps, steps, victim, images, rate, gradients in found:
-        by_attack[surrogate, recipe, eps, str(steps)][victim] = images, rate, gradients
+    images = duckdb.sql(f"""
+        select surrogate, recipe, eps_text, steps, count(distinct image_id) from '{results}' group by all
+    """).fetchall()
+    made_of = {(*map(str, key),): count for *key, count in images}
+    by_attack: dict[tuple[str, ...], dict[str, float]] = defaultdict(dict)
+    gradients = {}
+    for surrogate, recipe, eps, steps, cost, victim, _, rate in found:
+        by_attack[surrogate, recipe, eps, str(steps)][victim] = rate
+        gradients[surrogate, recipe, eps, str(steps)] = cost
     compared = 0
     for row in rows:
-        rates = by_attack[row["surrogate"], row["recipe"], row["eps"], row["steps"]]
-        shown = {victim: one for victim, one in rates.items() if victim not in row["without"].split()}
-        if any(images != int(row["n"]) for images, _, _ in shown.values()):
+        key = row["surrogate"], row["recipe"], row["eps"], row["steps"]
+        if made_of[key] != int(row["n"]):
             continue  # the table has only those images that all of its attacks were made of
-        assert len(shown) >= 4
-        for victim, (_, rate, gradients) in shown.items():
+        rates = {
+            victim: rate for victim, rate in by_attack[key].items() if victim not in row.get("without", "").split()
+        }
+        assert len(rates) >= 4
+        for victim, rate in rates.items():
             assert float(row[victim]) == pytest.approx(100 * rate, abs=0.0051)
-            assert int(row["gradients"]) == gradients
-        assert float(row["mean"]) == pytest.approx(100 * np.mean([rate for _, rate, _ in shown.values()]), abs=0.0051)
+        assert int(row["gradients"]) == gradients[key]
+        assert float(row["mean"]) == pytest.approx(100 * np.mean([*rates.values()]), abs=0.0051)
         compared += 1
-    assert compared > 0.8 * len(rows)
+    assert compared > 0.6 * len(rows)
 
 
 @pytest.mark.parametrize(("name", "of"), [(name, of) for name, tables in STUDIES.items() for of in tables])
@@ -63,8 +85,7 @@ def test_a_table_is_what_comes_out_of_the_results(name: str, of: str) -> None:
     rows = [row for row in study.read_csv(table(name)) if row["table"] == of]
     again = study.rate_rows(study.Study(name), rows)
     assert len(rows) > 1
-    assert again == [{head: text for head, text in row.items() if head in again[0]} for row in rows]
-    assert not any(text for row in rows for head, text in row.items() if head not in again[0])
+    assert [filled(row) for row in again] == [filled(row) for row in rows]
 
 
 @pytest.mark.parametrize("name", COMPARED)

@@ -1,0 +1,156 @@
+"""Takes the lines of the first edition's experiments on photographs over into two tables of results.
+
+The lines, one attack on 24 photographs each, were `experiments/results/imagenet/*.jsonl`; they are in this repository's
+history. `photographs` has what was run to compare attacks, `causes` what was run to find out why:
+
+    git log --diff-filter=D --format=%H -- experiments/results/imagenet/transfer.jsonl    # the commit that removed them
+    git worktree add lines COMMIT~
+    python experiments/take_over/photographs.py lines/experiments/results/imagenet
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rows import Part, save
+
+import linbp
+from linbp.bench.keys import content_key
+
+PASS, STEPS = 24, 20
+FILES = ("transfer", "recipes", "contenders", "others")
+BOTH = ("squeezenet1_1", "mobilenet_edgetpu")
+CLASSES, SHIFT = 1000, 500
+"""Targets are the class so much further on."""
+GRADIENTS = 100
+"""What each image could cost where recipes had equal gradients."""
+Line = dict[str, Any]
+
+
+def read(path: Path) -> list[Line]:
+    """The lines of a file."""
+    return [json.loads(text) for text in path.read_text().splitlines()]
+
+
+def surrogate_of(line: Line) -> str:
+    """What the table calls the surrogate, and how several are averaged."""
+    if line["surrogate"] != "both":
+        return str(line["surrogate"])
+    return " + ".join(BOTH) + (", a rule of its own each" if line["own_rules"] else "") + f", {line['fuse']} averaged"
+
+
+def recipe_of(line: Line) -> tuple[str, str]:
+    """What the table calls the recipe, and the recipe: a line on causes has it in Markdown, with what followed."""
+    text = line["recipe"].split("`")[1] if "`" in line["recipe"] else line["recipe"]
+    name = line["recipe"].replace("`", "")
+    if line.get("question") == "targeted":
+        name += ", with targets"
+    elif "mean_levels" in line and line.get("question"):
+        name = f"{line['question']}: " + name.replace(f", {line.get('steps')} steps", "")
+    return name, text
+
+
+def step_size(line: Line, recipe: linbp.Recipe, steps: int) -> float:
+    """A level, or what reaches the radius where recipes had equal gradients; of a single step the radius."""
+    eps = Fraction(line.get("eps") or "16/255")
+    if recipe.single_step:
+        return float(eps)
+    return float(max(Fraction(1, 255), eps / steps) if line.get("budget") == "gradients" else Fraction(1, 255))
+
+
+def rows_of(line: Line, clean: Line) -> Iterator[Part]:
+    """The rows of one line, a victim at a time."""
+    labels = np.array(clean["labels"])
+    places = range(line["pass"] * PASS, line["pass"] * PASS + len(labels))
+    surrogate, (name, text) = surrogate_of(line), recipe_of(line)
+    recipe, members = linbp.Recipe.parse(text), BOTH if line["surrogate"] == "both" else (line["surrogate"],)
+    steps = 1 if recipe.single_step else line.get("steps") or STEPS
+    gradients = recipe.gradients(steps, len(members))
+    assert line.get("gradients", gradients) == gradients, line
+    targets = (labels + SHIFT) % CLASSES if line.get("question") == "targeted" else None
+    eps = line.get("eps") or "16/255"
+    key = content_key(surrogate, name, eps, steps)
+    for victim, found in line["predictions"].items():
+        classes = np.array(found)
+        right = np.array(clean["predictions"][victim]) == labels
+        success = classes != labels if targets is None else classes == targets
+        yield {
+            "image_id": np.array([f"{place:03}" for place in places]),
+            "file": np.array([f"{place:03}.png" for place in places]),
+            "label": labels,
+            "target": targets,
+            "surrogate": surrogate,
+            "surrogate_model": " + ".join(members),
+            "recipe": name,
+            "recipe_text": text,
+            "attack": key,
+            "attack_key": key,
+            "norm": "linf",
+            "eps": float(Fraction(eps)),
+            "eps_text": eps,
+            "steps": steps,
+            "step_size": step_size(line, recipe, steps),
+            "gradients": gradients,
+            "seed": 0,
+            "victim": victim,
+            "victim_model": victim,
+            "white_box": victim in members,
+            "clean_prediction": np.array(clean["predictions"][victim]),
+            "adv_prediction": classes,
+            "selected": True,
+            "success": np.where(right, success, None),
+            "notes": None,
+            "levels": line.get("mean_levels"),
+            "piece": line["pass"],
+            "device": line.get("device", "cpu"),
+            "torch": line.get("torch"),
+            "linbp": line.get("linbp"),
+            "pixels": line.get("sha256"),
+        }
+
+
+def take_over(name: str, files: list[list[Line]], facts: dict[str, Any]) -> None:
+    """Write the table of a study; the files have the same attacks once each, or with the same answers."""
+    lines = [line for file in files for line in file if "predictions" in line]
+    clean = {line["pass"]: line for line in lines if line["recipe"] == "clean"}
+    once: dict[Any, Line] = {}
+    for line in lines:
+        if line["recipe"] != "clean":
+            steps = line.get("steps") or STEPS
+            key = (surrogate_of(line), *recipe_of(line), line.get("eps") or "16/255", steps, line["pass"])
+            assert once.setdefault(key, line)["predictions"] == line["predictions"], key
+    save(name, [part for line in once.values() for part in rows_of(line, clean[line["pass"]])], facts)
+
+
+def logit_moves(lines: list[Line]) -> dict[str, Any]:
+    """By surrogate, recipe and network: how far the label's logit and the largest other one moved.
+
+    Means over the images that the network has right, in standard deviations of its logits on clean images.
+    """
+    found: dict[str, Any] = {}
+    for line in lines:
+        for network, told in line.get("standing", {}).items():
+            moved = (np.array(told["adv"]) - np.array(told["clean"])) / told["spread"]
+            recipe = line["recipe"].split("`")[1]
+            found.setdefault(line["surrogate"], {}).setdefault(recipe, {})[network] = [round(x, 4) for x in moved]
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="with the lines")
+    folder = parser.parse_args().folder
+    take_over("photographs", [read(folder / f"{name}.jsonl") for name in FILES], {})
+    causes = read(folder / "causes.jsonl")
+    medians = {line["surrogate"]: line["value"] for line in causes if "value" in line}
+    take_over("causes", [causes], {"logit_moves": logit_moves(causes), "median_input_of_a_relu": medians})
+
+
+if __name__ == "__main__":
+    main()
