@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from opened_pages import Opened, serious_faults
 from PIL import Image
 from result_tables import synthetic
 from run_folders import CLASSES, write_run
@@ -20,8 +20,6 @@ from linbp.report.source import Source, open_source
 from linbp.report.write import make_report, render
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
-READY = "document.documentElement.dataset.ready !== undefined"
-SIZES = {"desk": {"width": 1400, "height": 900}, "phone": {"width": 390, "height": 844}}
 
 
 @pytest.fixture(scope="session")
@@ -29,28 +27,6 @@ def page_file(tmp_path_factory: pytest.TempPathFactory, report: Report, source: 
     path = tmp_path_factory.mktemp("page") / "report.html"
     path.write_text(render(report, source, "html", pictures=12), encoding="utf-8")
     return path
-
-
-class Opened:
-    """A page that is open, and what it said and asked for."""
-
-    def __init__(self, browser: Any, path: Path, size: str = "desk", scheme: str = "light") -> None:
-        self.context = browser.new_context(viewport=SIZES[size], color_scheme=scheme, offline=True)
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(10_000)
-        self.said: list[str] = []
-        self.asked: list[str] = []
-        self.page.on("console", lambda message: self.said.append(f"{message.type}: {message.text}"))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on("request", lambda request: self.asked.append(request.url.split(":")[0]))
-        self.page.goto(path.as_uri())
-        self.page.wait_for_function(READY)
-
-    def count(self, selector: str) -> int:
-        return int(self.page.locator(selector).count())
-
-    def shown(self, selector: str) -> int:
-        return int(self.page.locator(f"{selector}:visible").count())
 
 
 @pytest.fixture(scope="module")
@@ -147,9 +123,7 @@ def test_the_page_fits_and_can_be_read_by_everyone(browser: Any, page_file: Path
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     for details in page.locator("summary").all():
         details.click()
-    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
-    serious = [f"{one['id']}: {one['nodes'][0]['html']}" for one in found if one["impact"] in ("serious", "critical")]
-    assert serious == []
+    assert serious_faults(page) == []
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     page.focus("#theme")
     page.keyboard.press("Enter")
