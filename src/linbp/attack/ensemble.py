@@ -11,6 +11,7 @@ from linbp.attack.recipe.grammar import write
 from linbp.errors import ModelError, RecipeError
 from linbp.graph import Rule, Surrogate
 from linbp.graph.kernels.groups import group_fact
+from linbp.graph.recent import recent_surrogate
 from linbp.models.device import usable_device
 from linbp.models.model import Model
 
@@ -181,4 +182,4 @@ def fused(logits: Sequence[torch.Tensor], fuse: Fuse) -> torch.Tensor:
 
 
 def _captured(model: Model | Surrogate) -> Surrogate:
-    return model if isinstance(model, Surrogate) else Surrogate(model)
+    return model if isinstance(model, Surrogate) else recent_surrogate(model)
