@@ -16,9 +16,10 @@ from small_audits import SETTINGS
 import linbp
 from linbp.audit.audit_suite import read_audit_suite
 from linbp.audit.controls import noisy, resized
+from linbp.audit.prepare import AuditPlan
 from linbp.audit.resolve import read_audit
 from linbp.audit.result import Audit
-from linbp.audit.run_audit import AuditPlan, run_audit
+from linbp.audit.run_audit import run_audit
 from linbp.bench.table import read_results
 from linbp.errors import LinbpError, ModelError, StoreError
 from linbp.evaluation.statistics import Rate

@@ -7,8 +7,9 @@ from typing import Any
 
 from fitted_networks import fitted, write_patterned
 
+from linbp.audit.prepare import AuditPlan
 from linbp.audit.result import Audit
-from linbp.audit.run_audit import AuditPlan, run_audit
+from linbp.audit.run_audit import run_audit
 
 __all__ = ["IMAGES", "SETTINGS", "made_audit"]
 

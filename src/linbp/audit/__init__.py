@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from linbp.audit.audit_suite import AuditSuite, read_audit_suite
+    from linbp.audit.prepare import AuditPlan
     from linbp.audit.resolve import read_audit
     from linbp.audit.result import Audit
-    from linbp.audit.run_audit import AuditPlan, Incomplete, run_audit
+    from linbp.audit.run_audit import Incomplete, run_audit
 
 __all__ = ["Audit", "AuditPlan", "AuditSuite", "Incomplete", "read_audit", "read_audit_suite", "run_audit"]
 
 _HOMES = {
     "Audit": "linbp.audit.result",
-    "AuditPlan": "linbp.audit.run_audit",
+    "AuditPlan": "linbp.audit.prepare",
     "AuditSuite": "linbp.audit.audit_suite",
     "Incomplete": "linbp.audit.run_audit",
     "read_audit": "linbp.audit.resolve",

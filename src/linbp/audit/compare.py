@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,9 @@ from linbp.bench.store import Store
 from linbp.errors import StoreError
 from linbp.evaluation.statistics import Outcomes, holm, paired_differences, rate
 
-__all__ = ["compare_with_baseline", "compare_with_references", "open_baseline"]
+__all__ = ["check_comparable", "compare_with_baseline", "compare_with_references", "open_baseline"]
+
+SAME_SUITE = "Audit both with the same suite, surrogates, radii, steps and seed, and with the same version of linbp."
 
 Bools = npt.NDArray[np.bool_]
 
@@ -73,17 +75,26 @@ def open_baseline(place: str | os.PathLike[str]) -> tuple[AuditRecord, VictimOut
     return record, VictimOutcomes(Outcomes(table), record.victim)
 
 
-def check_same_images(place: str, record: AuditRecord, images: Mapping[str, str]) -> None:
-    """Refuse a baseline whose images are others.
+def check_comparable(
+    place: str, record: AuditRecord, before: VictimOutcomes, images: Mapping[str, str], attack_keys: Collection[str]
+) -> None:
+    """Refuse a baseline that nothing can be compared with, before anything is attacked.
 
     Args:
         place: of the baseline.
-        record: of the baseline.
+        record, before: of the baseline.
         images: hashes of the images of now, by name.
+        attack_keys: of the attacks of now.
 
     Raises:
-        StoreError: they are.
+        StoreError: its images or its attacks are others.
     """
+    _check_same_images(place, record, images)
+    if not any(before.attack(number).attack_key in attack_keys for number in before.numbers):
+        raise StoreError(f"The baseline {place} has no attack in common with this audit.", SAME_SUITE)
+
+
+def _check_same_images(place: str, record: AuditRecord, images: Mapping[str, str]) -> None:
     shared = [name for name in images if name in record.images]
     hint = "Audit both models on the same --data; a baseline is compared image by image."
     if not shared:
@@ -107,7 +118,7 @@ def compare_with_baseline(
     Raises:
         StoreError: the other one has other images or labels, or no attack in common with this one.
     """
-    check_same_images(place, record, images)
+    _check_same_images(place, record, images)
     rows = _shared_rows(place, before.table, after.table)
     found: list[dict[str, Any]] = []
     parts: list[npt.NDArray[np.float64]] = []
@@ -134,7 +145,7 @@ def compare_with_baseline(
     if not found:
         raise StoreError(
             f"The baseline {place} has no attack in common with this audit, or no image that both models have right.",
-            "Audit both with the same suite, surrogates, radii, steps and seed, and with the same version of linbp.",
+            SAME_SUITE,
         )
     tests = paired_differences(parts, unit=100)
     adjusted = holm([test.p for test in tests])

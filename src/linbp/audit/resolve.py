@@ -18,6 +18,7 @@ from linbp.audit.record import AuditRecord, read_record
 from linbp.audit.result import (
     AttackRate,
     Audit,
+    Baseline,
     Changed,
     ClassExposure,
     Example,
@@ -29,6 +30,7 @@ from linbp.audit.result import (
 from linbp.audit.verdict import decide
 from linbp.bench.results_at import results_at
 from linbp.bench.run_files import FACTS, read_object
+from linbp.errors import StoreError
 from linbp.evaluation.statistics import Outcomes, mcnemar, rate, survival, worst_case
 from linbp.evaluation.statistics import distinct as distinct_rows
 
@@ -224,11 +226,16 @@ def _victim(table: pa.Table, record: AuditRecord, mine: VictimOutcomes) -> Victi
     )
 
 
-def _baseline(record: AuditRecord, mine: VictimOutcomes) -> Any:
+def _baseline(record: AuditRecord, mine: VictimOutcomes) -> Baseline | None:
     if record.baseline is None:
         return None
     other, before = open_baseline(record.baseline)
-    return compare_with_baseline(record.baseline, other, before, mine, record.images)
+    try:
+        return compare_with_baseline(record.baseline, other, before, mine, record.images)
+    except StoreError:
+        if record.failure:  # of what there is, nothing may be comparable yet
+            return None
+        raise
 
 
 def _facts(last: Mapping[str, Any]) -> dict[str, str]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import hashlib
 import io
 import json
 import operator
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -33,10 +34,13 @@ from linbp.data.unused import Unused
 from linbp.errors import ImageError
 from linbp.jobs.progress import ProgressCallback
 
-__all__ = ["CleanImages", "Entry", "Listing", "list_entries", "preparation_key", "read_clean"]
+__all__ = ["IMAGES", "INDEX", "CleanImages", "Entry", "Listing", "list_entries", "preparation_key", "read_clean"]
 
 INDEX = "images.parquet"
 """In the folder of a run: what the images were when they were read, so that a later run need not read them again."""
+
+IMAGES = "images/"
+"""In the folder of a run: the images that have no files of their own."""
 
 Facts = tuple[int, int, str]
 """Height, width, and SHA-256 of the pixels."""
@@ -102,6 +106,24 @@ def preparation_key(preparation: Preparation | None) -> str:
 
 
 def list_entries(data: Data, base: Path) -> Listing:
+    """The images of a suite's data, not decoded yet; of a sample, those that are in it.
+
+    Args and errors: as for `_listed`.
+    """
+    found = _listed(data, base)
+    if data.sample is None:
+        return found
+    names = sorted((entry.record.image_id for entry in found.entries), key=_mixed)
+    chosen = set(names[: data.sample])
+    again = found if isinstance(found.entries, Sequence) else _listed(data, base)  # a table is read a second time
+    return Listing([entry for entry in again.entries if entry.record.image_id in chosen], found.unused)
+
+
+def _mixed(name: str) -> str:
+    return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()
+
+
+def _listed(data: Data, base: Path) -> Listing:
     """The images of a suite's data, not decoded yet.
 
     Args:
@@ -193,7 +215,7 @@ def read_clean(
         image = _Image(entry, index)
         record, own_files = entry.record, entry.own_file
         if not own_files:
-            name = f"images/{record.image_id}-{image.facts('', None)[2][:12]}.png"
+            name = f"{IMAGES}{record.image_id}-{image.facts('', None)[2][:12]}.png"
             record = dataclasses.replace(record, path=Path(name))
             if store is not None and name not in there:
                 store.write(name, png_bytes(image.pixels))

@@ -59,6 +59,7 @@ class Estimate:
         gradients: that are left, over all images.
         questions: predictions of victims that are left.
         seconds: that one worker takes for what is left.
+        asking: of these, those in which victims answer.
         disk: bytes that the run takes in the end.
         measured_on: how many images the time was measured on.
     """
@@ -72,6 +73,7 @@ class Estimate:
     gradients: int
     questions: int
     seconds: float
+    asking: float
     disk: int
     measured_on: int
 
@@ -122,6 +124,7 @@ def estimate(
         per_victim = _measure_victims(plan, networks, sorted({task.victim for task in unanswered}), tell)
     size = {shard: len(rows) for shard, rows in enumerate(plan.shards)}
     images = len(plan.images.records)
+    asking = sum(size[task.shard] * per_victim[task.victim] for task in unanswered)
     return Estimate(
         suite=plan.suite.name,
         images=images,
@@ -131,8 +134,8 @@ def estimate(
         done=len(crafts) + len(asks) - len(left) - len(unanswered),
         gradients=sum(size[task.shard] * plan.attacks[task.attack].gradients for task in left),
         questions=sum(size[task.shard] for task in unanswered),
-        seconds=sum(size[task.shard] * per_attack[task.attack] for task in left)
-        + sum(size[task.shard] * per_victim[task.victim] for task in unanswered),
+        seconds=sum(size[task.shard] * per_attack[task.attack] for task in left) + asking,
+        asking=asking,
         disk=_disk(plan, images, asks, png),
         measured_on=len(plan.images.sample),
     )

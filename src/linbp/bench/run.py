@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa  # type: ignore[import-untyped]
 import torch
 
+from linbp.bench.clean_images import IMAGES, INDEX
 from linbp.bench.executors.base import Executor
 from linbp.bench.executors.here import Here
 from linbp.bench.make_plan import make_plan
@@ -169,7 +170,8 @@ def check_same_suite(store: Store, suite: Suite) -> None:
     """
     content = store.read(SUITE)
     if content is None:
-        others = sorted(store.names())
+        # A run that was broken off while its images were read has them already.
+        others = sorted(name for name in store.names() if name != INDEX and not name.startswith(IMAGES))
         if others:
             raise StoreError(
                 f"{store.url} is not empty and holds no {SUITE} (but {others[0]}).", "Choose a new folder (--out)."

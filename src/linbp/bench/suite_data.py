@@ -22,9 +22,12 @@ class _Images(SuiteTable):
 
     Attributes:
         first: only so many images, from the first one on; None: all.
+        sample: only so many of these, chosen by a hash of their names: spread over the list, whatever its order is, and
+            a larger sample has every image of a smaller one. None: all.
     """
 
     first: Annotated[int, Field(ge=1)] | None = None
+    sample: Annotated[int, Field(ge=1)] | None = None
 
 
 class FilesData(_Images):

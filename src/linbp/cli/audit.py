@@ -13,8 +13,8 @@ from linbp.cli.output import add_row, counted, make_table, print_json, progress_
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from linbp.audit.prepare import AuditPlan
     from linbp.audit.result import Audit
-    from linbp.audit.run_audit import AuditPlan
 
 __all__ = ["audit"]
 
@@ -51,6 +51,27 @@ def audit(
         str | None,
         typer.Option("--eps", metavar="LIST", help="Radii, such as 4/255,8/255. Default: those of the suite."),
     ] = None,
+    images: Annotated[
+        int | None,
+        typer.Option("--images", min=1, metavar="N", help="Only so many of the images, spread over the list."),
+    ] = None,
+    budget: Annotated[
+        int | None,
+        typer.Option(
+            "--budget",
+            min=1,
+            metavar="GRADIENTS",
+            help="Gradients that each image may cost at each radius, over all attacks. Default: the suite's steps.",
+        ),
+    ] = None,
+    time: Annotated[
+        str | None,
+        typer.Option(
+            "--time",
+            metavar="DURATION",
+            help="Fit images and steps to the clock, such as 15m, and say what that costs in certainty.",
+        ),
+    ] = None,
     fail_above: Annotated[
         list[str] | None,
         typer.Option(
@@ -66,6 +87,14 @@ def audit(
             "--strict", help="Decide on the interval's upper bound: fail unless it is shown to be at most that."
         ),
     ] = False,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            "--baseline",
+            metavar="OTHER_RUN",
+            help="Exit with status 1 if the exposure has grown significantly since that audit, image by image.",
+        ),
+    ] = None,
     first_label: Annotated[
         int, typer.Option("--first-label", min=0, help="What the list calls the first class: 0, or 1.")
     ] = 0,
@@ -100,10 +129,13 @@ def audit(
 
       linbp audit demo:efficientnet_lite0 --data demo:imagenet --out runs/lite0
 
-      linbp audit exported/net.onnx --data photos/ --out runs/net --fail-above 0.35
+      linbp audit exported/net.onnx --data photos/ --out runs/net --fail-above 0.35 --time 15m
+
+      linbp audit exported/new.onnx --data photos/ --out runs/new --baseline runs/net
 
       linbp audit file:mine.py:network --data photos/images.csv --out runs/mine --surrogate file:mine.py:substitute
     """
+    from linbp.audit.fit import read_duration
     from linbp.audit.run_audit import Incomplete, run_audit
     from linbp.report.audit import json as as_json
     from linbp.report.audit.write import write_audit
@@ -130,7 +162,11 @@ def audit(
                 surrogates=surrogates or (),
                 suite=suite,
                 eps=None if eps is None else [text.strip() for text in eps.split(",") if text.strip()],
+                images=images,
+                budget=budget,
+                time=None if time is None else read_duration(time),
                 fail_above=fail_above or (),
+                baseline=baseline,
                 strict=strict,
                 first_label=first_label,
                 trust_labels=trust_labels,
@@ -168,6 +204,7 @@ def _print_plan(console: Console, plan: AuditPlan, workers: int) -> None:
         f"Suite {plan.suite}: {counted(plan.attacks, 'attack')} at {radii}, made on {', '.join(plan.surrogates)}.",
         *(f"Not used: {one.network}. {one.why}" for one in plan.left_out),
         f"Compared with {', '.join(plan.references)}." if plan.references else "",
+        plan.fitted,
         f"The model is asked about {plan.queries:,} images. Time: about {in_words(plan.seconds / workers)} with "
         f"{counted(workers, 'worker')}{' for what is left' if plan.resumed else ''}. Disk: about "
         f"{plan.disk / 2**20:,.0f} MiB.",

@@ -81,8 +81,9 @@ def _fooled(audit: Audit, rate: Rate) -> str:
 def _verdict(audit: Audit, one: RadiusVerdict) -> str:
     assert one.threshold is not None
     limit = f"the threshold of {percent(one.threshold)}"
-    several = f"At eps {one.eps_text}: " if one.eps_text != audit.decisive or len(audit.verdicts) > 1 else ""
-    head = f"{several}{_fooled(audit, one.exposure)}"
+    fooled = _fooled(audit, one.exposure)
+    # Where there are several radii, a sentence says which one it is about.
+    head = f"At eps {one.eps_text}, {fooled[0].lower()}{fooled[1:]}" if len(audit.verdicts) > 1 else fooled
     if one.failed and one.certain:
         return f"{head}. The whole interval lies above {limit}."
     if one.failed:
@@ -135,8 +136,11 @@ def exposure_sentences(audit: Audit) -> list[str]:
 
 def references_sentence(audit: Audit) -> str:
     """How the model stands among the reference networks."""
-    counts = Counter(one.verdict for one in audit.references)
-    told = f"It is more exposed than {counts['more']} of {counted(len(audit.references), 'reference network')}"
-    rest = [f"less than {counts['less']}" if counts["less"] else ""]
-    rest.append(f"not told apart from {counts['alike']}" if counts["alike"] else "")
-    return ", ".join([told, *filter(None, rest)]) + ", under the same attacks on the same images."
+    counts, total = (
+        Counter(one.verdict for one in audit.references),
+        counted(len(audit.references), "reference network"),
+    )
+    words = {"more": "is more exposed than", "less": "is less exposed than", "alike": "cannot be told apart from"}
+    told = [f"{words[kind]} {counts[kind]}" for kind in words if counts[kind]]
+    listed = f"{', '.join(told[:-1])} and {told[-1]}" if len(told) > 1 else told[0]
+    return f"Under the same attacks on the same images, it {listed} of {total}."
