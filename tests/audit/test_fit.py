@@ -13,7 +13,7 @@ from linbp.audit.fit import FEWEST, KEPT, Pace, fit_time, read_duration
 from linbp.audit.prepare import AuditPlan
 from linbp.audit.run_audit import run_audit
 from linbp.bench.clean_images import list_entries
-from linbp.bench.suite_data import Cifar10Data, FilesData
+from linbp.bench.suite_data import DemoData, FilesData
 from linbp.errors import BudgetError
 
 
@@ -74,8 +74,8 @@ def test_a_sample_is_spread_over_the_list_and_grows(tmp_path: Path) -> None:
     assert max(twelve) - min(twelve) > 20
 
 
-def test_a_sample_of_images_that_have_no_files(cifar_mosaics: Path) -> None:
-    data = Cifar10Data(kind="cifar10", path=str(cifar_mosaics), sample=7)
+def test_a_sample_of_images_that_have_no_files() -> None:
+    data = DemoData(kind="demo", images="cifar10", sample=7)
     found = list(list_entries(data, Path()).entries)
     assert len(found) == 7
     assert len({entry.record.label for entry in found}) > 1
