@@ -65,9 +65,9 @@ def test_the_network_runs_once_a_step(
     passes = {True: 0, False: 0}
     real = linbp.Surrogate._in_groups
 
-    def counted(self: linbp.Surrogate, network: Any, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def counted(self: linbp.Surrogate, network: Any, images: torch.Tensor, *more: Any) -> tuple[torch.Tensor, ...]:
         passes[torch.is_grad_enabled()] += len(images)
-        return real(self, network, images)
+        return real(self, network, images, *more)
 
     monkeypatch.setattr(linbp.Surrogate, "_in_groups", counted)
     craft(setting.surrogate, text, [0, 1, 2])

@@ -44,6 +44,7 @@ VALID = {
     "compare": ["compare", "adv", "adv"],
     "bench": ["bench", "file.txt", "--dry-run"],
     "linearize": ["linearize", NET, "--start", "0", "--data", "photos", "--out", "made", "--validation", "0.5"],
+    "refine lgv": ["refine", "lgv", NET, "--data", "photos", "--out", "made", "--validation", "0.5"],
     "list": ["list", "recipes"],
     "show": ["show", "mi"],
     "demo": ["demo", "--images", "0", "--out", "made"],

@@ -14,7 +14,7 @@ from linbp.attack.ensemble import fused
 from linbp.attack.feature_oracle import FeatureOracle
 from linbp.attack.gradient_oracle import Gradient, GradientOracle
 from linbp.attack.image_norms import absolute_sum
-from linbp.attack.parts.objective.base import Observation
+from linbp.attack.parts.objective.base import Measure, Observation
 from linbp.attack.parts.transform import MapTransform
 from linbp.attack.prepare import PreparedStage
 from linbp.attack.recipe.stage import Stage
@@ -51,10 +51,13 @@ class StageGradients:
     def __init__(self, stage: PreparedStage, context: Context, draws: Draws) -> None:
         self.stage, self.context = stage, context
         self.transforms = sorted(stage.parts.transforms, key=lambda transform: not transform.at_image)
-        self.measures = [
-            stage.parts.objective.bind(context, FeatureOracle(surrogate=surrogate, draws=draws))
-            for surrogate in stage.surrogates
+        self.draws = draws
+        self._orders = [
+            draws.common(f"turns {index}").permutation(surrogate.model.turns).tolist()
+            for index, surrogate in enumerate(stage.surrogates)
         ]
+        self._measures: dict[tuple[int, int], Measure] = {}
+        self._take_turns(0)
         self.each: tuple[Gradient, ...] = tuple(map(self._member, range(len(stage.surrogates))))
         clean = context.budget.clean
         self.flat = torch.ones(len(clean), dtype=torch.bool, device=clean.device)
@@ -62,6 +65,7 @@ class StageGradients:
 
     def at(self, step: int, draws: Draws, iterate: torch.Tensor) -> GradientOracle:
         """What the estimator may ask in a step."""
+        self._take_turns(step)
         return GradientOracle(step=step, draws=draws.at(step), iterate=iterate, together=self.together, each=self.each)
 
     def together(self, images: torch.Tensor, draws: Draws) -> torch.Tensor:
@@ -73,8 +77,26 @@ class StageGradients:
             total = total + member(images, draws)
         return total / len(self.each) if len(self.each) > 1 else total
 
-    def values(self, images: torch.Tensor) -> torch.Tensor:
-        """The objective (N,) at images as they are, without gradients."""
+    def _take_turns(self, step: int) -> None:
+        """Let each surrogate have the weights whose turn it is, in an order that is the same for all images."""
+        turns = [order[step % len(order)] for order in self._orders]
+        self.surrogates = [
+            surrogate.of_turn(turn) for surrogate, turn in zip(self.stage.surrogates, turns, strict=True)
+        ]
+        self.measures = [self._measure(index, turn) for index, turn in enumerate(turns)]
+
+    def _measure(self, index: int, turn: int) -> Measure:
+        """The objective of one network; what takes gradients before the first step takes them of the first one."""
+        objective = self.stage.parts.objective
+        key = index, self._orders[index][0] if objective.gradients_before(1) else turn
+        if key not in self._measures:
+            oracle = FeatureOracle(surrogate=self.surrogates[index], draws=self.draws)
+            self._measures[key] = objective.bind(self.context, oracle)
+        return self._measures[key]
+
+    def values(self, images: torch.Tensor, step: int) -> torch.Tensor:
+        """The objective (N,) at images as they are, without gradients, before a step or after the last one."""
+        self._take_turns(step)
         point = Point(images, images)
         with torch.no_grad():
             if self.stage.fuse != "losses":
@@ -82,19 +104,19 @@ class StageGradients:
             return torch.stack([self._own(index, point) for index in range(len(self.each))]).mean(0)
 
     def _member(self, index: int) -> Gradient:
-        surrogate, own = self.stage.surrogates[index], functools.partial(self._own, index)
+        own = functools.partial(self._own, index)
 
         def logits(point: Point) -> torch.Tensor:
-            return surrogate.run(point.transformed, point.beside)
+            return self.surrogates[index].run(point.transformed, point.beside)
 
         return lambda images, draws: self._gradient(images, draws, logits, own)
 
     def _own(self, index: int, point: Point, at: torch.Tensor | None = None) -> torch.Tensor:
-        logits, features = self.stage.surrogates[index].observe(point.transformed, point.beside)
+        logits, features = self.surrogates[index].observe(point.transformed, point.beside)
         return self.measures[index](Observation(logits=_moved(logits, at), features=features, images=point.image))
 
     def _fused_logits(self, point: Point) -> torch.Tensor:
-        each = [surrogate.run(point.transformed, point.beside) for surrogate in self.stage.surrogates]
+        each = [surrogate.run(point.transformed, point.beside) for surrogate in self.surrogates]
         return fused(each, self.stage.fuse)
 
     def _fused(self, point: Point, at: torch.Tensor | None = None) -> torch.Tensor:

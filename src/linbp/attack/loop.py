@@ -94,7 +94,7 @@ def _run_stage(
     for step in range(context.steps):
         if traced:
             iterates.append(images)
-            objectives.append(gradients.values(images))
+            objectives.append(gradients.values(images, step))
         gradient = estimate(gradients.at(step, draws, images), update.look_ahead(images))
         check_shape(parts.estimator, gradient, images.shape)
         direction = update.direction(gradient)
@@ -108,7 +108,7 @@ def _run_stage(
             on_step()
     if traced:
         iterates.append(images)
-        objectives.append(gradients.values(images))
+        objectives.append(gradients.values(images, context.steps))
     return Trace(images=images, iterates=tuple(iterates), objectives=tuple(objectives), flat=gradients.flat)
 
 

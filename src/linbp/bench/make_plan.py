@@ -33,6 +33,7 @@ from linbp.evaluation.roles import has_weights_of_surrogate
 from linbp.evaluation.victim_input import VictimPreprocessing, preprocessing_for, resolve_victim_input
 from linbp.jobs.progress import ProgressCallback
 from linbp.models import Model
+from linbp.models.refined import refuse_turns
 
 __all__ = ["make_plan"]
 
@@ -89,6 +90,7 @@ class _Planner:
         for victim in self.suite.victims:
             with self.faults.collected(f"Victim {victim.name}: "):
                 network = self.networks.network(victim.model)
+                refuse_turns(network)
                 identity = network.identity()
                 self.count_classes(network)
                 views: dict[str, VictimPreprocessing] = {}

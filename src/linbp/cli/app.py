@@ -21,6 +21,7 @@ from linbp.cli.inspect import inspect
 from linbp.cli.linearize import linearize
 from linbp.cli.list import list_parts
 from linbp.cli.picture import picture
+from linbp.cli.refine import refine
 from linbp.cli.report import report
 from linbp.cli.show import show
 from linbp.cli.zoo import zoo
@@ -76,6 +77,7 @@ app.command()(linearize)
 app.command("list")(list_parts)
 app.command()(show)
 app.command()(demo)
+app.add_typer(refine)
 app.add_typer(zoo)
 
 

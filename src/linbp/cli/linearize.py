@@ -11,6 +11,7 @@ import typer
 from linbp.cli.guard import Interrupted, guard
 from linbp.cli.options import Debug, Device, Json, Threads, command_line, usable_device
 from linbp.cli.output import add_row, interval, make_table, print_json, print_unused, progress_bars, share, stdout
+from linbp.cli.tuning_options import AUGMENTATIONS, PRECISIONS, Augment, Precision, Validation, read_number, read_share
 
 if TYPE_CHECKING:
     from linbp.training.lins import LinearizeReport
@@ -23,13 +24,6 @@ STAGES = {
     "recalibrated": "batch norms recalibrated",
     "tuned": "fine-tuned",
 }
-AUGMENTATIONS: dict[str, tuple[Literal["flip", "crop"], ...]] = {
-    "none": (),
-    "flip": ("flip",),
-    "crop": ("crop",),
-    "flip+crop": ("flip", "crop"),
-}
-PRECISIONS = {"auto": None, "full": False, "mixed": True}
 WHICH = ("inside", "outside", "all")
 
 
@@ -62,9 +56,7 @@ def linearize(
             "Default: all but gates and activations after a sum.",
         ),
     ] = None,
-    validation: Annotated[
-        str, typer.Option("--validation", metavar="SHARE_OR_FOLDER", help="A share to hold out, or other images.")
-    ] = "0.1",
+    validation: Validation = "0.1",
     epochs: Annotated[int, typer.Option("--epochs", help="Passes over the images; 0 removes and recalibrates.")] = 5,
     batch_size: Annotated[int, typer.Option("--batch-size", help="Images in a step.")] = 32,
     optimizer: Annotated[Literal["sgd", "adamw"], typer.Option("--optimizer", help="With momentum 0.9, or AdamW.")] = (
@@ -81,20 +73,14 @@ def linearize(
     ] = None,
     label_smoothing: Annotated[float, typer.Option("--label-smoothing", help="Share spread over all classes.")] = 0.0,
     clip: Annotated[float | None, typer.Option("--clip", help="Largest L2 norm of a step's gradient.")] = None,
-    augment: Annotated[
-        Literal["none", "flip", "crop", "flip+crop"],
-        typer.Option("--augment", metavar="HOW", help="flip, crop or flip+crop: mirror training images, shift them."),
-    ] = "none",
+    augment: Augment = "none",
     recalibrate: Annotated[
         int, typer.Option("--recalibrate", help="Batches to measure batch norms' statistics anew on, before tuning.")
     ] = 50,
     train_from: Annotated[
         str | None, typer.Option("--train-from", metavar="K", help="Train from this position on only.")
     ] = None,
-    precision: Annotated[
-        Literal["auto", "full", "mixed"],
-        typer.Option("--precision", help="mixed: bfloat16 where it is safe. auto: on GPUs that have it."),
-    ] = "auto",
+    precision: Precision = "auto",
     seed: Annotated[int, typer.Option("--seed", help="Of order, augmentation, held-out images and dropout.")] = 0,
     checkpoint_every: Annotated[
         int, typer.Option("--checkpoint-every", help="Steps between checkpoints inside an epoch.")
@@ -147,8 +133,8 @@ def linearize(
         seed=seed,
     )
     position, chosen, images = _position(start), _sites(sites), list_images(data, first_label=first_label)
-    number, where = _number(validation), usable_device(device)
-    apart = list_images(validation, first_label=first_label) if number is None else _share(number)
+    number, where = read_share(validation), usable_device(device)
+    apart = list_images(validation, first_label=first_label) if number is None else number
     with progress_bars(json) as tell:
         tell("loading the network", 0, 1)
         loaded = load_surrogate(model)
@@ -179,26 +165,11 @@ def linearize(
         _print(report)
 
 
-def _number(text: str) -> int | float | None:
-    """A number as it is written, or None for other words."""
-    if re.fullmatch(r"[+-]?\d+", text):
-        return int(text)
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
-def _share(number: int | float) -> float:
-    """A number as a float: whole numbers may be larger than any."""
-    return float(number) if abs(number) < 2**53 else float("inf")
-
-
 def _position(text: str) -> int | float | str:
     """`7` is an index, `0.5` a fraction, anything else a module path, and `'0.1'` in quotes is one, too."""
     if re.fullmatch(r"'.+'|\".+\"", text):
         return text[1:-1]
-    number = _number(text)
+    number = read_number(text)
     return text if number is None else number
 
 

@@ -14,6 +14,7 @@ from linbp.data.numbering import order_of
 from linbp.errors import ModelError
 from linbp.evaluation.answers import answers_of
 from linbp.models import BlackBox, Classifier, Model, OnnxModel, load_model
+from linbp.models.refined import refuse_turns
 from linbp.models.scores import Preprocess
 
 __all__ = ["check_classes", "check_victim_not_shifted", "load_victim", "name_of", "predict"]
@@ -35,6 +36,7 @@ def load_victim(
     if not isinstance(victim, str):
         return victim if isinstance(victim, Model | OnnxModel | BlackBox) else BlackBox(victim)
     model = load_model(victim)
+    refuse_turns(model)
     return model if device is None else model.to(device)
 
 

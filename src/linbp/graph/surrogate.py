@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, Protocol
 
@@ -34,6 +35,8 @@ from linbp.models.plain_mode import plain_mode
 
 __all__ = ["Rule", "Surrogate"]
 
+KEPT = 2 * 2**30
+"""Bytes of networks that take turns that are kept."""
 REARRANGING = ("view", "reshape", "flatten", "squeeze", "unsqueeze", "clone", "contiguous", "to_copy", "to", "alias")
 
 
@@ -111,7 +114,7 @@ class Surrogate:
                 f"{getattr(model, 'name', model)} gives no gradients, so it cannot be a surrogate.",
                 "Use it as a victim, and another network as the surrogate.",
             )
-        self.group_size = check_group_size(group_size)
+        self.group_size, self._folds = check_group_size(group_size), fold_batch_norm
         captured = capture(model, fold=fold_batch_norm, cache=cache, check=check)
         self.checked = check
         chosen = best_memory_format(captured.network) if memory_format == "auto" else memory_format
@@ -132,6 +135,7 @@ class Surrogate:
         for one in self.rules:
             plan = plan + one.plan(self._capture.structure)
         self.plan = plan
+        self._turns: OrderedDict[int, Surrogate] = OrderedDict()
         read = {path: find_output(path, self.structure).node for path in self.reads}
         self._mixture: Mixture | None = None
         if self.mixes is not None:
@@ -201,6 +205,40 @@ class Surrogate:
         other.mixes = path, share
         other._apply(self.rules)
         return other
+
+    def of_turn(self, number: int) -> Surrogate:
+        """This surrogate with the weights of one turn of its model (`Refined`), captured when first asked for.
+
+        As many as fit into 2 GiB are kept. Every turn has the first one's program, which alone is compared with its
+        module.
+
+        Args:
+            number: of the turn, counted from 0.
+
+        Raises:
+            ModelError: its file is not there, or another one.
+        """
+        if number == 0:  # by itself it is the first
+            return self
+        if number not in self._turns:
+            model = self.model.of_turn(number)
+            made = Surrogate(model, fold_batch_norm=self._folds, memory_format=self.memory_format, check=False)._as(
+                self
+            )
+            self._turns[number] = made
+            while len(self._turns) > 1 and len(self._turns) * _bytes(made._ordinary) > KEPT:
+                self._turns.popitem(last=False)
+        self._turns.move_to_end(number)
+        return self._turns[number]
+
+    def _as(self, other: Surrogate) -> Surrogate:
+        """The same network on another surrogate's device, with its rules, maps and groups."""
+        made = self if self.device == other.device else self.to(other.device)
+        made = made.with_rule(other.rules).reading(other.reads)
+        if other.mixes is not None:
+            made = made.mixing(*other.mixes)
+        made.group_size = other.group_size
+        return made
 
     def to(self, device: str | torch.device) -> Surrogate:
         """The same surrogate on another device."""
@@ -407,3 +445,7 @@ class Surrogate:
 def _name(node: fx.Node) -> str:
     """The name of a node's operation, without that of its overload."""
     return str(getattr(node.target, "overloadpacket", node.target)).rpartition(".")[2].removeprefix("_")
+
+
+def _bytes(network: nn.Module) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in network.buffers())

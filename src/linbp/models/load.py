@@ -21,11 +21,14 @@ SOURCES: dict[str, str] = {
     "demo:cifar10/NAME",
     "cifar10": "cifar10:DIR/NAME.safetensors, what linbp zoo train wrote, cifar10:vgg19_bn@random",
     "program": "path/to/net.pt2, what torch.export.save wrote, with its preprocessing in net.json",
+    "refined": "DIR, a folder that linbp refine wrote, as a surrogate",
     "onnx": "path/to/net.onnx, as a victim, with its preprocessing in net.json",
 }
 """Each source and how its networks are named; the module `linbp.models.<source>` loads them."""
 
 _SUFFIXES = {".pt2": "program", ".onnx": "onnx"}
+_FILES = (*_SUFFIXES.values(), "refined")
+"""Sources that are known by a file or a folder, without a word before it."""
 
 
 def load_model(spec: str | os.PathLike[str]) -> Model | OnnxModel | BlackBox:
@@ -42,9 +45,11 @@ def load_model(spec: str | os.PathLike[str]) -> Model | OnnxModel | BlackBox:
         ModelError: no such source, network, weights or file; weights that cannot be fetched, read or do not fit.
     """
     text = os.fspath(spec)
+    if os.path.isdir(text):  # of any string, also one that is too long for a path
+        return importlib.import_module("linbp.models.refined").load(Path(text))  # type: ignore[no-any-return]
     prefix, colon, rest = text.partition(":")
     suffix = Path(text).suffix.lower()
-    if colon and prefix in SOURCES and prefix not in _SUFFIXES.values():
+    if colon and prefix in SOURCES and prefix not in _FILES:
         source = prefix
     elif suffix in _SUFFIXES:
         source, rest = _SUFFIXES[suffix], text
@@ -63,7 +68,7 @@ def _hint(prefix: str, suffix: str) -> str:
             "A checkpoint holds weights without their network: write torchvision:NAME@FILE or timm:NAME@FILE, "
             "or build the network in file:path/model.py:function."
         )
-    prefixes = [name for name in SOURCES if name not in _SUFFIXES.values()]
+    prefixes = [name for name in SOURCES if name not in _FILES]
     if prefix and "Did you mean" in (suggestion := nearest_name(prefix, prefixes)):
         return suggestion
     return "Write " + "; ".join(SOURCES.values()) + "."

@@ -45,6 +45,8 @@ class Model(nn.Module):
     differentiable = True
     dynamic_batch = True
     """Whether the network takes any batch size; an exported program may not."""
+    turns = 1
+    """How many versions of its weights take turns in an attack, one a step; of an ordinary network, its only one."""
     class_names: tuple[str, ...] = ()
     """The names of the classes, in the order of the logits, where the source has them."""
 
@@ -122,6 +124,10 @@ class Model(nn.Module):
         with evaluation_mode(self) as model, plain_mode(), torch.no_grad():
             answer = model(images.to(device=self.device, dtype=self.dtype))
         return check_logits(answer, len(images), self.name)
+
+    def of_turn(self, number: int) -> Model:
+        """The network with the weights of one turn, counted from 0."""
+        return self
 
     def identity(self) -> dict[str, Any]:
         """What results record about the network: its name, hashes, preprocessing and source.

@@ -30,6 +30,7 @@ from linbp.models.identity import weights_sha256
 from linbp.models.model import Model
 from linbp.models.plain_mode import plain_mode
 from linbp.models.torch_messages import suppress_torch_messages
+from linbp.version import __version__
 
 __all__ = ["Capture", "capture"]
 
@@ -106,7 +107,10 @@ def _trainable(model: Model) -> Model:
 
 
 def _key(model: Model) -> str | None:
-    return None if model.program is not None else content_key(model.module, model.input_size)
+    if model.program is None:
+        return content_key(model.module, model.input_size)
+    file = model.source.get("file_sha256")  # its program is not stored again, but what was found out about it is
+    return hashlib.sha256(f"{torch.__version__} {__version__} {file}".encode()).hexdigest() if file else None
 
 
 def _captured(model: Model, *, fold: bool, key: str | None, check: bool) -> Capture:

@@ -205,5 +205,5 @@ def diverged(what: str) -> ModelError:
     """What to say when numbers leave the range of floats."""
     return ModelError(
         f"{what}: the tuning diverged.",
-        "Start again with a lower --learning-rate, a longer --warm-up or --clip 1.",
+        "Start again with a lower --learning-rate; `linbp linearize` has --warm-up and --clip too.",
     )

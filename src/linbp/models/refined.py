@@ -1,0 +1,114 @@
+"""Refined surrogates: folders that `linbp refine` wrote, with a network in several versions of its weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from linbp.errors import ModelError
+from linbp.models.model import Model
+from linbp.models.program import load as load_program
+
+__all__ = ["LAYOUT", "Refined", "load", "refuse_turns"]
+
+MANIFEST, LAYOUT = "manifest.json", "refine 1"
+"""Where a folder says what it holds, and its `format`."""
+
+
+class Refined(Model):
+    """A network in several versions of its weights, of which an attack takes another one at each step.
+
+    By itself it is the first of them.
+
+    Args:
+        first: the network with the weights of the first turn.
+        programs: the file of each turn, and its SHA-256.
+        name: what results call it.
+        source: further facts for the results.
+
+    Attributes:
+        turns: how many there are.
+    """
+
+    def __init__(
+        self, first: Model, programs: Sequence[tuple[Path, str]], *, name: str, source: Mapping[str, Any]
+    ) -> None:
+        super().__init__(
+            first.module,
+            input_size=first.input_size,
+            mean=first.mean,
+            std=first.std,
+            interpolation=first.interpolation,
+            name=name,
+            source=source,
+            program=first.program,
+        )
+        self.class_names, self.dynamic_batch = first.class_names, first.dynamic_batch
+        self.programs, self.turns = tuple(programs), len(programs)
+
+    def of_turn(self, number: int) -> Model:
+        """The network with the weights of one turn, on this one's device, read from its file.
+
+        Raises:
+            ModelError: the file is not there, or another one.
+        """
+        return _read(*self.programs[number]).to(self.device)
+
+
+def load(folder: Path) -> Refined:
+    """The surrogate of a folder.
+
+    Raises:
+        ModelError: it is no such folder, not finished, or a file of it is missing or another one.
+    """
+    again = "Run the same linbp refine command again: it goes on where it ended."
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{folder} is a folder, and no refined surrogate ({error}).",
+            "Name the network's file in it, such as model.pt2, or a folder that linbp refine wrote.",
+        ) from error
+    if not isinstance(manifest, dict) or manifest.get("format") != LAYOUT:
+        raise ModelError(
+            f"{folder} is a folder, and linbp refine did not write its {MANIFEST}.",
+            "Name the network's file in it, such as model.pt2.",
+        )
+    if not manifest.get("finished"):
+        raise ModelError(f"{folder} is not finished.", again)
+    result = manifest["result"]
+    programs = [(folder / one["file"], str(one["file_sha256"])) for one in result["snapshots"]]
+    if missing := [path.name for path, _ in programs if not path.is_file()]:
+        raise ModelError(f"{folder} lacks {missing[0]}.", again)
+    digest = hashlib.sha256("".join(known for _, known in programs).encode()).hexdigest()
+    source = {
+        "refined": manifest["method"],
+        "file_sha256": programs[0][1],
+        "snapshots": len(programs),
+        "snapshots_sha256": digest,
+    }
+    return Refined(_read(*programs[0]), programs, name=folder.resolve().name, source=source)
+
+
+def refuse_turns(model: Any) -> None:
+    """Refuse a network whose weights take turns where one network is asked.
+
+    Raises:
+        ModelError: it is one.
+    """
+    if isinstance(model, Refined):
+        first, _ = model.programs[0]
+        raise ModelError(
+            f"{model.name} is a refined surrogate of {model.turns} networks, and a victim is one.",
+            f"Name one of them, such as {first}.",
+        )
+
+
+def _read(path: Path, known: str) -> Model:
+    model = load_program(str(path))
+    if model.source["file_sha256"] != known:
+        raise ModelError(f"{path} is another file than the one that was written.", "Make the folder anew.")
+    return model
