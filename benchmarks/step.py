@@ -44,7 +44,11 @@ def plain_step(model: linbp.Model, images: torch.Tensor, labels: torch.Tensor) -
 class Nothing:
     """A surrogate that costs nothing, to see what the loop costs without one."""
 
-    model = argparse.Namespace(name="nothing")
+    model = argparse.Namespace(name="nothing", turns=1)
+
+    def of_turn(self, number: int) -> Nothing:
+        """Itself."""
+        return self
 
     def run(self, images: torch.Tensor) -> torch.Tensor:
         """Ten numbers an image, with a gradient."""

@@ -38,6 +38,11 @@ class Point(NamedTuple):
     transformed: torch.Tensor
     beside: torch.Tensor | None = None
 
+    @property
+    def asked(self) -> tuple[torch.Tensor, ...]:
+        """What a surrogate is asked about."""
+        return (self.transformed,) if self.beside is None else (self.transformed, self.beside)
+
 
 Logits = Callable[[Point], torch.Tensor]
 """The logits (N, classes) at a point."""
@@ -107,16 +112,16 @@ class StageGradients:
         own = functools.partial(self._own, index)
 
         def logits(point: Point) -> torch.Tensor:
-            return self.surrogates[index].run(point.transformed, point.beside)
+            return self.surrogates[index].run(*point.asked)
 
         return lambda images, draws: self._gradient(images, draws, logits, own)
 
     def _own(self, index: int, point: Point, at: torch.Tensor | None = None) -> torch.Tensor:
-        logits, features = self.surrogates[index].observe(point.transformed, point.beside)
+        logits, features = self.surrogates[index].observe(*point.asked)
         return self.measures[index](Observation(logits=_moved(logits, at), features=features, images=point.image))
 
     def _fused_logits(self, point: Point) -> torch.Tensor:
-        each = [surrogate.run(point.transformed, point.beside) for surrogate in self.surrogates]
+        each = [surrogate.run(*point.asked) for surrogate in self.surrogates]
         return fused(each, self.stage.fuse)
 
     def _fused(self, point: Point, at: torch.Tensor | None = None) -> torch.Tensor:
