@@ -1,8 +1,9 @@
-"""What a run of the bench costs over its computing, what workers gain, and how long a finished run takes to resume.
+"""What a run of the bench costs over its computing, what workers gain, and what resuming and reporting take.
 
     python benchmarks/bench.py overhead     # 64 images x 20 steps on SqueezeNet against the same by hand
     python benchmarks/bench.py workers      # two workers against one, one thread each
     python benchmarks/bench.py resume       # a finished run of 10,000 tasks, as a process of its own
+    python benchmarks/bench.py report       # the page of a table of a million rows, as a process of its own
 
 Each prints one JSON object, and with --save adds it to benchmarks/results/bench.json. The figures mean nothing on a
 machine that is busy with other things: its load is part of them.
@@ -30,6 +31,8 @@ from PIL import Image
 
 from linbp.attack import AttackConfig, Goal, attack_batch, prepare
 from linbp.bench.run import run_bench
+from linbp.bench.table import RESULTS as TABLE
+from linbp.bench.table import results_bytes
 from linbp.data.images import read_ahead, to_unit
 from linbp.evaluation.predict import predict
 from linbp.jobs.provenance import versions
@@ -182,19 +185,71 @@ def resume(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return {"tasks": made, "process_s": whole, "in_process_s": in_process}
 
 
+TABLES: dict[str, dict[str, Any]] = {
+    "many attacks": {
+        "images": 1_000,
+        "surrogates": [f"surrogate {number}" for number in range(2)],
+        "recipes": [f"recipe {number}" for number in range(10)],
+        "eps": ["2/255", "4/255", "8/255", "12/255", "16/255"],
+        "victims": [f"victim {number}" for number in range(10)],
+    },
+    "many images": {"images": 100_000, "eps": ["8/255"], "victims": [f"victim {number}" for number in range(5)]},
+}
+"""A million rows each."""
+
+
+def report(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
+    from result_tables import synthetic
+
+    found: dict[str, Any] = {}
+    for name, shape in TABLES.items():
+        place = folder / name.replace(" ", "-")
+        place.mkdir()
+        table = synthetic(**{**shape, **({"images": options.images} if options.images else {})})
+        (place / TABLE).write_bytes(results_bytes(table, {"suite": name}))
+        command = [sys.executable, "-m", "linbp.cli", "report", str(place)]
+        rounds = [_measured(command) for _ in range(options.rounds)]
+        found[name] = {
+            "rows": table.num_rows,
+            "wall_s": statistics.median(one[0] for one in rounds),
+            "processor_s": statistics.median(one[1] for one in rounds),
+            "memory_mib": max(one[2] for one in rounds),
+            "page_mib": (place / "report.html").stat().st_size / 2**20,
+        }
+    return found
+
+
+def _measured(command: list[str]) -> tuple[float, float, float]:
+    """Seconds on the wall, seconds of processors, and MiB at most, of a command in a process of its own."""
+    started = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - started
+    if status:
+        raise SystemExit(f"{shlex.join(command)} failed.")
+    scale = 2**20 if sys.platform == "darwin" else 2**10
+    return wall, used.ru_utime + used.ru_stime, used.ru_maxrss / scale
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["overhead", "workers", "resume"])
-    parser.add_argument("--images", type=int, help="default: 64; of a resumed run 2,000, which is 10,000 tasks")
+    parser.add_argument("what", choices=["overhead", "workers", "resume", "report"])
+    parser.add_argument(
+        "--images", type=int, help="default: 64; of a resumed run 2,000, of a report what makes a million rows"
+    )
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--side", type=int, default=227)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--save", action="store_true", help="add the figures to benchmarks/results/bench.json")
     options = parser.parse_args()
-    options.images = options.images or (2000 if options.what == "resume" else 64)
+    if options.what != "report":
+        options.images = options.images or (2000 if options.what == "resume" else 64)
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as name:
-        found = {"overhead": overhead, "workers": workers, "resume": resume}[options.what](options, Path(name))
+        found = {"overhead": overhead, "workers": workers, "resume": resume, "report": report}[options.what](
+            options, Path(name)
+        )
     facts = {
         "command": shlex.join(["python", "benchmarks/bench.py", *(one for one in sys.argv[1:] if one != "--save")]),
         **found,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -90,3 +91,13 @@ def test_the_linbp_of_the_comparison_is_linbp(monkeypatch: pytest.MonkeyPatch) -
     images, labels = torch.rand(2, 3, 32, 32).double(), torch.tensor([1, 2])
     expected = linbp.Surrogate(model, linbp.LinBP(start="layer3.1"), cache=False).gradient(images, labels)
     assert torch.allclose(by_hand.gradient(images, labels), expected, rtol=1e-9, atol=1e-13)
+
+
+@pytest.mark.slow
+def test_a_report_is_measured_in_a_process_of_its_own() -> None:
+    found = json.loads("\n".join(run("bench.py", "report", "--images", "20", "--rounds", "1")))
+    assert (found["many attacks"]["rows"], found["many images"]["rows"]) == (20_000, 200)
+    for table in ("many attacks", "many images"):
+        assert 0 < found[table]["processor_s"] < 60
+        assert 50 < found[table]["memory_mib"] < 2_000
+        assert 0.1 < found[table]["page_mib"] < 3
