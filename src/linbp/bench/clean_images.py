@@ -10,6 +10,7 @@ import io
 import json
 import operator
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +35,17 @@ from linbp.data.unused import Unused
 from linbp.errors import ImageError
 from linbp.jobs.progress import ProgressCallback
 
-__all__ = ["IMAGES", "INDEX", "CleanImages", "Entry", "Listing", "list_entries", "preparation_key", "read_clean"]
+__all__ = [
+    "IMAGES",
+    "INDEX",
+    "CleanImages",
+    "Entry",
+    "Listing",
+    "is_clean_image",
+    "list_entries",
+    "preparation_key",
+    "read_clean",
+]
 
 INDEX = "images.parquet"
 """In the folder of a run: what the images were when they were read, so that a later run need not read them again."""
@@ -46,7 +57,7 @@ Facts = tuple[int, int, str]
 """Height, width, and SHA-256 of the pixels."""
 
 SAMPLE = 16
-"""How many images are kept in memory, for a measurement."""
+"""How many images are kept in memory, for measurements."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +94,7 @@ class CleanImages:
         own_files: whether they have files of their own.
         sizes: (height, width) of each, for each preparation.
         hashes: of the prepared pixels of each, for each preparation.
-        sample: the first few, unprepared, of a plan that is only shown.
+        sample: the first few, unprepared, for measurements.
         unused: what the data hold besides.
     """
 
@@ -98,6 +109,11 @@ class CleanImages:
     def ids(self) -> tuple[str, ...]:
         """Their names."""
         return tuple(record.image_id for record in self.records)
+
+
+def is_clean_image(name: str) -> bool:
+    """Whether a file of a run's folder has the name of a clean image that was written there."""
+    return re.fullmatch(rf"{IMAGES}[^/]+-[0-9a-f]{{12}}\.png", name) is not None
 
 
 def preparation_key(preparation: Preparation | None) -> str:
@@ -219,7 +235,7 @@ def read_clean(
             record = dataclasses.replace(record, path=Path(name))
             if store is not None and name not in there:
                 store.write(name, png_bytes(image.pixels))
-        if store is None and len(sample) < SAMPLE:
+        if len(sample) < SAMPLE:
             sample.append(image.pixels)
         for key, preparation in preparations.items():
             rows[key].append(image.facts(key, preparation))

@@ -15,11 +15,12 @@ from linbp.attack.job.images import read_pool
 from linbp.attack.recipe.recipe import Recipe
 from linbp.bench.make_plan import make_plan
 from linbp.bench.networks import Networks
-from linbp.bench.plan import AnswerTask, Plan, PlannedAttack
+from linbp.bench.plan import Plan, PlannedAttack
 from linbp.bench.run import check_same_suite, torch_threads
+from linbp.bench.space import bytes_of, check_space
 from linbp.bench.store import open_store
 from linbp.bench.suite import Suite, suite_of
-from linbp.data.images import Pixels, png_bytes
+from linbp.data.images import Pixels
 from linbp.errors import LinbpError, SuiteError
 from linbp.evaluation.predict import predict
 from linbp.jobs.progress import ProgressCallback
@@ -29,9 +30,6 @@ __all__ = ["Estimate", "PlannedLine", "estimate", "in_words"]
 
 STEPS = 2
 """Steps of an attack that are measured, after as many that are not."""
-
-RECORD, ANSWER = 700, 40
-"""Bytes on disk for an adversarial image's records, and for a victim's answer."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +118,9 @@ def estimate(
             there = there.union(*(store.names(f"{attack.folder}/shards") for attack in plan.attacks))
         left = [task for task in crafts if plan.marker(task.attack, task.shard) not in there]
         unanswered = [task for task in asks if plan.answers(task) not in there]
-        per_attack, png = _measure_attacks(plan, networks, sorted({task.attack for task in left}), tell)
+        if store is not None:
+            check_space(store, bytes_of(plan, left, unanswered))
+        per_attack = _measure_attacks(plan, networks, sorted({task.attack for task in left}), tell)
         per_victim = _measure_victims(plan, networks, sorted({task.victim for task in unanswered}), tell)
     size = {shard: len(rows) for shard, rows in enumerate(plan.shards)}
     images = len(plan.images.records)
@@ -136,7 +136,7 @@ def estimate(
         questions=sum(size[task.shard] for task in unanswered),
         seconds=sum(size[task.shard] * per_attack[task.attack] for task in left) + asking,
         asking=asking,
-        disk=_disk(plan, images, asks, png),
+        disk=bytes_of(plan, crafts, asks),
         measured_on=len(plan.images.sample),
     )
 
@@ -155,19 +155,10 @@ def _line(attack: PlannedAttack) -> PlannedLine:
     return PlannedLine(attack.surrogate.name, attack.recipe.name, attack.eps_text, steps, attack.gradients)
 
 
-def _disk(plan: Plan, images: int, asks: list[AnswerTask], png: float) -> int:
-    clean = 0 if plan.images.own_files else images * png
-    adv = len(plan.attacks) * images * (png + 2 * RECORD)
-    return int(clean + adv + sum(len(plan.shards[task.shard]) for task in asks) * ANSWER)
-
-
-def _measure_attacks(
-    plan: Plan, networks: Networks, attacks: list[int], tell: ProgressCallback
-) -> tuple[dict[int, float], float]:
-    """Seconds of each attack for an image, and the bytes of a PNG."""
+def _measure_attacks(plan: Plan, networks: Networks, attacks: list[int], tell: ProgressCallback) -> dict[int, float]:
+    """Seconds of each attack for an image."""
     found: dict[int, float] = {}
     per_step: dict[tuple[str, str], float] = {}
-    png = float(np.mean([len(png_bytes(pixels)) for pixels in plan.images.sample]))
     faults: list[LinbpError] = []
     for done, number in enumerate(attacks):
         tell("measuring attacks", done, len(attacks))
@@ -183,7 +174,7 @@ def _measure_attacks(
         found[number] = per_step[place] * attack.config.recipe.all_steps(attack.config.steps)
     if faults:
         raise SuiteError.of(faults)
-    return found, png
+    return found
 
 
 def _short(recipe: Recipe) -> Recipe:

@@ -16,6 +16,7 @@ from linbp.attack.job.manifest import job_settings
 from linbp.attack.named_surrogates import split_rules
 from linbp.attack.protocol import Protocol
 from linbp.attack.published_protocols import find_protocol
+from linbp.bench.class_lists import check_class_lists
 from linbp.bench.clean_images import CleanImages, list_entries, preparation_key, read_clean
 from linbp.bench.cost import needs_pool
 from linbp.bench.faults import Faults
@@ -28,7 +29,7 @@ from linbp.bench.suite import Selection, Suite, SuiteRecipe, SuiteSurrogate
 from linbp.data.image_list import ImageRecord, list_images
 from linbp.data.labels import check_labels
 from linbp.data.preprocessing import Preparation
-from linbp.errors import ImageError, ModelError, RecipeError
+from linbp.errors import ImageError, RecipeError
 from linbp.evaluation.roles import has_weights_of_surrogate
 from linbp.evaluation.victim_input import VictimPreprocessing, preprocessing_for, resolve_victim_input
 from linbp.jobs.progress import ProgressCallback
@@ -57,7 +58,7 @@ class _Planner:
     networks: Networks
     faults: Faults = field(default_factory=Faults)
     classes: dict[str, int] = field(default_factory=dict)
-    class_names: tuple[str, ...] = ()
+    names: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def protocol(self) -> Protocol | None:
         return None if self.suite.protocol is None else find_protocol(self.suite.protocol)
@@ -69,19 +70,23 @@ class _Planner:
                 models = [self.networks.model(split_rules(text)[0]) for text in surrogate.models]
                 own = [config for (name, _, _), config in configs.items() if name == surrogate.name]
                 preparation = preparation_of(own[0], models) if own else None
-                counts = [self.count_classes(model) for model in models]
+                counts = [
+                    self.count_classes(model, f"surrogate {surrogate.name if len(models) == 1 else model.name}")
+                    for model in models
+                ]
                 found.append(_Surrogate(surrogate, self.networks.identity(surrogate), preparation, counts[0] or 0))
         return found
 
-    def count_classes(self, network: Network) -> int | None:
-        """How many classes a network has; None where only asking it would tell. The first that names them is asked."""
-        self.class_names = self.class_names or tuple(network.class_names)
+    def count_classes(self, network: Network, role: str) -> int | None:
+        """How many classes a network has; None where only asking it would tell."""
+        if network.class_names:
+            self.names[role] = tuple(network.class_names)
         if isinstance(network, Model):
             blank = torch.zeros(1, *network.input_size, dtype=network.dtype)
-            self.classes[network.name] = int(network.logits(blank).shape[1])
+            self.classes[role] = int(network.logits(blank).shape[1])
         elif network.class_names:
-            self.classes[network.name] = len(network.class_names)
-        return self.classes.get(network.name)
+            self.classes[role] = len(network.class_names)
+        return self.classes.get(role)
 
     def victims(self, protocol: Protocol | None, surrogates: list[_Surrogate]) -> list[PlannedVictim]:
         about = None if protocol is None else protocol.to_dict()
@@ -92,7 +97,7 @@ class _Planner:
                 network = self.networks.network(victim.model)
                 refuse_turns(network)
                 identity = network.identity()
-                self.count_classes(network)
+                self.count_classes(network, f"victim {victim.name}")
                 views: dict[str, VictimPreprocessing] = {}
                 for one in surrogates:
                     manifest = {"protocol": about, "settings": {"surrogate": one.identity}}
@@ -105,17 +110,8 @@ class _Planner:
                 found.append(PlannedVictim(victim, identity, views, white))
         return found
 
-    def check_classes(self, images: CleanImages) -> None:
-        """Refuse networks of different classes, and labels that one of them does not have."""
-        if self.suite.trust_labels:
-            return
-        with self.faults.collected():
-            if len(set(self.classes.values())) > 1:
-                listed = ", ".join(f"{name}: {count}" for name, count in self.classes.items())
-                raise ModelError(
-                    f"The networks differ in their number of classes ({listed}).",
-                    "Use networks of the same classes; if their first ones are the labels', trust_labels = true.",
-                )
+    def check_labels(self, images: CleanImages) -> None:
+        """Refuse labels that are missing, or that the first network does not have."""
         with self.faults.collected():
             if self.suite.labels == "given" and (
                 missing := next((record for record in images.records if record.label is None), None)
@@ -168,6 +164,9 @@ def make_plan(
     with faults.collected():
         victims = planner.victims(protocol, surrogates)
     tell("loading the networks", 1, 1)
+    if not suite.trust_labels:
+        with faults.collected():
+            check_class_lists(planner.classes, planner.names)
     preparations = {preparation_key(one.preparation): one.preparation for one in surrogates} or {"": None}
     images: CleanImages | None = None
     pool: tuple[ImageRecord, ...] = ()
@@ -176,8 +175,8 @@ def make_plan(
         images = read_clean(list_entries(suite.data, base), preparations, None if faults.found else store, tell)
     with faults.collected("The pool: "):
         pool = _pool(suite, base, configs)
-    if images is not None:
-        planner.check_classes(images)
+    if images is not None and not suite.trust_labels:
+        planner.check_labels(images)
     faults.raise_any()
     assert images is not None
     first = next(iter(configs.values()))
@@ -198,7 +197,7 @@ def make_plan(
         device=device,
         pool=pool,
         folder=os.getcwd(),
-        class_names=planner.class_names,
+        class_names=next(iter(planner.names.values()), ()),
     )
 
 

@@ -30,8 +30,9 @@ def results_at(place: str | os.PathLike[str]) -> tuple[Store, pa.Table]:
     store = open_store(folder or ".")
     content = store.read(name)
     if content is None:
+        missing = name != RESULTS or folder != given or ("://" not in given and not os.path.exists(given))
         raise StoreError(
-            f"{given} does not exist." if name != RESULTS or folder != given else f"{given} holds no {RESULTS}.",
+            f"{given} does not exist." if missing else f"{given} holds no {RESULTS}.",
             "Give the folder of linbp bench, or a table of results. Folders of linbp craft: linbp evaluate.",
         )
     return store, read_results(content, store.place(name))

@@ -7,12 +7,12 @@ import functools
 import importlib
 import os
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa  # type: ignore[import-untyped]
 import torch
 
-from linbp.bench.clean_images import IMAGES, INDEX
+from linbp.bench.clean_images import INDEX, is_clean_image
 from linbp.bench.executors.base import Executor
 from linbp.bench.executors.here import Here
 from linbp.bench.make_plan import make_plan
@@ -26,6 +26,9 @@ from linbp.bench.work import RunWork
 from linbp.errors import StoreError, SuiteError
 from linbp.jobs.progress import ProgressCallback
 from linbp.models import Classifier
+
+if TYPE_CHECKING:
+    from linbp.bench.executors.ray import RayCluster
 
 __all__ = ["BenchRun", "run_bench"]
 
@@ -140,13 +143,16 @@ def run_bench(
         raise SuiteError("Networks that are objects of this process cannot be sent to others.", "Use one worker.")
     store = open_store(out)
     check_same_suite(store, given)
+    store.check_writable()
     networks = Networks(device, models)
-    with torch_threads(given.threads if device in (None, "cpu") else None):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch_threads(given.threads if device in (None, "cpu") else None))
+        cluster = None if ray is None else stack.enter_context(_cluster(ray))
         plan = make_plan(given, base, store, networks, device=device or "cpu", tell=tell)
         work = RunWork(plan, store, networks, tell, command)
         if before is not None:
             before(plan, store, networks)
-        work.finish(_executor(plan, networks, store, workers, ray))
+        work.finish(_executor(plan, networks, store, workers, cluster))
     return BenchRun(store, made=work.made, kept=work.kept)
 
 
@@ -170,8 +176,8 @@ def check_same_suite(store: Store, suite: Suite) -> None:
     """
     content = store.read(SUITE)
     if content is None:
-        # A run that was broken off while its images were read has them already.
-        others = sorted(name for name in store.names() if name != INDEX and not name.startswith(IMAGES))
+        # A plan that was refused, or ended, may have read the images already.
+        others = sorted(name for name in store.names() if name != INDEX and not is_clean_image(name))
         if others:
             raise StoreError(
                 f"{store.url} is not empty and holds no {SUITE} (but {others[0]}).", "Choose a new folder (--out)."
@@ -192,15 +198,24 @@ def _suite_name(content: bytes) -> str | None:
         return None
 
 
-def _executor(plan: Plan, networks: Networks, store: Store, workers: int, ray: str | None) -> Callable[[], Executor]:
+def _cluster(address: str) -> RayCluster:
+    """Ray's cluster: whoever misspelt its address shall know at once."""
+    from linbp.bench.executors.ray import RayCluster
+
+    return RayCluster(address)
+
+
+def _executor(
+    plan: Plan, networks: Networks, store: Store, workers: int, cluster: RayCluster | None
+) -> Callable[[], Executor]:
     """Makes the executor, once it is known that there is something to do."""
 
     def make() -> Executor:
-        if ray is not None:
+        if cluster is not None:
             from linbp.bench.executors.ray import RayActors
 
             networks.drop()
-            return RayActors(plan, ray)
+            return RayActors(plan, cluster)
         if workers > 1:
             from linbp.bench.executors.local import LocalWorkers
 

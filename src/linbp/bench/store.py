@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import os
 import shutil
 import tempfile
@@ -58,6 +59,14 @@ class Store(Protocol):
 
     def place(self, name: str) -> str:
         """Where a file lies, for people: its path or its URL."""
+        ...
+
+    def free(self) -> int | None:
+        """Bytes that are free there; None where nobody knows."""
+        ...
+
+    def check_writable(self) -> None:
+        """Refuse a place where nothing can be written, without leaving anything there."""
         ...
 
 
@@ -125,6 +134,23 @@ class LocalStore:
 
     def place(self, name: str) -> str:
         return str(self.path / name)
+
+    def free(self) -> int | None:
+        try:
+            return shutil.disk_usage(self._existing()).free
+        except OSError:
+            return None
+
+    def check_writable(self) -> None:
+        place = self._existing()
+        if not place.is_dir():
+            raise store_error(self.path, FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)))
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise store_error(self.path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+
+    def _existing(self) -> Path:
+        """The folder, or the one above it that there is."""
+        return next(place for place in (self.path, *self.path.parents) if os.path.lexists(place))
 
 
 def _drop_if_old(path: str) -> None:
@@ -213,6 +239,14 @@ class RemoteStore:
 
     def place(self, name: str) -> str:
         return f"{self.url}/{name}"
+
+    def free(self) -> int | None:
+        return None
+
+    def check_writable(self) -> None:
+        probe = f".{os.getpid()}.tmp"
+        self.write(probe, b"")
+        self.delete(probe)
 
     def _at(self, name: str) -> str:
         return f"{self._root.rstrip('/')}/{name}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
+from linbp.data.arrow import arrow_reason
 from linbp.errors import StoreError
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def read_results(source: str | os.PathLike[str] | bytes | BinaryIO, where: str =
         raise StoreError(f"{where} does not exist.", "Give the folder of a finished linbp bench.") from None
     except (OSError, pa.ArrowException) as error:
         raise StoreError(
-            f"{where} cannot be read: {' '.join(str(error).split())[:200]}.",
+            f"{where} cannot be read as Parquet: {arrow_reason(error)}.",
             "Run linbp bench again with the same folder: it writes the table anew.",
         ) from error
     return check_schema(table, where)

@@ -16,6 +16,7 @@ from linbp.bench.networks import Networks
 from linbp.bench.plan import AnswerTask, CraftTask, Plan, PlannedAttack, Task
 from linbp.bench.run_files import FACTS, SUITE, read_object
 from linbp.bench.shards import read_shard
+from linbp.bench.space import bytes_of, check_space
 from linbp.bench.store import Store
 from linbp.bench.suite import suite_text
 from linbp.bench.table import RESULTS, results_bytes
@@ -72,6 +73,9 @@ class RunWork:
         there = self._there()
         if self.files <= there and self._table_is_current():
             return
+        crafts = [one for one in self.plan.craft_tasks() if self.plan.marker(one.attack, one.shard) not in there]
+        asks = [one for one in self.plan.answer_tasks() if self.plan.answers(one) not in there]
+        check_space(self.store, bytes_of(self.plan, crafts, asks))
         self._check_rules(there)
         self.store.write(SUITE, suite_text(self.plan.suite).encode())
         working: Executor | None = None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from linbp.data.arrow import arrow_reason
 from linbp.data.images import Pixels, decode_image, read_image
 from linbp.errors import ImageError, nearest_name
 
@@ -143,9 +144,7 @@ def _batches(file: Path, kind: str, columns: list[str]) -> Iterator[list[dict[st
             for start in range(0, batch.num_rows, LISTED):
                 yield batch.select(columns).slice(start, LISTED).to_pylist()
     except (OSError, pa.ArrowException) as error:
-        raise ImageError(
-            f"{file} cannot be read: {' '.join(str(error).split())[:200]}.", "Fetch or write it again."
-        ) from error
+        raise ImageError(f"{file} cannot be read: {arrow_reason(error)}.", "Fetch or write it again.") from error
 
 
 def _label(value: Any, where: str) -> int:

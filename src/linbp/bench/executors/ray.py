@@ -13,13 +13,61 @@ from linbp.bench.plan import Plan, Task
 from linbp.bench.tasks import Outcome, Worker
 from linbp.errors import StoreError
 
-__all__ = ["RayActors"]
+__all__ = ["RayActors", "RayCluster"]
 
 PATIENCE = 120
 """Seconds that a cluster may take to start the first actor."""
 
 KNOCK = 10
 """Seconds that an address may take to answer. Ray itself goes on trying for minutes."""
+
+
+class RayCluster:
+    """A connection to a Ray cluster; as a context, it is closed at its end unless the process had it before.
+
+    Args:
+        address: of the cluster, `auto` for the one that this machine belongs to, `local` for one on this machine alone,
+            which is started when it is first used.
+
+    Raises:
+        StoreError: Ray is not installed, or the cluster cannot be reached.
+    """
+
+    def __init__(self, address: str) -> None:
+        try:
+            import ray  # type: ignore[import-untyped,unused-ignore]
+        except ImportError as error:
+            raise StoreError(
+                "--ray needs the package ray, which is not installed.", "Install it: pip install 'linbp[ray]'."
+            ) from error
+        self._ray: Any = ray
+        self._address, self._own = address, not ray.is_initialized()
+        if address != "local":
+            self.connect()
+
+    def connect(self) -> Any:
+        """The module of Ray, connected."""
+        if not self._ray.is_initialized():
+            try:
+                _knock(self._address)
+                self._ray.init(
+                    address=self._address, logging_level=logging.ERROR, log_to_driver=False, namespace="linbp"
+                )
+            # Ray raises its own, gRPC's and the operating system's exceptions.
+            except Exception as error:
+                reason = " ".join(str(error).split())[:200].rstrip(".")
+                raise StoreError(
+                    f"The Ray cluster {self._address} cannot be reached: {reason}.",
+                    "Start one with `ray start --head`, or give its address: --ray ray://HOST:10001.",
+                ) from error
+        return self._ray
+
+    def __enter__(self) -> RayCluster:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._own and self._ray.is_initialized():
+            self._ray.shutdown()
 
 
 class RayActors:
@@ -30,31 +78,14 @@ class RayActors:
 
     Args:
         plan: of the run; its store has to be reachable from every node.
-        address: of the cluster, `auto` for the one that this machine belongs to, `local` for one on this machine alone.
+        cluster: where they run.
 
     Raises:
-        StoreError: Ray is not installed, or the cluster cannot be reached.
+        StoreError: the cluster cannot be reached.
     """
 
-    def __init__(self, plan: Plan, address: str) -> None:
-        try:
-            import ray  # type: ignore[import-untyped,unused-ignore]
-        except ImportError as error:
-            raise StoreError(
-                "--ray needs the package ray, which is not installed.", "Install it: pip install 'linbp[ray]'."
-            ) from error
-        self._ray: Any = ray
-        self._own = not ray.is_initialized()
-        if self._own:
-            try:
-                _knock(address)
-                ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, namespace="linbp")
-            # Ray raises its own, gRPC's and the operating system's exceptions.
-            except Exception as error:
-                raise StoreError(
-                    f"The Ray cluster {address} cannot be reached: {' '.join(str(error).split())[:200]}.",
-                    "Start one with `ray start --head`, or give its address: --ray ray://HOST:10001.",
-                ) from error
+    def __init__(self, plan: Plan, cluster: RayCluster) -> None:
+        self._ray = ray = cluster.connect()
         gpu = 1 if plan.device.startswith("cuda") else 0
         self._needs = {"CPU": float(plan.suite.threads), **({"GPU": 1.0} if gpu else {})}
         self._remote: Any = ray.remote(num_cpus=plan.suite.threads, num_gpus=gpu, max_restarts=0)(Worker)
@@ -104,8 +135,6 @@ class RayActors:
         for actor in [*self._free, *self._starting.values()]:
             with contextlib.suppress(Exception):  # it may be lost already
                 self._ray.kill(actor)
-        if self._own:
-            self._ray.shutdown()
 
     def _room(self) -> int:
         """How many more actors the cluster has room for."""
