@@ -44,7 +44,7 @@ def dots(panels: Sequence[Panel], low: float = 0) -> alt.VConcatChart:
         base = alt.Chart(alt.Data(values=list(panel.rows))).encode(
             y=alt.Y("label:N", sort=order, title=None, axis=alt.Axis(labelLimit=420)), color=_colour(kinds)
         )
-        axis = alt.Axis(title=RATE if number == len(panels) - 1 else None)
+        axis = alt.Axis(title=RATE if number == len(panels) - 1 else None, values=[*range(0, 101, 10)])
         rules = base.mark_rule(strokeWidth=3, opacity=0.5).encode(
             x=alt.X("low:Q", scale=x, axis=axis), x2=alt.X2("high:Q")
         )
@@ -58,21 +58,29 @@ def dots(panels: Sequence[Panel], low: float = 0) -> alt.VConcatChart:
     return alt.vconcat(*plots)
 
 
-def lines(panels: Sequence[Panel], title: str, logarithmic: bool = False) -> alt.HConcatChart:
-    """Means over victims against a number, with bands of 95%; plots side by side.
+def lines(
+    panels: Sequence[Panel],
+    title: str,
+    what: str = RATE,
+    domain: tuple[float, float] = (0, 100),
+    logarithmic: bool = False,
+) -> alt.HConcatChart:
+    """Means against a number, with bands of 95%; plots side by side.
 
     Args:
         panels: the plots.
         title: what the number is.
-        logarithmic: whether its axis is.
+        what: the means are.
+        domain: of the means' axis.
+        logarithmic: whether the number's axis is.
     """
     kinds = list(dict.fromkeys(row["kind"] for panel in panels for row in panel.rows))
     x = alt.X("x:Q", title=title, scale=alt.Scale(type="log" if logarithmic else "linear", nice=False, padding=12))
     plots = []
     for number, panel in enumerate(panels):
         base = alt.Chart(alt.Data(values=list(panel.rows))).encode(x=x, color=_colour(kinds))
-        axis = alt.Axis(title=RATE if number == 0 else None)
-        scale = alt.Scale(domain=[0, 100])
+        axis = alt.Axis(title=what if number == 0 else None)
+        scale = alt.Scale(domain=list(domain))
         bands = base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", axis=axis, scale=scale), y2="high:Q")
         y = alt.Y("mean:Q", axis=axis, scale=scale)
         curves = base.mark_line().encode(y=y)
@@ -97,6 +105,7 @@ def save(chart: alt.VConcatChart | alt.HConcatChart, path: Path) -> None:
     words = {"labelColor": GREY, "titleColor": GREY}
     chart = chart.configure(
         background="transparent",
+        padding={"left": 50, "right": 5, "top": 5, "bottom": 5},  # browsers' letters are wider than those measured here
         axis=alt.AxisConfig(**axis, gridColor=GREY, labelFontSize=12, titleFontSize=12),
         legend=alt.LegendConfig(**words, labelFontSize=12),
         title=alt.TitleConfig(color=GREY, fontSize=13, anchor="start", frame="group"),

@@ -36,9 +36,14 @@ def csv_of(name: str) -> list[Row]:
     return read_csv(TABLES / f"{name}.csv")
 
 
+def rows_of(study: str, **keys: str) -> list[Row]:
+    """The rows of a table of rates with these texts in the columns of these names."""
+    return [row for row in csv_of(study) if all(row[name] == text for name, text in keys.items())]
+
+
 def row_of(study: str, **keys: str) -> Row:
-    """The one row of a table of rates with these texts in the columns of these names."""
-    found = [row for row in csv_of(study) if all(row[name] == text for name, text in keys.items())]
+    """The one row of them."""
+    found = rows_of(study, **keys)
     if len(found) != 1:
         raise KeyError(f"docs/tables/{study}.csv has {len(found)} rows with {keys}")
     return found[0]
@@ -73,14 +78,17 @@ def victims(about: Mapping[str, Any]) -> list[str]:
 
 
 def means(about: Mapping[str, Any]) -> list[str]:
-    """Means over victims: the cells of a row differ in what its columns say of the attack."""
+    """Means over victims: the cells of a row differ in what its columns say of the attack; some may have none."""
     body = []
     for row in about["rows"]:
         cells = []
         for column in about["columns"]:
             keys = {**about.get("attack", {}), **row.get("attack", {}), **column["attack"]}
             keys = {name: text.format(**row.get("fill", {}), **column.get("fill", {})) for name, text in keys.items()}
-            cells.append(cell(row_of(keys.pop("study", about.get("study", "")), **keys), "mean", 1))
+            study = keys.pop("study", about.get("study", ""))
+            cells.append(cell(row_of(study, **keys), "mean", 1) if rows_of(study, **keys) else "")
+        if not any(cells):
+            raise KeyError(f"docs/tables has no attack for the row {row['label']}")
         body.append([*row["label"], *cells])
     return markdown([*about["heads"], *(column["label"] for column in about["columns"])], body, len(about["heads"]))
 
@@ -140,7 +148,7 @@ def lines(about: Mapping[str, Any]) -> Any:
                 if found := re.fullmatch(pattern, f"{row['surrogate']} | {row['recipe']} | {row['steps']}"):
                     rows.append({"x": int(NUMBERS.get(found[1], found[1])), "kind": kind} | point(row))
         panels.append(charts.Panel(panel["title"], rows))
-    return charts.lines(panels, about["axis"], about.get("logarithmic", False))
+    return charts.lines(panels, about["axis"], logarithmic=about.get("logarithmic", False))
 
 
 TABLE_KINDS = {"victims": victims, "means": means, "differences": differences}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import torch
 from torch import nn
@@ -46,17 +47,11 @@ def spread(model: linbp.Model) -> linbp.Model:
     return found
 
 
-def resnet18() -> linbp.Model:
-    """The small ResNet-18 that ships, for suites: `file:experiments/common/spread.py:resnet18`."""
-    return spread(_shipped("resnet18"))
-
-
-def resnet50() -> linbp.Model:
-    """The small ResNet-50 that ships, likewise."""
-    return spread(_shipped("resnet50"))
-
-
 def _shipped(name: str) -> linbp.Model:
     found = linbp.load_model(f"demo:cifar10/{name}")
     assert isinstance(found, linbp.Model)
-    return found
+    return spread(found)
+
+
+resnet18, resnet50 = partial(_shipped, "resnet18"), partial(_shipped, "resnet50")
+"""The small networks that ship, for suites: `file:experiments/common/spread.py:resnet18`."""

@@ -1,6 +1,6 @@
 """Why LinBP hurts on MobileNet EdgeTPU and helps on SqueezeNet 1.1: gradients, single steps, attacks.
 
-    python experiments/edgetpu/analyse.py                # computes what is missing, then writes tables and a chart
+    python experiments/edgetpu/analyse.py                # computes what is missing, then writes tables and a picture
     python experiments/edgetpu/analyse.py --tables       # writes the tables from what there is
 
 Stages: `blocks` (norms and angles at the junctions), `agreement` (with other networks' gradients), `constancy` (of the
@@ -23,9 +23,8 @@ from common.lines import read_lines
 
 from edgetpu.attacks import attacks, path
 from edgetpu.bench import RESULTS, Bench, gradients
-from edgetpu.chart import draw
 from edgetpu.gradients import agreement, blocks, constancy, steps
-from edgetpu.tables import PAGE, write
+from edgetpu.tables import write
 
 
 def main() -> None:
@@ -46,10 +45,7 @@ def main() -> None:
                 stage(bench, x, y, theirs)
         if "attacks" in options.stages:
             attacks(bench, options.passes)
-    if PAGE.is_file():
-        lines = read_lines(RESULTS)
-        write(lines)
-        draw(lines)
+    write(read_lines(RESULTS))
 
 
 if __name__ == "__main__":

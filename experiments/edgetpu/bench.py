@@ -12,7 +12,6 @@ from common.lines import add_line, read_lines
 from common.photographs import network, photographs
 
 import linbp
-from edgetpu import measure
 from linbp import LinBP
 
 RESULTS = files.RESULTS / "edgetpu" / "measured.jsonl"
@@ -71,7 +70,7 @@ def rules(surrogate: str, sites: int) -> Iterator[tuple[str, Any]]:
     for k in range(sites):
         yield f"only {k}", LinBP(start=0, sites=(k,))
     for leak in (0.05, 0.1, 0.25, 0.5, 0.75):
-        yield f"leak {leak} from 0", measure.Partly(0, leak)
+        yield f"leak {leak} from 0", LinBP(start=0, rebalance=None, leak=leak)
     if surrogate == "squeezenet1_1":
         return
     for k in range(0, sites, 4):

@@ -12,31 +12,9 @@ from torch import nn
 from torch.nn import functional
 
 import linbp
-from linbp.graph import Operation, Plan, Structure, norm_ratio
+from linbp.graph import norm_ratio
 
 Mode = Literal["ordinary", "linear", "site"]
-
-
-class Partly:
-    """LinBP with a leak: inactive units pass `leak` times the gradient (0: ordinary, 1: linear, no rescaling)."""
-
-    def __init__(self, start: int, leak: float) -> None:
-        self.start, self.leak = start, leak
-
-    def plan(self, structure: Structure) -> Plan:
-        """The same leak at every site from the start on."""
-        chosen = [site.index for site in structure.sites[self.start :] if site.kind in ("plain", "in a branch")]
-        return Plan(sites=dict.fromkeys(chosen, _Leak(self.leak)))
-
-
-class _Leak:
-    needs: Literal["derivative"] = "derivative"
-
-    def __init__(self, leak: float) -> None:
-        self.leak = leak
-
-    def __call__(self, gradient: torch.Tensor, ordinary: Operation) -> torch.Tensor:
-        return self.leak * gradient + (1 - self.leak) * ordinary(gradient)
 
 
 class _ToOrdinaryNorm(torch.autograd.Function):

@@ -4,19 +4,18 @@ Every perturbation is also put on another photograph, and random patterns of the
 each pixel, and smooth ones, the signs of a 19 x 19 grid enlarged. What another image's perturbation does as well is no
 more than noise of that size and shape.
 
-    python experiments/edgetpu/patterns.py    # a few minutes; prints a table
+    python experiments/edgetpu/patterns.py    # writes docs/tables/edgetpu-patterns.csv
 """
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 from common import photographs as photos
-from common.pages import table
+from study import TABLES, Row, csv_text
 from torch.nn import functional
 
 import linbp
@@ -37,39 +36,35 @@ def random_patterns(images: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 def main() -> None:
-    _, images, labels = photos.photographs()
-    images, labels = images[: photos.PASS], labels[: photos.PASS]
-    networks = photos.victims_on("cpu", False)
-    surrogate = linbp.Surrogate(photos.network(NAME))
-    clean = images.float() / 255
+    images, labels = (part[: photos.PASS] for part in photos.photographs()[1:])
+    networks = {name: photos.network(name) for name in photos.VICTIMS}
+    surrogate, clean = linbp.Surrogate(networks[NAME]), images.float() / 255
     right = {name: torch.tensor(found) == labels for name, found in photos.predictions(networks, clean).items()}
 
-    def fooled(changed: torch.Tensor) -> dict[str, float]:
-        found = photos.predictions(networks, changed)
-        return {name: 100 * float((torch.tensor(found[name]) != labels)[right[name]].float().mean()) for name in found}
+    def fooled(changed: torch.Tensor, prefix: str = "") -> Row:
+        """Per cent of the photographs that a network had right: mean of the victims, and the surrogate."""
+        found = {name: torch.tensor(told) != labels for name, told in photos.predictions(networks, changed).items()}
+        shares = {name: 100 * float(wrong[right[name]].float().mean()) for name, wrong in found.items()}
+        own = shares.pop(NAME)
+        return {f"{prefix}victims": f"{sum(shares.values()) / len(shares):.0f}", f"{prefix}itself": f"{own:.0f}"}
 
-    def cells(found: dict[str, Any]) -> list[str]:
-        others = [share for name, share in found.items() if name != NAME]
-        return [f"{sum(others) / len(others):.0f}", f"{found[NAME]:.0f}"]
-
-    rows = []
+    rows: list[Row] = []
     for levels in (8, 16):
         for text, pattern in random_patterns(clean).items():
             found = fooled((clean + pattern * levels / 255).clamp(0, 1))
-            rows.append([f"{levels}/255", text, f"{levels:.1f}", *cells(found), "", ""])
+            rows.append({"eps": f"{levels}/255", "perturbation": text, "levels": f"{levels:.1f}", **found})
         for recipe in RECIPES:
             steps = None if linbp.Recipe.parse(recipe).single_step else photos.STEPS
-            adv = photos.craft(surrogate, slice(photos.PASS), recipe, f"{levels}/255", steps=steps)
-            change = adv - clean
-            size = 255 * float(change.abs().mean())
-            another = fooled((clean + change.roll(1, 0)).clamp(0, 1))
-            rows.append([f"{levels}/255", f"`{recipe}`", f"{size:.1f}", *cells(fooled(adv)), *cells(another)])
+            change = photos.craft(surrogate, slice(photos.PASS), recipe, f"{levels}/255", steps=steps) - clean
+            facts = {
+                "eps": f"{levels}/255",
+                "perturbation": recipe,
+                "levels": f"{255 * float(change.abs().mean()):.1f}",
+            }
+            other = fooled((clean + change.roll(1, 0)).clamp(0, 1), "on another image: ")
+            rows.append({**facts, **fooled(clean + change), **other})
             print(rows[-1], flush=True)
-    pairs = sum(int(known.sum()) for name, known in right.items() if name != NAME)
-    heads = ["eps", "perturbation", "mean size, levels", "victims fooled, %", "itself"]
-    heads += ["on another image: victims", "itself"]
-    print(f"{len(images)} photographs, seven victims, {pairs} pairs that are right when clean:\n")
-    print("\n".join(table(heads, rows, left=(0, 1))))
+    (TABLES / "edgetpu-patterns.csv").write_text(csv_text(rows))
 
 
 if __name__ == "__main__":

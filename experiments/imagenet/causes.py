@@ -7,16 +7,17 @@ label's logit transfer worse than raising the cross-entropy?), `features` (why i
 `second` (why does ILA behind LinBP help on one network and harm on the other?), `ahead` (why is Nesterov's momentum
 better than momentum in few steps and worse in many?) and `diverse` (why do diverse inputs harm LinBP in few steps?).
 
-    python experiments/imagenet/causes.py --passes 2     # computes what is missing, then writes the tables
-    python experiments/imagenet/causes.py --question radius --surrogate squeezenet1_1 --compile
-    python experiments/imagenet/causes.py --tables       # writes the tables from what there is
+    python experiments/imagenet/causes.py --out FOLDER --passes 2    # computes what is missing in FOLDER/causes.jsonl
+    python experiments/imagenet/causes.py --out FOLDER --question radius --surrogate squeezenet1_1
+
+The lines are what `take_over/photographs.py` makes `results/causes.parquet` of; `docs/causes.md` says what came out.
 """
 
 from __future__ import annotations
 
-import re
+import argparse
+import hashlib
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -26,20 +27,14 @@ from typing import Any, Literal
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 import torch
-from common import lines as files
 from common import photographs as photos
-from common.lines import Lines, read_lines
+from common.lines import add_line, read_lines
 from common.moved_on import moved_on
-from common.outcomes import Outcomes, compared, passes_of_all
-from common.pages import put, table
-from common.photographs import VICTIMS
 from torch import nn
 
 import linbp
-from imagenet import standings, tables
+from linbp.jobs.provenance import device_name
 
-RESULTS = files.RESULTS / "imagenet" / "causes.jsonl"
-FIELDS = ("surrogate", "question", "recipe")
 EPS, LEVELS = "16/255", 16
 MEDIAN = "median input of a ReLU"
 STARTS = {"squeezenet1_1": 3, "mobilenet_edgetpu": 20}
@@ -67,22 +62,7 @@ NODES = {
     "mobilenet_edgetpu": ("network.blocks.2", "network.blocks.3", "network.blocks.4", "network.blocks.5"),
 }
 """Feature maps that ILA reads; the second one is that of the table of recipes."""
-TITLES = {
-    "radius": "The radius, or the direction?",
-    "units": "The slope of smooth derivatives",
-    "leak": "How much an inactive unit passes",
-    "objective": "What the objective does to the logits",
-    "features": "FDA on feature maps with and without a sign",
-    "second": "A second stage",
-    "ahead": "Where Nesterov's momentum looks",
-    "diverse": "Diverse inputs in few steps and in many",
-}
-ENDING = "moved on to the radius"
-PLAIN, FILLED, MIXED = "`ifgsm`", f"`ifgsm`, {ENDING}", "`di(scale=8/7) + mi`"
-OF_MANY_STEPS = "`ifgsm`, 100 steps"
-"""Rows that others are compared with."""
-WITHOUT = {"second": r"(`.* \+ mi) >> ila.*(?=`)", "ahead": r"(`)ni.*(?=`)", "diverse": r"(`.*) \+ di\(scale=8/7\)"}
-"""What distinguishes a row of these questions from the one that it is compared with, of the same steps and ending."""
+QUESTIONS = ("radius", "units", "leak", "objective", "features", "second", "ahead", "diverse")
 
 
 @dataclass(frozen=True)
@@ -108,11 +88,7 @@ class Attack:
     @property
     def label(self) -> str:
         """Its name in results and tables, in Markdown."""
-        words = {
-            None: "",
-            "filled": ", moved on to the radius",
-            "shrunk": ", at the mean distance of I-FGSM",
-        }
+        words = {None: "", "filled": ", moved on to the radius", "shrunk": ", at the mean distance of I-FGSM"}
         steps = "" if self.steps == photos.STEPS else f", {self.steps} steps"
         return f"`{self.recipe}`{steps}{words[self.then]}"
 
@@ -150,22 +126,7 @@ def attacks(surrogate: str) -> Iterator[Attack]:
             yield from (Attack("diverse", f"{own}{rest}", then, steps) for rest in ("", " + di(scale=8/7)"))
 
 
-def base_of(question: str, recipe: str) -> str:
-    """The row that a row is compared with; itself: with none."""
-    if question in WITHOUT:
-        return re.sub(WITHOUT[question], r"\1mi" if question == "ahead" else r"\1", recipe)
-    if recipe == FILLED:
-        return "`fgsm`" if question == "radius" else PLAIN
-    if recipe.endswith(ENDING):
-        return FILLED
-    if question == "objective":
-        return OF_MANY_STEPS
-    if recipe.startswith("`fdafgsm(at="):
-        return "`fdafgsm`"
-    return MIXED if question == "leak" and "di(" in recipe else PLAIN
-
-
-def craft(surrogate: linbp.Surrogate, attack: Attack, number: int, fresh: Any) -> torch.Tensor:
+def craft(attack: Attack, number: int, fresh: Any) -> torch.Tensor:
     """The adversarial images of a pass, in [0, 1]; `fresh(recipe, eps, steps)` runs a recipe, once."""
     clean = photos.photographs()[1][photos.rows_of(number)]
     if attack.then == "shrunk":
@@ -190,80 +151,82 @@ def middle_input(module: nn.Module, images: torch.Tensor, start: int) -> float:
     return float(np.median(torch.cat(found[start:]).numpy()))
 
 
-def compute(name: str, passes: Sequence[int], questions: Sequence[str], compiled: bool) -> None:
-    """Fill in the missing lines, pass by pass."""
-    runner = photos.Runner(RESULTS, FIELDS, compiled=compiled)
+@torch.no_grad()
+def standing(logits: torch.Tensor, labels: torch.Tensor, known: torch.Tensor) -> list[float]:
+    """The label's logit and the largest other one, means over the images that the network has right."""
+    found, labels = logits[known].double(), labels[known, None]
+    other = found.scatter(1, labels, -torch.inf).amax(1)
+    return [float(found.gather(1, labels).mean()), float(other.mean())]
+
+
+@torch.no_grad()
+def standings(victims: dict[str, Any], clean: torch.Tensor, adv: torch.Tensor, labels: torch.Tensor) -> dict[str, Any]:
+    """For each network, its `standing` on clean and adversarial images, over how many, and its clean logits' spread.
+
+    The spread is the mean over images of the standard deviation over classes, a unit in which networks are comparable.
+    """
+    found = {}
+    for name, victim in victims.items():
+        before = victim.logits(clean)
+        known = before.argmax(1) == labels
+        means = [standing(before, labels, known), standing(victim.logits(adv), labels, known)]
+        spread = float(before[known].double().std(1).mean())
+        found[name] = {"clean": means[0], "adv": means[1], "n": int(known.sum()), "spread": spread}
+    return found
+
+
+def compute(path: Path, name: str, passes: Sequence[int], questions: Sequence[str]) -> None:
+    """Fill in the missing lines about one surrogate, pass by pass."""
+    fields = ("surrogate", "question", "recipe", "pass")
+    done = {tuple(line.get(field) for field in fields) for line in read_lines(path)}
+    victims = {victim: photos.network(victim) for victim in photos.VICTIMS}
     _, images, labels = photos.photographs()
-    model = photos.network(name)
-    surrogate, start = linbp.Surrogate(model), STARTS[name]
-    median = {"surrogate": name, "question": None, "recipe": MEDIAN, "pass": 0, "start": start}
-    if median not in runner:
-        runner.add({**median, "value": middle_input(model.module, images[: photos.PASS].float() / 255, start)})
+    surrogate = linbp.Surrogate(photos.network(name))
+
+    def add(line: dict[str, Any]) -> None:
+        add_line(path, {**dict.fromkeys(fields), **line})
+        print({field: line.get(field) for field in fields}, flush=True)
+
+    if (name, None, MEDIAN, 0) not in done:
+        middle = middle_input(surrogate.model.module, images[: photos.PASS].float() / 255, STARTS[name])
+        add({"surrogate": name, "recipe": MEDIAN, "pass": 0, "start": STARTS[name], "value": middle})
     for number in passes:
-        runner.clean(number)
+        rows = photos.rows_of(number)
+        clean = images[rows].float() / 255
+        if (None, None, "clean", number) not in done:
+            asked = {"labels": labels[rows].tolist(), "predictions": photos.predictions(victims, clean)}
+            add({"recipe": "clean", "pass": number, **asked})
 
         @cache
-        def fresh(recipe: str, eps: Any, steps: int, number: int = number) -> torch.Tensor:
+        def fresh(recipe: str, eps: Any, steps: int, rows: slice = rows) -> torch.Tensor:
             single = linbp.Recipe.parse(recipe).single_step
             given = {"steps": None, "step_size": None} if single else {"steps": steps, "step_size": "1/255"}
-            eps = list(eps) if isinstance(eps, tuple) else eps
-            return photos.craft(surrogate, photos.rows_of(number), recipe, eps, **given)
+            return photos.craft(surrogate, rows, recipe, list(eps) if isinstance(eps, tuple) else eps, **given)
 
         for attack in attacks(name):
-            line = {"surrogate": name, "question": attack.question, "recipe": attack.label, "pass": number}
-            if attack.question not in questions or line in runner:
+            if attack.question not in questions or (name, attack.question, attack.label, number) in done:
                 continue
-            start_time = time.time()
-            adv = craft(surrogate, attack, number, fresh)
-            line |= {"eps": EPS, "steps": attack.steps}
+            adv = craft(attack, number, fresh)
+            pixels = (adv * 255).round().to(torch.uint8)
+            line = {"surrogate": name, "question": attack.question, "recipe": attack.label, "pass": number, "eps": EPS}
+            line |= {"steps": attack.steps, "predictions": photos.predictions(victims, adv)}
+            line["mean_levels"] = round(float((pixels.int() - images[rows].int()).abs().float().mean()), 3)
+            line["sha256"] = hashlib.sha256(pixels.numpy().tobytes()).hexdigest()
+            line |= {"device": device_name(torch.device("cpu")), "torch": torch.__version__, "linbp": linbp.__version__}
             if attack.question == "objective":
-                rows = photos.rows_of(number)
-                line["standing"] = standings.measure(runner.victims, images[rows].float() / 255, adv, labels[rows])
-            runner.keep(line, adv, time.time() - start_time)
-
-
-def table_of(lines: Lines, surrogate: str, question: str) -> list[str]:
-    """One table: means over victims, and the difference from the row that is the comparison."""
-    mine = [line for line in lines if (line["surrogate"], line["question"]) == (surrogate, question)]
-    passes = passes_of_all(mine)
-    if not passes:
-        return []
-    outcomes = Outcomes([*mine, *(line for line in lines if line["recipe"] == "clean")], surrogate, passes)
-    mine = [line for line in mine if line["pass"] in passes]
-    bases = {name: base_of(question, name) for name in outcomes.success}
-    pairs = [(outcomes, name, base) for name, base in bases.items() if name != base]
-    found = {name: cells for (_, name, _), cells in zip(pairs, compared(pairs), strict=True)}
-    rows = []
-    for name in outcomes.success:
-        levels = np.mean([line["mean_levels"] for line in mine if line["recipe"] == name])
-        own = f"{100 * (outcomes.rate(name, surrogate).value or 0):.0f}"
-        gap, p, _, chance = found.get(name, [""] * 4)
-        against = bases[name] if name in found else ""
-        rows.append([name, *outcomes.cells(name), own, f"{levels:.1f}", against, gap, p, chance])
-    heads = ["recipe", "mean", "itself", "levels a pixel", "against", "difference", "p", "McNemar"]
-    title = f"#### {VICTIMS[surrogate]}, {outcomes.n} photographs"
-    return [title, "", *table(heads, rows, left=(0, 4)), "", *standings.table_of(mine, surrogate, outcomes.victims)]
-
-
-def write(lines: Lines) -> None:
-    """Put the tables into the page."""
-    text: list[str] = []
-    for question, title in TITLES.items():
-        found = [row for surrogate in photos.SURROGATES for row in table_of(lines, surrogate, question)]
-        text += [f"### {title}", "", *found] if found else []
-    values = [line for line in lines if line["recipe"] == MEDIAN]
-    words = [f"{line['value']:.3g} from site {line['start']} of {VICTIMS[line['surrogate']]} on" for line in values]
-    text += [f"Median of |z| over the inputs of ReLUs: {', '.join(words)}.", ""] if words else []
-    put(tables.PAGE, {"causes": text})
+                line["standing"] = standings(victims, clean, adv, labels[rows])
+            add(line)
 
 
 def main() -> None:
-    parser = photos.arguments(__doc__, "surrogate")
-    parser.add_argument("--question", action="append", choices=list(TITLES), help="default: all")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder of causes.jsonl")
+    parser.add_argument("--passes", type=int, default=1, help="how many times 24 photographs")
+    parser.add_argument("--surrogate", action="append", choices=list(STARTS), help="default: both")
+    parser.add_argument("--question", action="append", choices=QUESTIONS, help="default: all")
     options = parser.parse_args()
-    for name in () if options.tables else options.surrogate or STARTS:
-        compute(name, range(options.passes), options.question or list(TITLES), options.compile)
-    write(read_lines(RESULTS))
+    for name in options.surrogate or STARTS:
+        compute(options.out / "causes.jsonl", name, range(options.passes), options.question or QUESTIONS)
 
 
 if __name__ == "__main__":

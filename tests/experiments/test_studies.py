@@ -95,7 +95,7 @@ def test_a_table_of_comparisons_is_what_comes_out_of_the_results(name: str) -> N
     assert study.difference_rows(study.Study(name), rows) == rows
 
 
-@pytest.mark.parametrize("name", ["cifar10.md", "cifar10-wide.md"])
+@pytest.mark.parametrize("name", ["cifar10.md", "cifar10-wide.md", "results.md", "causes.md"])
 def test_a_page_shows_what_the_tables_hold(name: str) -> None:
     page = (ROOT / "docs" / name).read_text()
     assert script("pages").written(name, page) == page
@@ -120,10 +120,44 @@ def test_the_table_of_wide_networks_is_that_of_their_cards() -> None:
         assert accuracy == f"{right / 100:.2f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
+def test_the_table_of_criteria_is_that_of_the_stored_rises() -> None:
+    """`docs/position.md`: what the position that a criterion chooses is worth on the networks that were not asked."""
+    stored = ROOT / "experiments" / "results" / "imagenet" / "choose_start.jsonl"
+    rises: dict[tuple[str, str], dict[str, dict[str, float]]] = defaultdict(dict)
+    for line in map(json.loads, stored.read_text().splitlines()):
+        means = {asked: float(np.mean(values)) for asked, values in line["rises"].items()}
+        rises[line["surrogate"], line["eps"]][line["recipe"]] = means
+    names = {"SqueezeNet 1.1": "squeezenet1_1", "EdgeTPU": "mobilenet_edgetpu"}
+    rows = re.findall(r"^\| (SqueezeNet 1.1|EdgeTPU) \| (.*) \|$", (ROOT / "docs" / "position.md").read_text(), re.M)
+    assert len(rows) == 28
+    for name, rest in rows:
+        eps, criterion, site, worth, best, worst, ordinary = rest.split(" | ")
+        found = rises[names[name], eps]
+        others = [asked for asked in found["ifgsm"] if asked.count("_") and asked != names[name]]
+        asked = [one for one in found["ifgsm"] if one not in others]
+        if criterion.startswith("proxy"):
+            asked = [criterion.removeprefix("proxy ")]
+            others = [one for one in others if one not in asked]
+        elif criterion == "its own loss":
+            asked = ["itself"]
+        else:
+            asked = [one for one in asked if one.startswith("noise on weights") == ("noise" in criterion)]
+            asked.remove("itself") if "itself" in asked else None
+        sites = {recipe: told for recipe, told in found.items() if recipe != "ifgsm"}
+        score = {recipe: np.mean([told[one] for one in asked]) for recipe, told in sites.items()}
+        value = {recipe: np.mean([told[one] for one in others]) for recipe, told in sites.items()}
+        chosen, top = max(score, key=score.__getitem__), max(value, key=value.__getitem__)
+        assert chosen == f"linbp(start={site})"
+        assert worth == f"**{value[chosen]:.2f}**"
+        assert best == f"{value[top]:.2f} ({top[len('linbp(start=') : -1]})"
+        assert worst == f"{min(value.values()):.2f}"
+        assert ordinary == f"{np.mean([found['ifgsm'][one] for one in others]):.2f}"
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "experiments" / "suites").glob("*.toml")), ids=lambda path: path.stem)
 def test_a_suite_is_valid_and_what_it_asks_for_is_in_the_results(path: Path) -> None:
     suite, _ = read_suite(path)
-    name = "cifar10-wide" if "wide" in path.stem else "cifar10"
+    name = next(name for name in ("cifar10-wide", "cifar10", "photographs") if path.stem.startswith(name))
     attacks = script("study").Study(name).attacks
     models = {victim.model for victim in suite.victims}
     for surrogate in suite.surrogates:
