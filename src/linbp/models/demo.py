@@ -9,15 +9,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torchvision.models.squeezenet import SqueezeNet  # type: ignore[import-untyped]
 
 from linbp.errors import ModelError, nearest_name
 from linbp.models.checkpoint import file_sha256, fill, preserved_random_state, read_checkpoint
-from linbp.models.cifar10 import load_packaged
 from linbp.models.model import Model
+from linbp.models.squeezenet import CaffeSqueezeNet
 from linbp.zoo import WEIGHTS
 
-__all__ = ["CaffeSqueezeNet", "DemoImages", "cifar10_images", "demo_images", "imagenet_classes", "load"]
+__all__ = ["DemoImages", "cifar10_images", "demo_images", "imagenet_classes", "load"]
 
 CIFAR10 = "cifar10/"
 INSTALL = "Install the demonstration's packages, in linbp's folder: pip install '.[demo]'"
@@ -67,21 +66,6 @@ _ENDS = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_
 """Names of layers in efficientnet_lite_pytorch, and those of the same layers in timm."""
 
 
-class CaffeSqueezeNet(SqueezeNet):  # type: ignore[misc]
-    """SqueezeNet 1.1 as trained in Caffe, with channels in the order BGR; `forward` takes RGB and swaps them.
-
-    The scale of Caffe's input, 255 x minus (104, 117, 123) in the order BGR, is in the Model's mean and std.
-    """
-
-    def __init__(self) -> None:
-        super().__init__("1_1")
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits (N, 1000) of normalised RGB images (N, 3, H, W)."""
-        logits: torch.Tensor = super().forward(x.flip(1))
-        return logits
-
-
 def load(rest: str) -> Model:
     """`squeezenet1_1` or `cifar10/NAME`, which ship with linbp, or `efficientnet_lite0`, `1`, `2` from packages of the
     extra `demo`.
@@ -90,6 +74,8 @@ def load(rest: str) -> Model:
         ModelError: another name; a package that is not installed, or that holds other weights.
     """
     if rest.startswith(CIFAR10):
+        from linbp.models.cifar10 import load_packaged  # its architectures import torchvision, which takes seconds
+
         return load_packaged(rest.removeprefix(CIFAR10))
     if rest == "squeezenet1_1":
         model = _squeezenet()
@@ -223,7 +209,5 @@ def _samples(prefix: str, words: str, size: int) -> DemoImages:
 
 
 def imagenet_classes() -> tuple[str, ...]:
-    """The names of the 1,000 classes of ILSVRC-2012, in the order of the logits, from torchvision."""
-    from torchvision.models import ResNet50_Weights  # type: ignore[import-untyped]
-
-    return tuple(ResNet50_Weights.IMAGENET1K_V1.meta["categories"])
+    """The names of the 1,000 classes of ILSVRC-2012, in the order of the logits, as torchvision writes them."""
+    return tuple(Path(__file__).with_name("imagenet_classes.txt").read_text(encoding="utf-8").splitlines())
