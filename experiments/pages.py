@@ -148,7 +148,9 @@ def lines(about: Mapping[str, Any]) -> Any:
                 if found := re.fullmatch(pattern, f"{row['surrogate']} | {row['recipe']} | {row['steps']}"):
                     rows.append({"x": int(NUMBERS.get(found[1], found[1])), "kind": kind} | point(row))
         panels.append(charts.Panel(panel["title"], rows))
-    return charts.lines(panels, about["axis"], logarithmic=about.get("logarithmic", False))
+    return charts.lines(
+        panels, about["axis"], domain=(0, about.get("top", 100)), logarithmic=about.get("logarithmic", False)
+    )
 
 
 TABLE_KINDS = {"victims": victims, "means": means, "differences": differences}

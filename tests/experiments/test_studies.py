@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections import defaultdict
@@ -95,7 +96,7 @@ def test_a_table_of_comparisons_is_what_comes_out_of_the_results(name: str) -> N
     assert study.difference_rows(study.Study(name), rows) == rows
 
 
-@pytest.mark.parametrize("name", ["cifar10.md", "cifar10-wide.md", "results.md", "causes.md"])
+@pytest.mark.parametrize("name", ["cifar10.md", "cifar10-wide.md", "results.md", "causes.md", "edgetpu.md"])
 def test_a_page_shows_what_the_tables_hold(name: str) -> None:
     page = (ROOT / "docs" / name).read_text()
     assert script("pages").written(name, page) == page
@@ -118,6 +119,15 @@ def test_the_table_of_wide_networks_is_that_of_their_cards() -> None:
         assert float(highest) == pytest.approx(settings["learning_rate"] * settings["batch_size"] / 128)
         low, high = proportion_confint(right, card["accuracy"]["n"], method="wilson")
         assert accuracy == f"{right / 100:.2f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+@pytest.mark.parametrize("name", ["attacks", "gains", "blocks", "sites", "compounding", "ranks", "predictor"])
+def test_a_table_about_edgetpu_is_what_comes_out_of_the_lines(name: str) -> None:
+    lines = script("common.lines").read_lines(ROOT / "experiments" / "results" / "edgetpu" / "measured.jsonl")
+    heads, rows, *_ = getattr(script("edgetpu.tables"), name)(lines)
+    shown = [*csv.reader(table(f"edgetpu-{name}").read_text().splitlines())]
+    assert len(rows) > 5
+    assert [heads, *([cell.replace("`", "") for cell in row] for row in rows)] == shown
 
 
 def test_the_table_of_criteria_is_that_of_the_stored_rises() -> None:
