@@ -21,6 +21,7 @@ from linbp.report import json as as_json
 from linbp.report import junit, latex, markdown
 from linbp.report.result import Report, report_of
 from linbp.report.summary import sentences
+from linbp.report.words import interval
 
 HOSTILE = "a|b <i>*x*</i> & 50% $y_1$ {z} ~^\\ \x0b"
 
@@ -167,6 +168,27 @@ def test_what_is_to_be_doubted_is_said() -> None:
     assert {flag.kind for flag in found.flags} == {"white-box"}
     for module in (markdown, latex, junit, as_csv, as_json):
         assert module.render(found)
+
+
+def test_notes_stand_with_the_attacks_and_not_among_the_doubts() -> None:
+    table = synthetic(images=9, eps=("8/255",))
+    notes = pa.array([f"folded; {name} acts" for name in table["recipe"].to_pylist()])
+    at = table.column_names.index("notes")
+    found = report_of(table.set_column(at, table.schema.field("notes"), notes.dictionary_encode()))
+    assert found.notes == {"folded": ["mi", "linbp"], "mi acts": ["mi"], "linbp acts": ["linbp"]} or found.notes == {
+        "folded": ["linbp", "mi"],
+        "mi acts": ["mi"],
+        "linbp acts": ["linbp"],
+    }
+    assert not any("folded" in flag.text for flag in found.flags)
+
+
+def test_narrow_intervals_have_a_digit_more() -> None:
+    assert [interval(0.42, 0.69), interval(0.429, 0.432), interval(0.0099, 0.3)] == [
+        "42 to 69",
+        "42.9 to 43.2",
+        "1 to 30",
+    ]
 
 
 def test_names_tell_attacks_apart(report: Report) -> None:

@@ -47,6 +47,14 @@ def test_every_chart_draws_its_marks(opened: Opened, report: Report) -> None:
     assert f"{best.attack.recipe} on {best.attack.surrogate}: {100 * best.mean.value:.0f}%" in drawn  # type: ignore[union-attr]
 
 
+def test_the_first_screen_holds_the_answer_in_words_and_the_picture(browser: Any, page_file: Path) -> None:
+    opened = Opened(browser, page_file, "desk")
+    for place in (".first", ".lead > div", "#chart-dots .drawing svg"):
+        box = opened.page.locator(place).first.bounding_box()
+        assert box["y"] + box["height"] <= opened.page.viewport_size["height"]
+    opened.context.close()
+
+
 def test_the_matrix_shows_the_rates_of_what_is_picked(opened: Opened, report: Report) -> None:
     def numbers() -> list[str]:
         return sorted(opened.page.locator("[data-spec=transfer] svg .mark-text.role-mark text").all_text_contents())
@@ -80,7 +88,8 @@ def test_tables_are_filtered_by_words(opened: Opened) -> None:
 def test_the_gallery_is_picked_by_class_and_outcome_and_led_to_from_the_table(opened: Opened, report: Report) -> None:
     page = opened.page
     assert opened.shown(".card") == opened.count(".card") == 12
-    assert page.evaluate("[...document.images].every((one) => one.decode)")
+    drawn = "(one) => one.decode().then(() => one.naturalWidth > 0)"
+    assert page.evaluate(f"Promise.all([...document.images].map({drawn}))") == [True] * 3 * 12
     outcomes = [page.locator(".card").nth(number).get_attribute("data-outcome") for number in range(12)]
     for outcome in ("all", "some", "none"):
         page.select_option("#pick-outcome", outcome)

@@ -12,17 +12,18 @@ from linbp.evaluation.statistics import Rate, rate
 
 __all__ = ["RateLine", "rates_of"]
 
-GROUP = ["surrogate", "recipe", "eps_text", "victim"]
+GROUP = ["surrogate", "recipe", "eps_text", "victim", "white_box"]
 
 
 @dataclasses.dataclass(frozen=True)
 class RateLine:
-    """How one attack fared on one victim, over the images that count."""
+    """How one attack fared on one victim, over the images that count; `white_box`: the victim has its weights."""
 
     surrogate: str
     recipe: str
     eps: str
     victim: str
+    white_box: bool
     rate: Rate
 
     def to_dict(self) -> dict[str, Any]:
@@ -33,13 +34,18 @@ class RateLine:
 def rates_of(table: pa.Table) -> list[RateLine]:
     """One line for each attack and victim, in the order of the table."""
     counted = pc.and_(table["selected"], pc.is_valid(table["success"]))
-    columns = [table[name].cast(pa.string()) for name in GROUP]
+    columns = [table[name] if name == "white_box" else table[name].cast(pa.string()) for name in GROUP]
     numbers = [counted.cast(pa.int64()), pc.and_(counted, table["success"].fill_null(False)).cast(pa.int64())]
     grouped = pa.table([*columns, *numbers], names=[*GROUP, "n", "successes"]).group_by(GROUP, use_threads=False)
     found = grouped.aggregate([("n", "sum"), ("successes", "sum")]).to_pylist()
     return [
         RateLine(
-            row["surrogate"], row["recipe"], row["eps_text"], row["victim"], rate(row["successes_sum"], row["n_sum"])
+            row["surrogate"],
+            row["recipe"],
+            row["eps_text"],
+            row["victim"],
+            row["white_box"],
+            rate(row["successes_sum"], row["n_sum"]),
         )
         for row in found
     ]

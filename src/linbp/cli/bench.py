@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ from linbp.errors import SuiteError
 
 if TYPE_CHECKING:
     from linbp.bench.estimate import Estimate
+    from linbp.bench.rates import RateLine
     from linbp.bench.run import BenchRun
 
 __all__ = ["bench"]
@@ -150,14 +152,22 @@ def _print(run: BenchRun) -> None:
     victims = list(dict.fromkeys(line.victim for line in lines))
     table = make_table("surrogate", "recipe", "eps", *victims, right=["eps", *victims])
     rows = list(dict.fromkeys((line.surrogate, line.recipe, line.eps) for line in lines))
-    cells = {(line.surrogate, line.recipe, line.eps, line.victim): line.rate for line in lines}
+    cells = {(line.surrogate, line.recipe, line.eps, line.victim): line for line in lines}
     for row in rows:
-        rates = [cells[row + (victim,)] for victim in victims]  # noqa: RUF005
-        add_row(table, *row, *(f"{share(rate)}\n{rate.low:.0%} to {rate.high:.0%}" for rate in rates))
+        found = [cells.get((*row, victim)) for victim in victims]
+        add_row(table, *row, *("" if line is None else _cell(line) for line in found))
     console.print(table)
+    white = " * white box: the victim has the surrogate's weights." if any(line.white_box for line in lines) else ""
     console.print(
-        f"Share of the counted images that each victim no longer has right, with 95% intervals. "
+        f"Share of the counted images that each victim no longer has right, with 95% intervals.{white} "
         f"{counted(run.results.num_rows, 'row')} in {run.out}: {counted(run.made, 'task')} done now, {run.kept} kept "
         "from before.",
         markup=False,
     )
+    console.print(f"The report: linbp report {shlex.quote(run.out)}", markup=False)
+
+
+def _cell(line: RateLine) -> str:
+    """A rate with its counts and its interval."""
+    mark = "*" if line.white_box else ""
+    return f"{share(line.rate)}{mark}\n{line.rate.low:.0%} to {line.rate.high:.0%}"

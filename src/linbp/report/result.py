@@ -139,6 +139,15 @@ class Report:
             words.append(f"seed {one.seed}")
         return ", ".join(words)
 
+    @cached_property
+    def notes(self) -> dict[str, list[str]]:
+        """What the run noted of its attacks, such as what capture changed, and the names of the attacks."""
+        found: dict[str, list[str]] = {}
+        for one in self.outcomes.attacks:
+            for note in filter(None, (one.notes or "").split("; ")):
+                found.setdefault(note, []).append(self.name_of(one))
+        return found
+
     def at(self, radius: WorstCase) -> list[Standing]:
         """The attacks of one radius, in the table's order."""
         return [one for one in self.standings if (one.attack.norm, one.attack.eps) == (radius.norm, radius.eps)]
@@ -282,8 +291,6 @@ def _flags(
                     "the price. Compare them against gradients below.",
                 )
             )
-    notes = sorted({note for attack in outcomes.attacks if (note := attack.notes)})
-    flags += [Flag(kind="note", text=note) for note in notes[:5]]
     if np.any(outcomes.white_box) and headline is not None:
         flags.append(
             Flag(

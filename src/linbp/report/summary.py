@@ -28,9 +28,10 @@ def sentences(report: Report) -> list[str]:
     if head.against is not None:
         other = report.outcomes.attacks[head.against.other]
         gap = head.against.difference
+        p = chance(head.against.adjusted)
         told = (
             f"That is {gap.value:.1f} points ({gap.low:.1f} to {gap.high:.1f}) more than {other.recipe}, the next best "
-            f"recipe: p {chance(head.against.adjusted).replace('<', 'below')} after Holm's correction"
+            f"recipe: p {p if p.startswith('<') else f'= {p}'} after Holm's correction"
         )
         found.append(f"{told}." if head.against.adjusted <= 0.05 else f"{told}, so the two cannot be told apart.")
     if head.worst.mean is not None and head.worst.attacks > 1:

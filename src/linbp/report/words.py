@@ -7,16 +7,22 @@ from linbp.evaluation.statistics import Comparison, Interval, Rate
 __all__ = ["chance", "counted", "interval", "percent", "points", "rate_words"]
 
 
+NARROW = 0.02
+"""Two points: whole per cent would say little about an interval that is narrower."""
+
+
 def percent(value: float | None) -> str:
     """A share as whole per cent, and with a digit more near the ends, where it matters: `63%`, `0.4%`, `99.5%`."""
     if value is None:
         return "none counted"
     digits = 1 if 0 < value < 0.01 or 0.99 < value < 1 else 0
-    return f"{100 * value:.{digits}f}%"
+    return f"{100 * value:.{digits}f}".removesuffix(".0") + "%"
 
 
 def interval(low: float, high: float) -> str:
-    """An interval of shares in per cent: `57 to 69`."""
+    """An interval of shares in per cent: `57 to 69`; a narrow one with a digit more: `42.9 to 43.2`."""
+    if high - low < NARROW:
+        return f"{100 * low:.1f} to {100 * high:.1f}"
     return f"{percent(low)[:-1]} to {percent(high)[:-1]}"
 
 
