@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,7 +20,12 @@ KINDS = {
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Replace the markers on a page by what the registries hold."""
-    for marker, make in {"<!-- every part -->": every_part, "<!-- every source -->": every_source}.items():
+    made = {
+        "<!-- every part -->": every_part,
+        "<!-- every source -->": every_source,
+        "<!-- every field of results.json -->": every_field,
+    }
+    for marker, make in made.items():
         if marker in markdown:
             markdown = markdown.replace(marker, "\n".join(make()))
     return markdown
@@ -54,6 +60,19 @@ def every_source() -> Iterator[str]:
     yield from ("| source | how a network is named |", "|---|---|")
     for name, forms in SOURCES.items():
         yield f"| {name} | {forms} |"
+
+
+def every_field() -> Iterator[str]:
+    """A table row for each field of an audit's results.json, two levels deep."""
+    from linbp.report.audit.json import schema
+
+    yield from ("| field | what it is |", "|---|---|")
+    for name, field in schema()["properties"].items():
+        yield f"| `{name}` | {field.get('description', 'always ' + json.dumps(field.get('const')))} |"
+        inside = next((one for one in field.get("oneOf", ()) if "properties" in one), field)
+        inside = inside.get("items", inside)
+        for inner, about in inside.get("properties", {}).items():
+            yield f"| &emsp;`{inner}` | {about.get('description', 'a rate' if '$ref' in about else '')} |"
 
 
 def written(name: str, thing: Callable[..., Any]) -> str:

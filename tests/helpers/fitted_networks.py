@@ -69,6 +69,39 @@ def fitted(seed: int = 0, width: int = 8) -> linbp.Model:
     return model
 
 
+def save_onnx(path: Path, seed: int = 1) -> None:
+    """One of the networks as an ONNX file in float32, which gets normalised images."""
+    from onnx import TensorProto, helper, numpy_helper, save
+
+    state = {name: tensor.float().numpy() for name, tensor in _module(seed, 8).state_dict().items()}
+    nodes = [
+        helper.make_node("Conv", ["image", "first.weight", "first.bias"], ["a"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("Conv", ["b", "second.weight", "second.bias"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c"], ["d"]),
+        helper.make_node("AveragePool", ["d"], ["e"], kernel_shape=[4, 4], strides=[4, 4]),
+        helper.make_node("Flatten", ["e"], ["f"]),
+        helper.make_node("Gemm", ["f", "head.weight", "head.bias"], ["logits"], transB=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "fitted",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 3, SIZE, SIZE])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", KINDS])],
+        [numpy_helper.from_array(value, name) for name, value in state.items()],
+    )
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+
+
+def write_folders(folder: Path, count: int = 24) -> None:
+    """PNGs in one sub-folder for each kind."""
+    images, labels = patterned(count)
+    for number, (image, label) in enumerate(zip(images, labels.tolist(), strict=True)):
+        (folder / str(label)).mkdir(parents=True, exist_ok=True)
+        pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
+        Image.fromarray(pixels).save(folder / str(label) / f"{number:03}.png")
+
+
 def write_patterned(folder: Path, count: int = 24, shift: int = 0, seed: int = 0) -> Path:
     """PNGs and a list of them; the CSV. With a shift, labels are other kinds than the images show."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -200,14 +200,14 @@ def _surrogates(table: pa.Table, mine: VictimOutcomes, run: Mapping[str, Any]) -
     found: dict[str, dict[str, Any]] = {}
     for number in mine.numbers:
         one = mine.attack(number)
-        facts = found.setdefault(one.surrogate, {"recipes": {}, "clean": mine.on_own_surrogate(number)[0]})
-        facts["recipes"][one.recipe] = one.recipe_text
+        facts = found.setdefault(one.surrogate, {"recipes": [], "clean": mine.on_own_surrogate(number)[0]})
+        facts["recipes"] += [one.recipe] if one.recipe not in facts["recipes"] else []
     networks = run.get("networks", {})
     return tuple(
         SurrogateFacts(
             name=name,
             sha256=str(networks.get(name, {}).get("weights_sha256", "")),
-            recipes=tuple(f"{recipe}: {text}" for recipe, text in facts["recipes"].items()),
+            recipes=tuple(facts["recipes"]),
             clean=facts["clean"],
         )
         for name, facts in found.items()

@@ -111,7 +111,7 @@ def run_audit(
         LinbpError: anything else that the user can mend.
     """
     tell = progress or (lambda stage, done, total: None)
-    place = None if baseline is None else os.path.abspath(os.fspath(baseline))
+    place = None if baseline is None else _place(os.fspath(baseline))
     before = None if place is None else open_baseline(place)
     prepared = prepare(
         victim,
@@ -170,6 +170,11 @@ def run_audit(
     if fault is not None:
         raise Incomplete(found, fault)
     return found
+
+
+def _place(baseline: str) -> str:
+    """A path that holds from everywhere, or a URL as it is."""
+    return baseline if "://" in baseline else os.path.abspath(os.path.expanduser(baseline))
 
 
 def _record(

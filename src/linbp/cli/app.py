@@ -51,11 +51,14 @@ def linbp(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
     ] = False,
 ) -> None:
-    """Craft adversarial images on a network you have, and measure how many of them fool black-box models.
+    """How exposed is an image classifier to attacks made on other networks, and how sure is that?
 
-    A black-box model is one that you can only query: it answers with predictions, without weights or gradients.
+    linbp audit answers for your model. The other commands are its parts: craft makes adversarial images on a network
+    you have, evaluate asks models about them that you can only query, bench compares attacks.
 
     [bold]Examples[/bold]
+
+      linbp audit demo:efficientnet_lite0 --data demo:imagenet --out runs/lite0
 
       linbp inspect demo:squeezenet1_1
 

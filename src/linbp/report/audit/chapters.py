@@ -137,7 +137,7 @@ def exposure(audit: Audit) -> Chapter:
     paragraphs = [
         "Exposure is the worst case: an image counts as soon as any of the attacks fools the model with it. It grows "
         "with every attack that is tried, so it belongs to its suite. The strongest single attack stands beside it; "
-        "it was found on these images, so its rate is a little flattering."
+        "it was found on these images, so its rate is a little too high."
     ]
     tables = [exposure_table(audit), attacks_table(audit)]
     return _prose(

@@ -82,8 +82,7 @@ def _verdict(audit: Audit, one: RadiusVerdict) -> str:
     assert one.threshold is not None
     limit = f"the threshold of {percent(one.threshold)}"
     fooled = _fooled(audit, one.exposure)
-    # Where there are several radii, a sentence says which one it is about.
-    head = f"At eps {one.eps_text}, {fooled[0].lower()}{fooled[1:]}" if len(audit.verdicts) > 1 else fooled
+    head = fooled if one.eps_text == audit.decisive else f"At eps {one.eps_text}, {fooled[0].lower()}{fooled[1:]}"
     if one.failed and one.certain:
         return f"{head}. The whole interval lies above {limit}."
     if one.failed:
@@ -121,7 +120,8 @@ def exposure_sentences(audit: Audit) -> list[str]:
     )
     found = [
         f"That share is called exposure. Here it is given at eps {head.eps_text}: an image may be changed by "
-        f"{levels(head.eps)}. An image counts {any_of}. The attacker needs neither the model nor its answers.",
+        f"{levels(head.eps)}. An image counts {any_of}. The interval says how far the share could be off because these "
+        f"are only {counted(head.worst.n, 'image')}. The attacker needs neither the model nor its answers.",
     ]
     beside = [f"The strongest attack alone fools {percent(head.best.rate.value)}"] if len(head.attacks) > 1 else []
     if head.noise is not None:

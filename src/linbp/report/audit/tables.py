@@ -7,7 +7,7 @@ from linbp.audit.result import Audit, Exposure
 from linbp.audit.verdict import RadiusVerdict
 from linbp.evaluation.statistics import Rate
 from linbp.report.tables import Cell, Table
-from linbp.report.words import chance, interval, percent, points
+from linbp.report.words import chance, counted, interval, percent, points
 
 __all__ = [
     "attacks_table",
@@ -28,11 +28,12 @@ WORDS["resized"] = f"reduced to {SMALLER:.0%} of its sides, and enlarged again"
 VERDICTS = {"more": "more exposed", "less": "less exposed", "alike": "not told apart"}
 
 
-def _rate(rate: Rate | None, *, best: bool = False) -> Cell:
+def _rate(rate: Rate | None, *, best: bool = False, mark: bool = False) -> Cell:
+    """A rate with its interval and counts; where it tells attacks apart, saturated ones are marked."""
     if rate is None or rate.value is None:
         return Cell("–", "none counted" if rate is not None else "")
     detail = f"{interval(rate.low, rate.high)}; {rate.successes}/{rate.n}"
-    return Cell(percent(rate.value), detail, best=best, saturated=rate.saturated)
+    return Cell(percent(rate.value), detail, best=best, saturated=mark and rate.saturated)
 
 
 def exposure_table(audit: Audit) -> Table:
@@ -40,8 +41,8 @@ def exposure_table(audit: Audit) -> Table:
     rows = [
         [
             Cell(one.eps_text),
-            _rate(one.worst, best=one.eps_text == audit.decisive),
-            _rate(one.best.rate),
+            _rate(one.worst, best=one.eps_text == audit.decisive, mark=True),
+            _rate(one.best.rate, mark=True),
             _rate(one.noise),
             _verdict(verdict),
         ]
@@ -71,7 +72,7 @@ def attacks_table(audit: Audit) -> Table:
         first = next(iter(found.values()))
         own = found.get(audit.decisive, first).own
         rates = [
-            _rate(found[one.eps_text].rate, best=found[one.eps_text] is one.best)
+            _rate(found[one.eps_text].rate, best=found[one.eps_text] is one.best, mark=True)
             if one.eps_text in found
             else Cell("–")
             for one in audit.radii
@@ -100,29 +101,17 @@ def references_table(audit: Audit) -> Table:
     """The model beside reference networks, the most exposed of these first."""
     rows = [
         [
-            Cell(one.name),
+            Cell(one.name, counted(one.attacks, "attack")),
             _rate(one.exposure),
             _rate(one.victim),
             Cell(points(one.difference).split(" ")[0], points(one.difference).split(" ", 1)[1][1:-1]),
             Cell(chance(one.adjusted), best=one.adjusted <= 0.05),
             Cell(VERDICTS[one.verdict]),
-            Cell(str(one.attacks)),
-            _rate(one.clean),
         ]
         for one in audit.references
     ]
-    name = audit.victim.name
-    heads = [
-        "network",
-        "its exposure",
-        name,
-        "difference, points",
-        "p (Holm)",
-        f"{name} is",
-        "attacks",
-        "right on clean",
-    ]
-    return Table(f"The same images against other networks, eps {audit.decisive}", heads, rows, 7)
+    heads = ["network", "its exposure", "the model's", "difference, points", "p (Holm)", "the model is"]
+    return Table(f"The same images against other networks, eps {audit.decisive}", heads, rows, 5)
 
 
 def class_table(audit: Audit) -> Table:
@@ -153,7 +142,7 @@ def change_table(audit: Audit) -> Table:
 def surrogates_table(audit: Audit) -> Table:
     """The networks that the adversarial images were made on."""
     rows = [
-        [Cell(one.name), Cell("\n".join(one.recipes)), _rate(one.clean), Cell(one.sha256[:12] or "–")]
+        [Cell(one.name), Cell(", ".join(one.recipes)), _rate(one.clean), Cell(one.sha256[:12] or "–")]
         for one in audit.surrogates
     ]
     return Table("Surrogates", ["surrogate", "recipes", "right on clean", "weights"], rows, 2)
