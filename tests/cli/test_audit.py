@@ -70,6 +70,57 @@ def test_bad_input_is_two_lines_and_status_2(run: Run) -> None:
     assert not Path("bad").exists()
 
 
+def test_of_a_victim_that_stops_answering_what_there_is_is_reported(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STOPS_AFTER", str(1 + 40 + 36 + 40 + 20))  # all but some of the second attack
+    answer = run("audit", "file:nets.py:stops", *BASIC, "--out", "stopped")
+    assert answer.status == 2
+    assert [line.split()[0] for line in answer.err.splitlines()] == ["Error:", "Hint:"]
+    assert "the service is gone" in answer.err
+    found = json.loads(Path("stopped/results.json").read_text())
+    assert found["verdict"]["status"] == "incomplete"
+    assert len(found["exposure"][0]["attacks"]) == 1
+    assert found["flags"][0]["kind"] == "incomplete"
+    monkeypatch.setenv("STOPS_AFTER", "100000")
+    assert run("audit", "file:nets.py:stops", *BASIC, "--out", "stopped").status == 0
+    found = json.loads(Path("stopped/results.json").read_text())
+    assert found["complete"]
+    assert len(found["exposure"][0]["attacks"]) == 2
+
+
+def test_interrupted_it_says_what_is_kept(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    import linbp.audit.run_audit
+
+    def interrupted(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(linbp.audit.run_audit, "run_bench", interrupted)
+    answer = run("audit", "file:nets.py:second", *BASIC, "--out", "interrupted")
+    assert answer.status == 130
+    assert "interrupted" in answer.err
+
+
+def test_the_report_of_its_attacks_leaves_its_own_page(run: Run) -> None:
+    assert run("audit", "file:nets.py:second", *BASIC, "--out", "kept").status == 0
+    page = Path("kept/report.html").read_bytes()
+    answer = run("report", "kept")
+    assert answer.status == 0, answer.err
+    assert Path("kept/report.html").read_bytes() == page
+    assert Path("kept/attacks.html").is_file()
+
+
+def test_a_run_behind_a_url(run: Run) -> None:
+    from fsspec import filesystem
+
+    place = "memory://bucket/audit"
+    assert run("audit", "file:nets.py:second", *BASIC, "--out", place).status == 0
+    files = filesystem("memory")
+    found = json.loads(files.cat_file("/bucket/audit/results.json"))
+    assert b"data:image" in files.cat_file("/bucket/audit/report.html")
+    again = run("audit", "file:nets.py:third", *BASIC, "--out", "compared", "--baseline", place, "--json")
+    assert again.facts["baseline"]["run"] == place
+    assert again.facts["baseline"]["clean"] == found["victim"]["clean"]
+
+
 def test_it_comes_first(run: Run) -> None:
     answer = run("--help")
     commands = [line.split()[1] for line in answer.out.splitlines() if line.startswith("│ ")]

@@ -116,6 +116,7 @@ def write_patterned(folder: Path, count: int = 24, shift: int = 0, seed: int = 0
 
 
 NETWORKS = f"""
+import os
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from fitted_networks import fitted
@@ -131,11 +132,33 @@ def second():
 
 def third():
     return fitted(2)
+
+
+class Stops:
+    \"\"\"A service that answers so many images and no more.\"\"\"
+
+    name, dtype = "service", fitted(1).dtype
+
+    def __init__(self, left):
+        self.left = left
+
+    def identity(self):
+        return {{"name": self.name}}
+
+    def logits(self, images):
+        self.left -= len(images)
+        if self.left < 0:
+            raise ConnectionError("the service is gone")
+        return fitted(1).logits(images)
+
+
+def stops():
+    return Stops(int(os.environ["STOPS_AFTER"]))
 """
 
 
 def write_networks(folder: Path) -> Path:
-    """A Python file with the functions first, second and third, for `file:...`."""
+    """A Python file with the functions first, second, third and stops, for `file:...`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "nets.py").write_text(NETWORKS)
     return folder / "nets.py"

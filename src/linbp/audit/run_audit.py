@@ -165,7 +165,12 @@ def run_audit(
             raise
         fault = error
     assert seen.plan is not None
-    write_record(store, _record(prepared, seen, strict, place, budget, "" if fault is None else fault.message, command))
+    write_record(
+        store,
+        _record(
+            prepared, seen, strict, place, budget, "" if fault is None else " ".join(fault.message.split()), command
+        ),
+    )
     found = read_audit(out)
     if fault is not None:
         raise Incomplete(found, fault)

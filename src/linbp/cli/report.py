@@ -34,7 +34,8 @@ def report(
         typer.Option(
             "--out",
             metavar="FILE",
-            help="The file; for several formats, a folder. Default: report.* in the folder of the run. - is standard "
+            help="The file; for several formats, a folder. Default: report.* in the folder of the run (attacks.* in "
+            "that of an audit). - is standard "
             "output.",
         ),
     ] = None,

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from linbp.audit.record import RECORD
 from linbp.data.files import check_place, store_error, write_file
 from linbp.report import csv, html, json, junit, latex, markdown
 from linbp.report.gallery import Gallery, read_gallery
@@ -73,7 +74,8 @@ def write_reports(
         report: what they tell.
         source: what it was made from.
         names: of the formats.
-        out: the file, or for several formats a folder, which is made; None: `report.*` in the folder of the run.
+        out: the file, or for several formats a folder, which is made; None: `report.*` in the folder of the run, and
+            `attacks.*` in that of an audit.
         pictures: how many images a page shows.
 
     Raises:
@@ -84,8 +86,10 @@ def write_reports(
     if out is not None and len(names) == 1:
         check_place(out)
     written = []
+    # The folder of an audit has a report of its own, of that name.
+    stem = "attacks" if out is None and source.files.store.exists(RECORD) else "report"
     for name in names:
-        file = f"report.{FORMATS[name].ending}"
+        file = f"{stem}.{FORMATS[name].ending}"
         content = render(report, source, name, pictures).encode(errors="backslashreplace")
         if out is None:
             source.files.store.write(file, content)

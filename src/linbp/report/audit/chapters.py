@@ -248,7 +248,7 @@ def limits(audit: Audit) -> Chapter:
 def repeat(audit: Audit) -> Chapter:
     """Commands, versions, every attack in full."""
     lines = [audit.command] if audit.command else []
-    lines.append(shlex.join(["linbp", "report", audit.out, "--out", "attacks.html"]))
+    lines.append(shlex.join(["linbp", "report", audit.out]))
     return Chapter(
         ident="repeat",
         title="Repeat it",
