@@ -165,12 +165,8 @@ def run_audit(
             raise
         fault = error
     assert seen.plan is not None
-    write_record(
-        store,
-        _record(
-            prepared, seen, strict, place, budget, "" if fault is None else " ".join(fault.message.split()), command
-        ),
-    )
+    failure = "" if fault is None else " ".join(fault.message.split())
+    write_record(store, _record(prepared, seen, strict, place, budget, failure, command))
     found = read_audit(out)
     if fault is not None:
         raise Incomplete(found, fault)

@@ -143,4 +143,4 @@ def references_sentence(audit: Audit) -> str:
     words = {"more": "is more exposed than", "less": "is less exposed than", "alike": "cannot be told apart from"}
     told = [f"{words[kind]} {counts[kind]}" for kind in words if counts[kind]]
     listed = f"{', '.join(told[:-1])} and {told[-1]}" if len(told) > 1 else told[0]
-    return f"Under the same attacks on the same images, it {listed} of {total}."
+    return f"Under the same attacks on the same images, the model {listed} of {total}."
