@@ -68,9 +68,22 @@ def test_only_wrong_answers_are_orange_and_words_stay_inside(tmp_path: Path) -> 
     orange = (wrong_picture[:, left:] == ORANGE).all(2)
     assert not (right_picture[:, left:] == ORANGE).all(2).any()
     columns = np.flatnonzero(orange.any(0))
-    assert NETWORK_WIDTH + WORDS_WIDTH <= columns.min() < columns.max() < NETWORK_WIDTH + 2 * WORDS_WIDTH
+    names = NETWORK_WIDTH[0]  # "Network" is short
+    assert names + WORDS_WIDTH <= columns.min() < columns.max() < names + 2 * WORDS_WIDTH
     lines = np.flatnonzero(orange.any(1)) - TOP - GAP // 2
     assert LINE_HEIGHT <= lines.min() < lines.max() < 3 * LINE_HEIGHT + 8
+
+
+def test_long_names_of_networks_get_more_room_up_to_a_limit(tmp_path: Path) -> None:
+    widths = []
+    for length in (1, 30, 200):
+        named = dataclasses.replace(ANSWER, network="n" * length)
+        shown = dataclasses.replace(row(), answers=(named,))
+        draw_picture(tmp_path / "p.png", [shown], title="t" * 300, remark="remark", levels=16)
+        picture = read_image(tmp_path / "p.png")
+        assert (picture[:, 1 - MARGIN :] == 255).all()
+        widths.append(picture.shape[1])
+    assert widths[0] < widths[1] < widths[2] == widths[0] + NETWORK_WIDTH[1] - NETWORK_WIDTH[0]
 
 
 def test_small_images_are_enlarged_and_large_ones_reduced(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from linbp.attack.job.adversarial_folder import AdversarialFolder
@@ -29,6 +29,8 @@ def draw_folder(
     *,
     images: int = 5,
     image_ids: Sequence[str] = (),
+    words: Mapping[str, str] | None = None,
+    surrogate: str | None = None,
     data: str | os.PathLike[str] | None = None,
     batch_size: int = 32,
     device: str | None = None,
@@ -43,6 +45,8 @@ def draw_folder(
         out: the PNG file.
         images: how many are shown: those that fool most victims.
         image_ids: names of images to show instead.
+        words: what the picture calls the victims, by their names in `victims`; default: as they are loaded.
+        surrogate: what it calls the surrogate; default likewise.
         data: the list of clean images, if they do not lie any more where they lay.
         batch_size: images at a time.
         device: where the networks run.
@@ -66,11 +70,11 @@ def draw_folder(
     strangers = [one for one in found.evaluations if one.role != "white box"] or list(found.evaluations)
     rows = [ids.index(name) for name in image_ids] or most_fooling(strangers, images)
     viewers: list[Viewer] = []
-    for network, evaluation in zip(networks, found.evaluations, strict=True):
+    for asked, network, evaluation in zip(victims, networks, found.evaluations, strict=True):
         # A protocol's preprocessing may need what only the network itself says.
         apply = preprocessing_for(network.model, found.manifest, found.victim_input).apply
         role = " (surrogate)" if evaluation.role == "white box" else ""
-        viewers.append((evaluation.name + role, network.model, apply))
+        viewers.append(((words or {}).get(asked, evaluation.name) + role, network.model, apply))
     classes = next((names for network in networks if (names := network.class_names)), ())
     store, prepared = AdversarialFolder(folder), found.manifest["settings"].get("preparation")
     recorded = store.read_records()
@@ -87,12 +91,14 @@ def draw_folder(
     levels = max(record.linf for record in records)
     size = f"at most {levels} of 255 levels a pixel" if attack["norm"] == "linf" else f"L2 at most {attack['eps']:.4g}"
     shown = (
-        "Shown are the images that were named" if image_ids else f"Shown are those of {len(ids)} images that fool most"
+        "Shown are the images that were named"
+        if image_ids
+        else f"Shown are those of {len(ids)} images that fool most networks"
     )
     draw_picture(
         out,
         drawn,
-        title=f"{attack['recipe']} on {attack['surrogate']}, {size}, {attack['steps']} steps",
+        title=f"{attack['recipe']} on {surrogate or attack['surrogate']}, {size}, {attack['steps']} steps",
         remark=f"{shown}. A cross marks a wrong answer.",
         levels=levels,
     )

@@ -18,7 +18,9 @@ __all__ = ["Answer", "PictureRow", "draw_picture", "magnified_difference"]
 INK, PALE, LINE = "#1c1c1c", "#6a6a6a", "#d8d8d8"
 RIGHT, WRONG = "#1c1c1c", "#c2410c"
 MARGIN, GAP, TOP, BOTTOM = 28, 14, 92, 48
-NETWORK_WIDTH, WORDS_WIDTH, LINE_HEIGHT, TEXT = 222, 232, 34, 16
+WORDS_WIDTH, LINE_HEIGHT, TEXT = 232, 34, 16
+NETWORK_WIDTH = 222, 380
+"""At least and at most, for the names of the networks."""
 ENLARGED = 224
 """Images are shown pixel by pixel at this height; smaller ones are enlarged to it."""
 
@@ -87,40 +89,44 @@ def draw_picture(
     heads = ["clean", "adversarial image", f"difference, {factor} times"]
     height = max(ENLARGED, LINE_HEIGHT * (1 + max(len(row.answers) for row in rows)))
     left = MARGIN + 3 * (ENLARGED + GAP) + GAP
-    width = left + NETWORK_WIDTH + 2 * WORDS_WIDTH + MARGIN
+    least, most = NETWORK_WIDTH
+    longest = max((_font(TEXT).getlength(answer.network) for row in rows for answer in row.answers), default=0)
+    names = min(most, max(least, int(longest) + 1 + GAP))
+    width = left + names + 2 * WORDS_WIDTH + MARGIN
     canvas = Image.new("RGB", (width, TOP + len(rows) * (height + 2 * GAP) + BOTTOM), "white")
     pen = ImageDraw.Draw(canvas)
-    pen.text((MARGIN, 20), title, fill=INK, font=_font(TEXT + 4))
+    pen.text((MARGIN, 20), _cut(title, width - 2 * MARGIN, TEXT + 4), fill=INK, font=_font(TEXT + 4))
     for column, head in enumerate(heads):
         pen.text((MARGIN + column * (ENLARGED + GAP), TOP - 30), head, fill=PALE, font=_font(TEXT))
     for column, head in enumerate(["sees in the clean image", "sees in the adversarial image"]):
-        pen.text((left + NETWORK_WIDTH + column * WORDS_WIDTH, TOP - 30), head, fill=PALE, font=_font(TEXT))
+        pen.text((left + names + column * WORDS_WIDTH, TOP - 30), head, fill=PALE, font=_font(TEXT))
     for number, row in enumerate(rows):
         top = TOP + number * (height + 2 * GAP)
         pen.line((MARGIN, top - GAP // 2, width - MARGIN, top - GAP // 2), fill=LINE)
         for column, pixels in enumerate((row.clean, row.adv, magnified_difference(row.clean, row.adv, factor))):
             canvas.paste(_scaled(pixels), (MARGIN + column * (ENLARGED + GAP), top + GAP // 2))
-        _answers(pen, row, left, top + GAP // 2)
+        _answers(pen, row, left, names, top + GAP // 2)
     pen.text((MARGIN, canvas.height - BOTTOM + 8), remark, fill=PALE, font=_font(TEXT))
     content = io.BytesIO()
     canvas.save(content, "PNG", optimize=True)
     write_atomically(path, content.getvalue())
 
 
-def _answers(pen: ImageDraw.ImageDraw, row: PictureRow, left: int, top: int) -> None:
-    """The label, and below it one line for each network."""
-    label_width = NETWORK_WIDTH + 2 * WORDS_WIDTH
-    pen.text((left, top), _cut(f"label: {row.label}", label_width), fill=INK, font=_font(TEXT + 2))
+def _answers(pen: ImageDraw.ImageDraw, row: PictureRow, left: int, names: int, top: int) -> None:
+    """The label, and below it one line for each network, whose names have so many pixels."""
+    pen.text(
+        (left, top), _cut(f"label: {row.label}", names + 2 * WORDS_WIDTH, TEXT + 2), fill=INK, font=_font(TEXT + 2)
+    )
     for number, answer in enumerate(row.answers, 1):
         y = top + number * LINE_HEIGHT + 8
-        pen.text((left, y), _cut(answer.network, NETWORK_WIDTH - GAP), fill=PALE, font=_font(TEXT))
+        pen.text((left, y), _cut(answer.network, names - GAP), fill=PALE, font=_font(TEXT))
         columns = (
             (answer.clean, answer.clean_probability, answer.clean_right),
             (answer.adv, answer.adv_probability, answer.adv_right),
         )
         for column, (words, probability, right) in enumerate(columns):
             share = "" if probability is None else f" {probability:.0%}"
-            x = left + NETWORK_WIDTH + column * WORDS_WIDTH
+            x = left + names + column * WORDS_WIDTH
             room = WORDS_WIDTH - GAP - 16 - int(_font(TEXT).getlength(share))
             colour = RIGHT if right else WRONG
             if not right:
@@ -143,10 +149,10 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
-def _cut(words: str, room: int) -> str:
+def _cut(words: str, room: int, size: int = TEXT) -> str:
     """The words, shortened with an ellipsis to `room` pixels."""
-    if _font(TEXT).getlength(words) <= room:
+    if _font(size).getlength(words) <= room:
         return words
-    while words and _font(TEXT).getlength(words + "...") > room:
+    while words and _font(size).getlength(words + "...") > room:
         words = words[:-1]
     return words.rstrip() + "..."

@@ -80,7 +80,8 @@ def compare(
 
 def _print(found: Compared) -> None:
     console = stdout()
-    console.print(f"{found.second} less {found.first}; {counted(found.images, 'image')} in common.", markup=False)
+    console.print(f"First: {found.first}\nSecond: {found.second}", markup=False)
+    console.print(f"Differences are second minus first, over {counted(found.images, 'image')} in common.", markup=False)
     heads = ("first", "second", "difference, points", "p", "p (Holm)", "images", "won, lost")
     table = make_table("attack", "victim", *heads, right=heads)
     for pair in found.pairs:

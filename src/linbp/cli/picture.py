@@ -58,13 +58,14 @@ def picture(
     from linbp.data.files import check_place
     from linbp.errors import ModelError
 
-    place, asked = folder, list(victims or ())
+    place, asked, chosen = folder, list(victims or ()), None
     default = folder.with_name(f"{folder.name}.png")  # in the folder it could be taken for an image's
     if (folder / "results.parquet").is_file():
         from linbp.report.chosen_attack import chosen_attack
 
-        name, models = chosen_attack(folder, attack)
-        place, asked, default = folder / "attacks" / name, asked or models, folder / "picture.png"
+        chosen = chosen_attack(folder, attack)
+        place, asked = folder / "attacks" / chosen.folder, asked or list(chosen.victims)
+        default = folder / "picture.png"
     elif attack is not None:
         raise ModelError(f"{folder} is no run, so it has no attack {attack!r}.", "Leave --attack out.")
     if not asked:
@@ -78,6 +79,8 @@ def picture(
             file,
             images=images,
             image_ids=image_ids or (),
+            words=None if chosen is None else chosen.victims,
+            surrogate=None if chosen is None else chosen.surrogate,
             data=data,
             batch_size=batch_size,
             device=usable_device(device),

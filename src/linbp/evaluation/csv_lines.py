@@ -48,7 +48,7 @@ def csv_bytes(result: FolderEvaluation) -> bytes:
     writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
     for evaluation in result.evaluations:
-        facts = {**attack, "role": evaluation.role, "notes": " ".join((*result.notes, *evaluation.notes))}
+        facts = {**attack, "role": evaluation.role, "notes": "; ".join((*result.notes, *evaluation.notes))}
         writer.writerows({"victim": evaluation.name, **record.to_dict(), **facts} for record in evaluation.records)
     return text.getvalue().encode(errors="surrogateescape")
 
