@@ -130,6 +130,24 @@ def test_a_table_about_edgetpu_is_what_comes_out_of_the_lines(name: str) -> None
     assert [heads, *([cell.replace("`", "") for cell in row] for row in rows)] == shown
 
 
+def test_the_table_of_patterns_is_that_of_the_csv() -> None:
+    page = (ROOT / "docs" / "edgetpu.md").read_text()
+    stored = {(row["eps"], row["perturbation"]): row for row in script("study").read_csv(table("edgetpu-patterns"))}
+    names = {name for _, name in stored if name not in ("fgsm", "mdi2fgsm", "linbp(start=20)")}
+    for name in names:
+        shown = re.search(rf"^\| `?{re.escape(name)}`? \| (.*) \|$", page.partition("## A larger radius")[2], re.M)
+        assert shown is not None
+        cells = shown[1].split(" | ")
+        for eps, (own, other, levels) in {"8/255": cells[:3], "16/255": cells[3:]}.items():
+            row = stored[eps, name]
+            expected = (
+                (row["victims"], row["on another image: victims"])
+                if "linbp" in name or name == "ifgsm"
+                else ("", row["victims"])
+            )
+            assert (own.strip(), other, levels) == (*expected, row["levels"])
+
+
 def test_the_table_of_criteria_is_that_of_the_stored_rises() -> None:
     """`docs/position.md`: what the position that a criterion chooses is worth on the networks that were not asked."""
     stored = ROOT / "experiments" / "results" / "imagenet" / "choose_start.jsonl"
