@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from linbp.report.charts import dot_plot, success_against_cost, success_against_radius, transfer_matrix
 from linbp.report.gallery import Gallery
-from linbp.report.html import Chapter
+from linbp.report.page import Chapter
 from linbp.report.result import Report
 from linbp.report.summary import sentences
 from linbp.report.tables import (

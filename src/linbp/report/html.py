@@ -2,52 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from importlib import import_module, resources
 from typing import TYPE_CHECKING, Any
 
 from linbp.errors import StoreError
-from linbp.report.charts import Chart
 from linbp.report.gallery import Gallery
+from linbp.report.page import Page
 from linbp.report.result import Report
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["Chapter", "Page", "check_packages", "render", "render_page"]
+__all__ = ["check_packages", "render", "render_page"]
 
 PACKAGES = ("altair", "jinja2", "vl_convert")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Chapter:
-    """A part of the page.
-
-    Attributes:
-        ident: of its element; unique on the page.
-        title: its heading, and its entry in the contents.
-        template: file under `templates`, which is given `chapter`, `report` and what `values` holds.
-        values: for the template.
-        charts: that it shows, in the template by `chart(...)`.
-    """
-
-    ident: str
-    title: str
-    template: str
-    values: dict[str, Any] = dataclasses.field(default_factory=dict)
-    charts: Sequence[Chart] = ()
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Page:
-    """What is on a page: its title, its chapters in their order, and what stands above the title."""
-
-    title: str
-    chapters: Sequence[Chapter]
-    kicker: str = "linbp report"
 
 
 def render(report: Report, gallery: Gallery) -> str:

@@ -27,7 +27,7 @@ from linbp.report.audit.tables import (
     references_table,
     surrogates_table,
 )
-from linbp.report.html import Chapter
+from linbp.report.page import Chapter
 from linbp.report.words import counted, interval, percent
 
 __all__ = ["chapters_of"]

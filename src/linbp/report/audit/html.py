@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from linbp.audit.result import Audit
-from linbp.report.html import Page, check_packages, render_page
+from linbp.report.html import check_packages, render_page
+from linbp.report.page import Page
 
 __all__ = ["render"]
 
