@@ -277,3 +277,25 @@ def test_another_runs_folder_is_refused(audit: Audit, photos: Path, tmp_path: Pa
     with pytest.raises(StoreError):
         run_audit(fitted(1), photos, tmp_path / "run", surrogates=[fitted(0)])
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["letter.txt"]
+
+
+def test_networks_that_are_objects_stay_in_their_process(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(LinbpError, match="objects of this process"):
+        run_audit(fitted(1), photos, tmp_path / "run", surrogates=[fitted(0)], eps=["8/255"], workers=2)
+
+
+def test_the_package_is_a_function_that_writes_the_report_too(photos: Path, tmp_path: Path) -> None:
+    made = linbp.audit(fitted(1), photos, out=tmp_path / "run", surrogates=[fitted(0)], eps=["8/255"], budget=4)
+    assert made.exposure[8 / 255].n == 35
+    for name in ("report.html", "summary.md", "results.json", "junit.xml"):
+        assert (tmp_path / "run" / name).stat().st_size > 500
+    with pytest.raises(ModelError, match="the service is gone"):
+        linbp.audit(
+            Stops(1 + 32 + 40 + 36 + 40 + 20),
+            photos,
+            out=tmp_path / "partial",
+            surrogates=[fitted(0)],
+            eps=["8/255"],
+            budget=4,
+        )
+    assert "incomplete" in (tmp_path / "partial" / "results.json").read_text()

@@ -91,8 +91,8 @@ def test_examples_are_the_pixels_of_the_run(opened: Opened, audit: Audit) -> Non
             shown = Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2])))
             assert np.array_equal(np.asarray(shown.convert("RGB")), np.asarray(Image.open(file)))
         captions = card.locator("figcaption").all_inner_texts()
-        assert captions[0].endswith(one.clean)
-        assert captions[1].endswith(one.adv)
+        assert captions[0].endswith(f"seen as {one.clean}")
+        assert captions[1].endswith(f"seen as {one.adv}")
         assert ("✗" in captions[1]) is one.fooled
 
 

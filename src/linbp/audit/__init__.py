@@ -45,13 +45,14 @@ class _Callable(types.ModuleType):
         from linbp.audit.run_audit import Incomplete, run_audit
 
         # Reports stand on audits, and not the other way round: only whoever makes an audit loads what writes them.
-        write = importlib.import_module("linbp.report.audit.write").write_audit
+        report = importlib.import_module("linbp.report.audit.write")
+        report.check_packages()
         try:
             found = run_audit(victim, data, out, **options)
         except Incomplete as stopped:
-            write(stopped.audit)
+            report.write_audit(stopped.audit)
             raise stopped.fault from None
-        write(found)
+        report.write_audit(found)
         return found
 
 

@@ -183,6 +183,8 @@ def prepare(
     fitted = ""
     if time is None:
         expected = measured(planned, out)
+        controls = expected.asking * (_with_controls(expected) - 1)
+        expected = dataclasses.replace(expected, seconds=expected.seconds + controls)
     else:
         planned, expected, fitted = _in_time(planned, open_store(out), measured, lambda: time - (clock() - began))
     return Prepared(

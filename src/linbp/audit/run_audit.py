@@ -152,7 +152,7 @@ def run_audit(
             out,
             workers=workers,
             device=device,
-            models=prepared.models if workers == 1 else None,
+            models=prepared.models,
             command=command,
             progress=tell,
             before=first,

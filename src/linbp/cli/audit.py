@@ -138,8 +138,7 @@ def audit(
     from linbp.audit.fit import read_duration
     from linbp.audit.run_audit import Incomplete, run_audit
     from linbp.report.audit import json as as_json
-    from linbp.report.audit.write import write_audit
-    from linbp.report.html import check_packages
+    from linbp.report.audit.write import check_packages, write_audit
 
     check_packages()
     console = stdout()

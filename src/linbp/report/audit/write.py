@@ -8,8 +8,9 @@ from linbp.audit.result import Audit
 from linbp.bench.store import Store, open_store
 from linbp.errors import StoreError
 from linbp.report.audit import html, json, junit, markdown
+from linbp.report.html import check_packages as page_packages
 
-__all__ = ["FILES", "write_audit"]
+__all__ = ["FILES", "check_packages", "write_audit"]
 
 FILES: dict[str, Callable[[Audit], str]] = {
     "results.json": json.render,
@@ -18,6 +19,18 @@ FILES: dict[str, Callable[[Audit], str]] = {
     "report.html": html.render,
 }
 """The files, and what renders each; the page comes last, since it needs packages that may be missing."""
+
+
+def check_packages() -> None:
+    """Refuse to start where the packages that draw the page are missing.
+
+    Raises:
+        StoreError: one is.
+    """
+    try:
+        page_packages()
+    except StoreError as fault:
+        raise StoreError(fault.message, "Install the extra: pip install 'linbp[report]'.") from None
 
 
 def write_audit(audit: Audit) -> tuple[str, ...]:
