@@ -1,4 +1,4 @@
-"""Adversarial images made on a network you have, measured on networks you cannot look into.
+"""How exposed an image classifier is to attacks made on other networks, and how sure that is.
 
 LinBP (Guo, Li, Chen, NeurIPS 2020) and the attacks it is compared and combined with, on any network.
 """
