@@ -235,3 +235,25 @@ def test_an_epoch_with_fewer_steps_than_weights_to_keep_is_refused(photos: Path,
     with pytest.raises(RecipeError, match="epoch of 5 steps"):
         job(photos, tmp_path / "out", settings=HighRate(**{**vars(SETTINGS), "snapshots": 6}))
     assert HighRate(snapshots=3, epochs=2).marks(10) == [3, 6, 10, 13, 16, 20]
+
+
+def test_networks_that_are_not_kept_are_read_again(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, labels = images_and_labels(3, seed=4)
+    options: dict[str, Any] = {"eps": 16 / 255, "steps": 9, "seed": 3}
+    kept = linbp.craft(surrogate_of(whole), images, labels, "mi", **options)
+    monkeypatch.setattr("linbp.graph.surrogate.KEPT", 0)
+    surrogate = linbp.Surrogate(surrogate_of(whole))
+    assert torch.equal(linbp.craft(surrogate, images, labels, "mi", **options), kept)
+    assert surrogate.of_turn(2) is surrogate.of_turn(2)
+    assert surrogate.of_turn(1) is not surrogate.of_turn(2)
+    assert list(surrogate._turns) == [2]
+
+
+@pytest.mark.parametrize("fuse", ["logits", "losses"])
+def test_it_stands_beside_other_surrogates(whole: Path, fuse: Any) -> None:
+    images, labels = images_and_labels(3, seed=4)
+    options: dict[str, Any] = {"eps": 16 / 255, "steps": 4, "seed": 3}
+    members = [surrogate_of(whole), model(torch.float64)]
+    found = linbp.craft(linbp.Ensemble(members, fuse=fuse), images, labels, "mi", **options)
+    still = [linbp.load_model(whole / "snapshot-1.pt2"), model(torch.float64)]
+    assert not torch.equal(found, linbp.craft(linbp.Ensemble(still, fuse=fuse), images, labels, "mi", **options))
