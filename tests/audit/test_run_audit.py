@@ -52,7 +52,7 @@ def by_hand(eps: str) -> tuple[list[np.ndarray], np.ndarray]:
     found = []
     for surrogate in (fitted(0), fitted(2)):
         for recipe in read_audit_suite("exposure-own").recipes.values():
-            adv = linbp.craft(surrogate, images, labels, recipe, eps=eps, steps=20, ids=IDS, batch_size=16)
+            adv = linbp.craft(surrogate, images, labels, recipe, eps=eps, steps=8, ids=IDS, batch_size=16)
             found.append((victim.logits(adv).argmax(1) != labels).numpy())
     return found, (victim.logits(images / 255).argmax(1) == labels).numpy()
 

@@ -109,8 +109,8 @@ def threat(audit: Audit) -> Chapter:
         ("what they want", "any wrong answer (untargeted)"),
         (
             "queries of the model",
-            f"0 by the attacker; the audit itself asked it {counted(audit.queries.total, 'time')}, and a few times "
-            "more to check it",
+            f"0 by the attacker. The audit asked it {counted(audit.queries.total, 'time')}, and fewer than a hundred "
+            "times more to check and to time it",
         ),
         ("MITRE ATLAS", ids),
         ("suite", _suite_words(audit)),
