@@ -126,7 +126,7 @@ def test_the_python_of_the_readme(tmp_path: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.slow
 def test_the_shell_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    block = next(one for one in blocks("README.md", "sh") if "linbp" in one.text)
+    block = next(one for one in blocks("README.md", "sh") if "linbp craft" in one.text)
     assert len(block.text.splitlines()) <= 10
     printed = run_shell(block.text, tmp_path)
     assert "interval" in printed
