@@ -62,8 +62,15 @@ class Logits(nn.Module):
         return logits
 
 
-def load(name: str) -> linbp.Model:
-    """A network of the table, with weights from a seed where it ships none."""
+def load(name: str, side: int | None = None) -> linbp.Model:
+    """A network of the table, with weights from a seed where it ships none; for images of another side if given."""
+    model = _load(name)
+    if side is None:
+        return model
+    return linbp.Model(model.module, input_size=(3, side, side), mean=model.mean, std=model.std, name=model.name)
+
+
+def _load(name: str) -> linbp.Model:
     torch.manual_seed(0)
     if name == "vit_tiny":
         import timm
@@ -123,7 +130,7 @@ def own(surrogate: linbp.Surrogate, attack: str, steps: int) -> Attack:
 
 def group_sizes(count: int) -> tuple[int, ...]:
     """Other group sizes that make sense for so many images."""
-    return (1,) if count < 8 else tuple(size for size in (16, 32) if size <= count)
+    return (1, 4) if count < 8 else tuple(size for size in (4, 16) if size <= count)
 
 
 def seconds(attack: Attack, images: torch.Tensor, labels: torch.Tensor) -> float:
@@ -160,8 +167,8 @@ def measure(options: argparse.Namespace) -> None:
         missing = [where for where in wanted if not any(where.items() <= line.items() for line in done)]
         if not missing:
             continue
-        model = load(name)
-        side = options.side or model.input_size[1]
+        model = load(name, options.side)
+        side = model.input_size[1]
         module, surrogate = Logits(model), linbp.Surrogate(model)
         draw = torch.Generator().manual_seed(0)
         images = torch.randint(0, 256, (max(options.batches), 3, side, side), generator=draw).float() / 255
@@ -188,7 +195,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 def table(lines: Sequence[dict[str, Any]]) -> list[str]:
     """The results as Markdown."""
-    groups = ("group 1", "group 16", "group 32")
+    groups = ("group 1", "group 4", "group 16")
     columns = [name for name in (*PEERS, RELEASED, *groups) if any(name in line["ratios"] for line in lines)]
     head = ["network", "attack", "images", "ms a step", *columns]
     rows = [_row(head), _row(["---", "---", *["---:"] * (len(head) - 2)])]

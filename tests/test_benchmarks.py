@@ -70,7 +70,7 @@ def test_peers_are_compared_and_what_a_file_holds_is_not_measured_again(
     (line,) = peers.read(path)
     assert (line["network"], line["attack"], line["images"], line["steps"]) == ("squeezenet1_1", "ifgsm", 1, 1)
     assert line["seconds"] > 0
-    assert {"group 1"} <= line["ratios"].keys() <= {"group 1", "torchattack", "torchattacks", "foolbox"}
+    assert {"group 1", "group 4"} <= line["ratios"].keys() <= {"group 1", "group 4", *peers.PEERS}
     assert all(len(found) == 2 and 0 < found[0] <= found[1] for found in line["ratios"].values())
     before = path.read_bytes()
     peers.measure(options)
@@ -101,3 +101,19 @@ def test_a_report_is_measured_in_a_process_of_its_own() -> None:
         assert 0 < found[table]["processor_s"] < 60
         assert 50 < found[table]["memory_mib"] < 2_000
         assert 0.1 < found[table]["page_mib"] < 3
+
+
+def test_a_step_is_divided_into_its_operations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    limit = importlib.import_module("limit")
+    found = limit.profile("squeezenet1_1", rounds=1, batch=2, group_size=1, side=64)
+    parts = {part["kind"]: part for part in found["parts"]}
+    assert sum(part["ms"] for part in parts.values()) == pytest.approx(found["ms"], abs=0.1)
+    forward, backward = (parts[f"3 x 3 convolutions, {way}"]["gflop"] for way in ("forward", "backward"))
+    # of the eight Fires, at 15, 7 and 3 px, and of the stem, of stride 2, at 31 px
+    fires = [(16, 64, 15)] * 2 + [(32, 128, 7)] * 2 + [(48, 192, 3)] * 2 + [(64, 256, 3)] * 2
+    macs = sum(squeezed * expanded * side**2 * 9 for squeezed, expanded, side in fires) + 64 * 3 * 31**2 * 9
+    assert forward == pytest.approx(2 * 2 * macs / 1e9, abs=2e-3)
+    assert backward == pytest.approx(forward, rel=0.2)
+    assert {"1 x 1 convolutions by oneDNN, both ways", "activations", "pooling", "outside"} <= parts.keys()
+    assert len(limit.table(found)) == 4 + len(parts)

@@ -380,7 +380,7 @@ def test_other_bad_input_gives_two_lines(linbp: Run) -> None:
         (("nothing",), ("No such command 'nothing'", "linbp --help")),
         (("craft", "--stps", "3"), ("No such option: --stps", "--steps", "linbp craft --help")),
         (("craft", "--steps", "many"), ("'--steps'", "integer", "linbp craft --help")),
-        ((*CRAFT, "--group-size", "3"), ("group_size is 3", "1, 8, 16, 32")),
+        ((*CRAFT, "--group-size", "3"), ("group_size is 3", "1, 4, 8, 16, 32")),
         (("craft", "--batch-size", "0"), ("'--batch-size'", "1", "linbp craft --help")),
         (("zoo", "train", "plain"), ("Missing option '--data'", "linbp zoo train --help")),
     ],

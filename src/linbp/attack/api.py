@@ -70,10 +70,9 @@ def craft(
         rounding: `inward` keeps 8-bit values inside the budget; `nearest` is the paper's released protocol and leaves
             it by up to half a level; `truncate` is TransferAttack's and leaves it by up to a level, downward.
         batch_size: images at a time; the result does not depend on it.
-        group_size: of these, how many the surrogate computes at a time in float32 on a CPU: 1, 8, 16 or 32; None: as it
-            comes, by default 8. The result does not depend on an image's companions with any of them, but each has last
-            bits of its own. 1 is fastest for a single image, 16 or 32 for many on some networks
-            (`docs/performance.md`).
+        group_size: of these, how many the surrogate computes at a time in float32 on a CPU: 1, 4, 8, 16 or 32; None: as
+            it comes, by default 8. The result does not depend on an image's companions with any of them, but each has
+            last bits of its own. 1 is fastest for a single image, 4 and 16 for more (`docs/performance.md`).
         device: where to compute; by default where the model lies.
         trust_parts: do not look at parts of other packages at their first use.
         progress: called with (image steps done, image steps in all).

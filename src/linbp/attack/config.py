@@ -110,7 +110,7 @@ class AttackConfig:
             pool: whether a pool is given.
             protocol: or its name; its values hold, and a value that is given as well must be the protocol's.
             batch_size: at least 1.
-            group_size: 1, 8, 16 or 32.
+            group_size: 1, 4, 8, 16 or 32.
             images: how many there are, where each may have its own radius.
 
         Raises:

@@ -69,7 +69,7 @@ class SuiteSurrogate(SuiteTable):
     name: str
     models: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
     fuse: Literal["logits", "probabilities", "losses"] | None = None
-    group_size: Literal[1, 8, 16, 32] | None = None
+    group_size: Literal[1, 4, 8, 16, 32] | None = None
     places: Places = ()
 
 

@@ -61,7 +61,7 @@ def recent_surrogate(model: Model) -> Surrogate:
 
 def _key(model: Model) -> str | None:
     """One hash of all that is known to determine the captured network; None where something cannot be read."""
-    if not isinstance(model, Model) or model.program is not None or model.dtype not in SAME:
+    if type(model) is not Model or model.program is not None or model.dtype not in SAME:
         return None
     with plain_mode(), evaluation_mode(model) as ready:
         content = content_key(ready.module, ready.input_size)

@@ -71,8 +71,9 @@ class Surrogate:
         check: compare the graph's logits and gradients with the module's own, on four images in batches of two sizes;
             False is recorded in the results.
         group_size: images that are computed at a time in float32 on a CPU, the last group filled up with copies, so
-            that bits do not depend on the batch: 8, or 1, 16 or 32, which have other bits and are recorded
-            (`docs/performance.md`). Elsewhere a whole batch is computed at once.
+            that bits do not depend on the batch: 8; or 1, 4, 16 or 32, which have other bits and are recorded, and
+            with which oneDNN computes 1 x 1 convolutions (`docs/performance.md`). Elsewhere a whole batch is computed
+            at once.
 
     Attributes:
         sites: the activations, in execution order.
@@ -143,7 +144,8 @@ class Surrogate:
             self._mixture = Mixture(path, find_output(path, self.structure).node, share)
             self._front = up_to(self._ordinary, self._mixture.node)
         rewritten = rewrite(self._ordinary, self.structure, plan, read, self._mixture)
-        self._with_rules: fx.GraphModule = accelerate(rewritten)
+        onednn = self.in_groups and self.group_size != GROUP
+        self._with_rules: fx.GraphModule = accelerate(rewritten, onednn=onednn)
         self._network: nn.Module = Remembering(self._with_rules, plan.memories) if plan.memories else self._with_rules
 
     def _copy(self) -> Surrogate:
@@ -233,11 +235,11 @@ class Surrogate:
 
     def _as(self, other: Surrogate) -> Surrogate:
         """The same network on another surrogate's device, with its rules, maps and groups."""
-        made = self if self.device == other.device else self.to(other.device)
+        made = self.grouped(other.group_size)
+        made = made if self.device == other.device else made.to(other.device)
         made = made.with_rule(other.rules).reading(other.reads)
         if other.mixes is not None:
             made = made.mixing(*other.mixes)
-        made.group_size = other.group_size
         return made
 
     def to(self, device: str | torch.device) -> Surrogate:
@@ -253,9 +255,12 @@ class Surrogate:
         Raises:
             RecipeError: it may not be chosen.
         """
-        other = object.__new__(Surrogate)
-        other.__dict__.update(self.__dict__)
-        other.group_size = check_group_size(group_size)
+        size = check_group_size(group_size)
+        if size == self.group_size:
+            return self
+        other = self._copy()
+        other.group_size = size
+        other._apply(self.rules)
         return other
 
     @property

@@ -8,6 +8,7 @@ exact, and without the cancellation of z' (W W') z.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -37,6 +38,9 @@ class Entry(nn.Module):
             the images' gradients, shape (N,), in `mode.norms`.
     """
 
+    convolve: Callable[..., torch.Tensor] = staticmethod(functional.conv2d)
+    """What computes its convolutions, from values, weight and bias."""
+
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, mode: BackwardMode) -> None:
         super().__init__()
         self.weight, self.bias, self.mode = weight, bias, mode
@@ -54,8 +58,8 @@ class Entry(nn.Module):
     def gradient(self, gradient: torch.Tensor) -> torch.Tensor | None:
         """The gradient at the fork, or None where only its norms are asked for."""
         if self.mode.measured_at is not self:
-            return functional.conv2d(gradient, self.transposed)
-        self.mode.norms = image_norms(functional.conv2d(gradient, self.triangle))
+            return self.convolve(gradient, self.transposed)
+        self.mode.norms = image_norms(self.convolve(gradient, self.triangle))
         return None
 
 
@@ -63,7 +67,7 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, fork: torch.Tensor, entry: Entry) -> torch.Tensor:
         ctx.entry = entry
-        return functional.conv2d(fork, entry.weight, entry.bias)
+        return entry.convolve(fork, entry.weight, entry.bias)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, None]:

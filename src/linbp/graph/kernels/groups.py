@@ -19,8 +19,9 @@ __all__ = ["GROUP", "GROUP_SIZES", "check_group_size", "group_fact", "groups_of"
 GROUP = 8
 """The default: adversarial images of earlier versions have its bits."""
 
-GROUP_SIZES = (1, GROUP, 16, 32)
-"""Those that may be chosen. Each has bits of its own: with another number of images, some kernels change."""
+GROUP_SIZES = (1, 4, GROUP, 16, 32)
+"""Those that may be chosen. Each has bits of its own: with another number of images, some kernels change, and with all
+but the default, oneDNN computes 1 x 1 convolutions (`pointwise`)."""
 
 SMALL_GROUP = 4
 """Images of a last group, where there are no more: four get the bits of eight."""
