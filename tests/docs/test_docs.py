@@ -28,7 +28,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import linbp
+from linbp.bench.rates import rates_of
+from linbp.bench.suite import shipped_suites
+from linbp.bench.table import read_results
 from linbp.cli.app import app
+from linbp.models.demo import demo_images
 
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r'^```(?P<language>\w+)(?: title="(?P<title>[^"]+)")?\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL)
@@ -40,6 +44,7 @@ OPTION, SUM = (
 NAMES = (
     "tutorial",
     "victims",
+    "bench",
     "long-runs",
     "concepts",
     "position",
@@ -255,31 +260,68 @@ def test_the_page_on_victims(project: Path, served: list[str], monkeypatch: pyte
     assert torch.equal(cropped.logits(image), cropped.logits(rim))
 
 
+@installed
 @pytest.mark.slow
-def test_the_page_on_long_runs(
-    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    split, part, join = (one.text for one in blocks("docs/long-runs.md", "sh"))
-    assert run_shell(split, project) == ""
-    whole = (project / "photos" / "images.csv").read_text(encoding="utf-8").splitlines()
-    parts = [
-        (project / "photos" / f"part-{number}.csv").read_text(encoding="utf-8").splitlines() for number in range(4)
-    ]
-    assert {lines[0] for lines in parts} == {whole[0]}
-    assert sorted(line for lines in parts for line in lines[1:]) == sorted(whole[1:])
-    for number, lines in enumerate(parts):
-        if len(lines) > 1:
-            monkeypatch.setenv("SLURM_ARRAY_TASK_ID", str(number))
-            run_shell(part, project)
-    run_shell(join, project)
-    (block,) = blocks("docs/long-runs.md", "python")
-    monkeypatch.chdir(project)
+def test_the_page_on_benchmarks(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (suite,) = blocks("docs/bench.md", "toml")
+    assert suite.title == "suite.toml"
+    text = suite.text.replace("steps = 20", f"steps = {STEPS}").replace("right-on-every-victim", "none")
+    (project / "suite.toml").write_text(text, encoding="utf-8")
+    # Photographs that both victims have right, so that there is something to count.
+    name = "demo:squeezenet1_1"
+    (project / "mine.py").write_text(
+        f"import linbp\n\n\ndef network():\n    return linbp.load_model({name!r})\n", encoding="utf-8"
+    )
+    samples, right = demo_images(), torch.ones(20, dtype=torch.bool)
+    for model in (name, "demo:efficientnet_lite0"):
+        right &= linbp.load_model(model).logits(samples.images / 255).argmax(1) == samples.labels
+    lines = ["file,label"]
+    for row in right.nonzero().flatten()[:3].tolist():
+        Image.fromarray(samples.images[row].permute(1, 2, 0).numpy()).save(project / "photos" / f"{row}.png")
+        lines.append(f"{row}.png,{samples.labels[row]}")
+    (project / "photos" / "images.csv").write_text("\n".join(lines), encoding="utf-8")
+    for recipe in ("ifgsm", "linbp(start=3)"):
+        folder = f"adv/{recipe.partition('(')[0]}"
+        options = ["--recipe", recipe, "--data", "photos", "--steps", STEPS, "--out", folder]
+        assert CliRunner().invoke(app, ["craft", "--surrogate", "demo:squeezenet1_1", *options]).exit_code == 0
+    first, *others = [call for block in blocks("docs/bench.md", "sh") for call in commands(block.text, project)]
+    for call in (first, *others):
+        if call[0] == "bench" and call[1] == first[1] and "--dry-run" not in call and call != first:
+            # The same suite elsewhere: Ray, S3, a GPU and workers are at work in tests of their own.
+            assert {word for word in call if word.startswith("--")} <= {"--out", "--workers", "--ray", "--device"}
+            continue
+        if call[0] == "bench" and call[1] != first[1]:
+            assert call[1] in shipped_suites()  # planned in tests of their own
+            continue
+        answer = CliRunner().invoke(app, [*call, "--first", "1"] if "--dry-run" in call else call)
+        assert answer.exit_code == 0, f"linbp {call}:\n{answer.output}"
+    for name in ("report.html", "picture.png", "results.parquet"):
+        assert (project / "runs" / "tonight" / name).is_file()
+    assert {path.suffix for path in (project / "reports").iterdir()} == {".md", ".tex", ".csv", ".json", ".xml"}
+    pandas, polars, duckdb, library = (block.text for block in blocks("docs/bench.md", "python"))
+    wanted = {
+        (line.recipe, line.eps, line.victim): (line.rate.value, line.rate.n)
+        for line in rates_of(read_results(project / "runs" / "tonight"))
+        if line.rate.n
+    }
+    assert {size for _, size in wanted.values()} == {3}
+    assert len({mean for mean, _ in wanted.values()}) > 1
+    assert {key: tuple(row) for key, *row in runpy_text(pandas, project)["rates"].itertuples()} == wanted
+    for page in (polars, duckdb):
+        rows = runpy_text(page, project)["rates"]
+        rows = rows if isinstance(rows, list) else rows.rows()
+        assert {row[:3]: row[3:] for row in rows} == wanted
     capsys.readouterr()
-    runpy_text(block.text, project)
-    rows = list(csv.DictReader((project / "predictions.csv").read_text(encoding="utf-8").splitlines()))
-    assert len(rows) == len(whole) - 1
-    known = sum(row["clean_prediction"] == row["label"] for row in rows)
-    assert f" of {known}, " in capsys.readouterr().out
+    assert runpy_text(library, project)["run"].made == 0
+    assert "whether the attack succeeded" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_page_on_long_runs(project: Path) -> None:
+    (block,) = blocks("docs/long-runs.md", "sh")
+    ((command, suite, *options),) = commands(block.text, project)
+    assert (command, suite) == ("bench", "suite.toml")
+    assert options[:2] == ["--out", "runs/tonight"]
 
 
 def test_the_loop_over_positions_names_each_folder_once(tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ class Worker:
         except ModelError as fault:
             ids = self.plan.images.ids
             where = f"{'clean' if task.clean else attack.name} images {ids[rows[0]]} to {ids[rows[-1]]}"
-            raise ModelError(f"{fault.message} ({where})", fault.hint) from fault
+            raise ModelError(f"Victim {victim.victim.name}: {fault.message} ({where})", fault.hint) from fault
         in_order = np.empty_like(predictions)
         in_order[[row for batch in batches for row in batch]] = predictions
         self.store.write(name, Answers(tuple(hashes), in_order, classes).to_bytes(name))

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
+import random
+import socket
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +17,7 @@ from linbp.attack.job.manifest import new_manifest
 from linbp.bench.collect import collect
 from linbp.bench.executors.base import Executor
 from linbp.bench.networks import Networks
+from linbp.bench.order import own_order
 from linbp.bench.plan import AnswerTask, CraftTask, Plan, PlannedAttack, Task
 from linbp.bench.run_files import FACTS, SUITE, read_object
 from linbp.bench.shards import read_shard
@@ -56,6 +61,7 @@ class RunWork:
         self.facts = run_facts(plan.device, command)  # now: it says when the run began
         self.files = frozenset(plan.files())
         self.made = 0
+        self._draw = random.Random(f"{socket.gethostname()} {os.getpid()} {time.time_ns()}")
         self._crafted: set[int] = set()
         self._failures: list[Outcome] = []
 
@@ -158,7 +164,7 @@ class RunWork:
                 self._failures.append(outcome)
             self.tell(stage, done, total)
 
-        executor.run(tasks, ended, on_step)
+        executor.run(own_order(self.plan, tasks, self._draw), ended, on_step)
         self._raise_failures(fatal=True)
 
     def _effort(self, task: Task) -> int:

@@ -80,7 +80,7 @@ def test_ctrl_c_ends_the_workers_and_the_same_command_finishes_the_run(
     while process.poll() is None and not list(shards.glob("*/shards/*")):
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=180)
     if process.returncode:  # it may have been faster than the signal
         assert process.returncode == 130, err
         (line,) = err.splitlines()
