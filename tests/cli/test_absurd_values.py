@@ -36,6 +36,7 @@ def net():
 NET = "file:network.py:net"
 CRAFT = ["--surrogate", NET, "--recipe", "ifgsm", "--data", "photos", "--steps", "1", "--trust-labels", "--out"]
 VALID = {
+    "audit": ["audit", NET, "--data", "photos", "--out", "made", "--surrogate", NET, "--plan-only"],
     "inspect": ["inspect", NET],
     "craft": ["craft", *CRAFT, "made"],
     "evaluate": ["evaluate", "adv", "--victim", NET],

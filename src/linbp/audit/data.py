@@ -24,8 +24,10 @@ def data_of(place: str | os.PathLike[str], first_label: int = 0) -> dict[str, An
         first_label: what a folder or a CSV calls the first class.
 
     Raises:
-        ImageError: there is no such place.
+        ImageError: there is no such place, or the first class is called neither 0 nor 1.
     """
+    if first_label not in (0, 1):
+        raise ImageError(f"The first label is {first_label}.", "Give 0, or 1 for a list that counts from 1.")
     text = os.fspath(place)
     if text.startswith(DEMO):
         if (images := text.removeprefix(DEMO)) not in ("imagenet", "cifar10"):
