@@ -17,7 +17,7 @@ help:  ## show this list
 demo: $(VENV)/demo.stamp  ## install into .venv and run the main job on twenty images (six minutes at most)
 	$(BIN)/linbp demo
 
-test: $(VENV)/test.stamp  ## install into .venv and run every check on all cores (CI: with LINBP_TEST_ALL=1, which tries more cases)
+test: $(VENV)/test.stamp  ## install into .venv and run every check, on all cores (LINBP_TEST_ALL=1, as in CI: also the largest cases)
 	@$(MAKE) --no-print-directory --jobs=3 $(TOGETHER) lint types docs
 	@$(MAKE) --no-print-directory pytest
 

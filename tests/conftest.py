@@ -76,8 +76,12 @@ def cifar_mosaics(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that need the shared folder as studies, and as skipped, with the reason, where it is missing."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the exhaustive tests on a desk; mark those that need the shared folder, and skip them without it."""
+    if not os.environ.get("LINBP_TEST_ALL"):
+        left_out = [item for item in items if item.get_closest_marker("exhaustive")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
     missing = pytest.mark.skip(
         reason="needs photographs and networks that may not be shipped, in ../shared; docs/results.md has their figures"
     )

@@ -42,6 +42,7 @@ def test_memory_is_measured_in_a_process_of_its_own() -> None:
     assert 0 < float(lines[-1]) < 2000
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_each_pass_over_a_finished_graph_is_measured_by_leaving_it_out() -> None:
     small = ("--networks", "demo:squeezenet1_1", "mobilenet_v2", "--side", "64", "--batch", "2", "--rounds", "1")
@@ -93,6 +94,7 @@ def test_the_linbp_of_the_comparison_is_linbp(monkeypatch: pytest.MonkeyPatch) -
     assert torch.allclose(by_hand.gradient(images, labels), expected, rtol=1e-9, atol=1e-13)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_report_is_measured_in_a_process_of_its_own() -> None:
     found = json.loads("\n".join(run("bench.py", "report", "--images", "20", "--rounds", "1")))

@@ -106,6 +106,7 @@ def test_imagenets_weights_are_named_exactly() -> None:
     assert len(suite.victims) == 5
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_imagenet_runs_on_untrained_networks(
     photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

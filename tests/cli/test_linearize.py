@@ -303,7 +303,7 @@ def weights(out: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network", ["net", "wide"])
+@pytest.mark.parametrize("network", ["net", pytest.param("wide", marks=pytest.mark.exhaustive)])
 def test_sigkill_and_ctrl_c_and_the_same_bits(tmp_path: Path, network: str) -> None:
     write_inputs(tmp_path)
     more = ["--epochs", "60", "--augment", "flip+crop", "--checkpoint-every", "3", "--validation", "0.3"]
@@ -350,6 +350,7 @@ def test_ctrl_c_before_anything_is_kept(tmp_path: Path) -> None:
     assert _kept(tmp_path) == "nothing is kept yet; the same command starts again."
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
 def test_a_full_disk_gives_two_lines_and_loses_nothing(tmp_path: Path) -> None:

@@ -270,6 +270,7 @@ def test_killed_and_interrupted_trainings_go_on_to_the_same_bits(train: Process)
     assert train.epochs("out") == 4
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
 def test_a_full_disk_loses_nothing(train: Process) -> None:

@@ -77,7 +77,7 @@ def test_ctrl_c_ends_the_workers_and_the_same_command_finishes_the_run(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     shards = tmp_path / "run" / "attacks"
-    while process.poll() is None and not list(shards.glob("*/shards/*")):
+    while process.poll() is None and not list(shards.glob("*/shards/[!.]*")):
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=180)

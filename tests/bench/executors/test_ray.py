@@ -45,6 +45,7 @@ cluster.shutdown()
 """
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_node_that_is_killed_in_the_middle_loses_nothing(tmp_path: Path) -> None:
     suite = small_suite(tmp_path, images=12, shard_size=1, cost={"steps": 10}, eps="8/255")

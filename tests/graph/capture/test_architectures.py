@@ -6,7 +6,7 @@ fewer blocks than published: every kind of block stays.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -174,8 +174,20 @@ def check(module: nn.Module, size: int) -> None:
     assert error(linear.run(images).detach(), logits.detach()) < TOLERANCE
 
 
+LARGER = {
+    "pnasnet", "eca_nfnet_l0", "inception_v3", "coat_lite_tiny", "hrnet_w18_small", "nf_resnet26", "skresnet18",
+    "maxvit_rmlp_pico_rw_256", "resnest14d", "legacy_seresnet18", "seresnet18", "res2net50_14w_8s", "resnext26ts",
+}  # fmt: skip
+"""Those that take longest, and have a smaller relative among the others."""
+
+
+def some(names: Iterable[str]) -> list[Any]:
+    """The names, the larger networks marked as exhaustive."""
+    return [pytest.param(name, marks=pytest.mark.exhaustive) if name in LARGER else name for name in names]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", TIMM)
+@pytest.mark.parametrize("name", some(TIMM))
 def test_timm(name: str) -> None:
     size, options = TIMM[name]
     torch.manual_seed(0)
@@ -183,7 +195,7 @@ def test_timm(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", TORCHVISION)
+@pytest.mark.parametrize("name", some(TORCHVISION))
 def test_torchvision(name: str) -> None:
     size, options = TORCHVISION[name]
     torch.manual_seed(0)
@@ -191,7 +203,7 @@ def test_torchvision(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SMALLER)
+@pytest.mark.parametrize("name", some(SMALLER))
 def test_smaller(name: str) -> None:
     size, build = SMALLER[name]
     torch.manual_seed(0)
