@@ -101,6 +101,15 @@ def test_a_server_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
+def test_a_bucket_that_is_not_there_is_told_before_any_work(server: str, tmp_path: Path) -> None:
+    suite = small_suite(tmp_path, recipes=["mifgsm"], eps="8/255")
+    told: list[str] = []
+    with pytest.raises(StoreError, match="s3://nowhere/run") as caught:
+        run_bench(suite, "s3://nowhere/run", progress=lambda stage, done, total: told.append(stage))
+    assert "\n" not in caught.value.message
+    assert told == []
+
+
 def test_another_protocol_needs_its_package() -> None:
     with pytest.raises(StoreError, match="nowhere"):
         open_store("nowhere://bucket/run")

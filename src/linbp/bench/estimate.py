@@ -136,7 +136,7 @@ def estimate(
         questions=sum(size[task.shard] for task in unanswered),
         seconds=sum(size[task.shard] * per_attack[task.attack] for task in left) + asking,
         asking=asking,
-        disk=bytes_of(plan, crafts, asks),
+        disk=bytes_of(plan, crafts, asks, clean=True),
         measured_on=len(plan.images.sample),
     )
 

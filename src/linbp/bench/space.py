@@ -17,15 +17,28 @@ RECORD, ANSWER = 700, 40
 """Bytes on disk for an adversarial image's records, and for a victim's answer."""
 
 
-def bytes_of(plan: Plan, crafts: Iterable[CraftTask], asks: Iterable[AnswerTask]) -> int:
+FEW = 4
+"""Images whose PNGs are looked at: encoding large ones takes a while."""
+
+
+def bytes_of(plan: Plan, crafts: Iterable[CraftTask], asks: Iterable[AnswerTask], *, clean: bool = False) -> int:
     """What some tasks of a plan write, in bytes: adversarial images are as large as the first clean ones.
 
     Noise makes a PNG larger, so it is rather more.
+
+    Args:
+        plan: of the run.
+        crafts, asks: the tasks.
+        clean: count the clean images that have no files of their own, too.
     """
-    png = float(np.mean([len(png_bytes(pixels)) for pixels in plan.images.sample])) if plan.images.sample else 0.0
+    sample = plan.images.sample[:FEW]
+    png = float(np.mean([len(png_bytes(pixels)) for pixels in sample])) if sample else 0.0
     size = [len(rows) for rows in plan.shards]
+    copies = sum(size) if clean and not plan.images.own_files else 0
     return int(
-        sum(size[task.shard] * (png + 2 * RECORD) for task in crafts) + sum(size[task.shard] * ANSWER for task in asks)
+        copies * png
+        + sum(size[task.shard] * (png + 2 * RECORD) for task in crafts)
+        + sum(size[task.shard] * ANSWER for task in asks)
     )
 
 
