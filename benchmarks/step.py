@@ -1,11 +1,12 @@
 """What one step of an attack costs, as a ratio to one plain step, measured in one process, interleaved.
 
 One plain step is the eager forward pass and input gradient of the frozen module (no parameter needs a gradient), in
-whichever memory format is faster for it. Every contender is run once a round, in turn, and medians are compared, so
-that a noisy machine slows all of them alike.
+whichever memory format is faster for it. Every contender is run once a round, in turn, and medians of processor time
+are compared, so that a noisy machine slows all of them alike.
 
-    python benchmarks/step.py                      # ResNet-50, batch 8, 224 px
-    python benchmarks/step.py --rounds 30 --markdown
+    python benchmarks/step.py                      # ResNet-50, batch 8, 224 px, one thread
+    python benchmarks/step.py --rounds 30 --markdown --out mine.jsonl
+    python benchmarks/step.py --network vgg19_bn --start features.23 --gradients
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from __future__ import annotations
 import argparse
 import copy
 import dataclasses
+import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 import torchvision
@@ -26,6 +29,9 @@ from linbp.attack import AttackConfig, Goal, PreparedStage, Recipe, attack_batch
 
 ONE_STEP = dataclasses.replace(AttackConfig.resolve("ifgsm"), steps=1)
 """Of any recipe: momentum, which is refused in a single step, costs the same in it."""
+
+FAST = 4
+"""The group size that is compared with the default."""
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -66,14 +72,14 @@ def one_step(stages: Sequence[PreparedStage], images: torch.Tensor, labels: torc
 
 
 def medians(contenders: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """The median time of each contender, in seconds, one call of each in every round."""
+    """The median processor time of each contender, in seconds, one call of each in every round."""
     times: dict[str, list[float]] = {name: [] for name in contenders}
-    for round_number in range(rounds + 2):
+    for round_number in range(rounds + 1):  # the first one warms up
         for name, call in contenders.items():
-            begin = time.perf_counter()
+            begin = time.process_time()
             call()
-            if round_number >= 2:
-                times[name].append(time.perf_counter() - begin)
+            if round_number:
+                times[name].append(time.process_time() - begin)
     return {name: statistics.median(values) for name, values in times.items()}
 
 
@@ -84,8 +90,12 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--network", default="resnet50", help="a torchvision classification network")
     parser.add_argument("--start", default="layer3.1")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--gradients", action="store_true", help="leave out the loop")
     parser.add_argument("--markdown", action="store_true")
+    parser.add_argument("--out", type=Path, help="append the ratios to this file, as a JSON line")
     options = parser.parse_args()
+    torch.set_num_threads(options.threads)
 
     torch.manual_seed(0)
     module = torchvision.models.get_model(options.network, weights=None).eval().requires_grad_(False)
@@ -106,16 +116,24 @@ def main() -> None:
         contenders[f"LinBP from {options.start}, rebalance={word or 'none'}"] = lambda other=other: other.gradient(
             images, labels
         )
+    fast = surrogate.grouped(FAST)
+    contenders[f"captured, ordinary gradient, group size {FAST}"] = lambda: fast.gradient(images, labels)
+    for word in ("branch", "site", None):
+        other = fast.with_rule(linbp.LinBP(start=options.start, rebalance=word))
+        name = f"LinBP from {options.start}, rebalance={word or 'none'}, group size {FAST}"
+        contenders[name] = lambda other=other: other.gradient(images, labels)
     last = linbp.Model(
         copy.deepcopy(module).to(memory_format=torch.channels_last), input_size=shape, mean=MEAN, std=STD
     )
     contenders["plain step, channels_last"] = plain_step(
         last, images.contiguous(memory_format=torch.channels_last), labels
     )
-    for text in (f"linbp(start={options.start})", f"linbp(start={options.start}) + mi + di"):
+    for text in (
+        () if options.gradients else (f"linbp(start={options.start})", f"linbp(start={options.start}) + mi + di")
+    ):
         stages = prepare(surrogate, Recipe.parse(text)).stages
         contenders[f"one step of the loop, {text}"] = lambda stages=stages: one_step(stages, images, labels)
-    for text in ("ifgsm", "noise", "mi + di"):
+    for text in () if options.gradients else ("ifgsm", "noise", "mi + di"):
         alone = (PreparedStage(parts=Recipe.parse(text).stages[0], surrogates=(Nothing(),), fuse="losses"),)  # type: ignore[arg-type]
         contenders[f"the loop without a network, {text}"] = lambda alone=alone: one_step(alone, images, labels * 0)
     found = medians(contenders, options.rounds)
@@ -128,6 +146,17 @@ def main() -> None:
         print("| what | plain steps |\n|---|---:|")
     for name, value in found.items():
         print(f"| {name} | {value / unit:.3f} |" if options.markdown else f"{value / unit:6.3f}  {name}")
+    if options.out:
+        line = {
+            "network": options.network,
+            "batch": options.batch,
+            "threads": options.threads,
+            "torch": torch.__version__,
+            "plain_step_ms": round(1000 * unit, 1),
+            "plain_steps": {name: round(value / unit, 3) for name, value in found.items()},
+        }
+        with options.out.open("a") as file:
+            file.write(json.dumps(line) + "\n")
 
 
 if __name__ == "__main__":
