@@ -220,16 +220,22 @@ def report(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return found
 
 
+MEASURE = """
+import json, os, subprocess, sys, time
+started = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, used = os.wait4(process.pid, 0)
+print(json.dumps([time.perf_counter() - started, used.ru_utime + used.ru_stime, used.ru_maxrss]))
+sys.exit(status != 0)
+"""
+"""A small process, because a large one's memory would be counted as that of what it starts."""
+
+
 def _measured(command: list[str]) -> tuple[float, float, float]:
     """Seconds on the wall, seconds of processors, and MiB at most, of a command in a process of its own."""
-    started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - started
-    if status:
-        raise SystemExit(f"{shlex.join(command)} failed.")
-    scale = 2**20 if sys.platform == "darwin" else 2**10
-    return wall, used.ru_utime + used.ru_stime, used.ru_maxrss / scale
+    answer = subprocess.run([sys.executable, "-c", MEASURE, *command], check=True, capture_output=True, text=True)
+    wall, processor, memory = json.loads(answer.stdout)
+    return wall, processor, memory / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def main() -> None:

@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import re
+import subprocess
+import sys
 from typing import Any
 from xml.etree import ElementTree
 
@@ -21,6 +23,7 @@ from linbp.report import json as as_json
 from linbp.report import junit, latex, markdown
 from linbp.report.result import Report, report_of
 from linbp.report.summary import sentences
+from linbp.report.tables import image_table
 from linbp.report.words import interval
 
 HOSTILE = "a|b <i>*x*</i> & 50% $y_1$ {z} ~^\\ \x0b"
@@ -181,6 +184,20 @@ def test_notes_stand_with_the_attacks_and_not_among_the_doubts() -> None:
         "linbp acts": ["linbp"],
     }
     assert not any("folded" in flag.text for flag in found.flags)
+
+
+def test_reports_are_written_without_torch() -> None:
+    code = "import sys, linbp.report.write, linbp.report.chapters; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_table_of_images_is_cut_for_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = report_of(synthetic(images=40, wrong_on_clean=0.0))
+    whole = image_table(report)
+    monkeypatch.setattr("linbp.report.tables.MOST_ROWS", 7)
+    cut = image_table(report)
+    assert (list(cut.rows), cut.left_out) == (list(whole.rows[:7]), 33)
+    assert (len(whole.rows), whole.left_out) == (40, 0)
 
 
 def test_narrow_intervals_have_a_digit_more() -> None:

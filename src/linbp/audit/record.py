@@ -10,13 +10,13 @@ from typing import Any
 from linbp.audit.choose import LeftOut
 from linbp.audit.flags import Flag
 from linbp.audit.result import SuiteFacts
+from linbp.bench.run_files import AUDIT
 from linbp.bench.store import Store
 from linbp.data.files import json_bytes
 from linbp.errors import StoreError
 
-__all__ = ["RECORD", "AuditRecord", "read_record", "write_record"]
+__all__ = ["AuditRecord", "read_record", "write_record"]
 
-RECORD = "audit.json"
 VERSION = 1
 
 
@@ -65,7 +65,7 @@ def write_record(store: Store, record: AuditRecord) -> None:
     Raises:
         StoreError: it cannot be written.
     """
-    store.write(RECORD, json_bytes({"version": VERSION, **dataclasses.asdict(record)}, indent=2))
+    store.write(AUDIT, json_bytes({"version": VERSION, **dataclasses.asdict(record)}, indent=2))
 
 
 def read_record(store: Store, place: str) -> AuditRecord:
@@ -78,9 +78,9 @@ def read_record(store: Store, place: str) -> AuditRecord:
     Raises:
         StoreError: there is none, or it is of another version.
     """
-    content = store.read(RECORD)
+    content = store.read(AUDIT)
     if content is None:
-        raise StoreError(f"{place} holds no {RECORD}: it is no audit.", "Give the folder of linbp audit.")
+        raise StoreError(f"{place} holds no {AUDIT}: it is no audit.", "Give the folder of linbp audit.")
     try:
         found: dict[str, Any] = json.loads(content)
         if found.pop("version") != VERSION:
@@ -90,4 +90,4 @@ def read_record(store: Store, place: str) -> AuditRecord:
         found["checks"] = tuple(Flag(**one) for one in found["checks"])
         return AuditRecord(**found)
     except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{place}: {RECORD} cannot be read: {error}.", "Run linbp audit again.") from error
+        raise StoreError(f"{place}: {AUDIT} cannot be read: {error}.", "Run linbp audit again.") from error

@@ -186,10 +186,10 @@ def image_table(report: Report) -> Table:
             Cell(str(one.fooled)),
             Cell(str(one.by_any)),
         ]
-        for one in order
+        for one in order[:MOST_ROWS]
     ]
     heads = ["image", "class", "victims that had it right", "fooled by the best attack", "fooled by any attack"]
-    return _table("Images under the best attack", heads, rows, 3)
+    return Table("Images under the best attack", heads, rows, 3, len(order) - len(rows))
 
 
 def attack_table(report: Report) -> Table:

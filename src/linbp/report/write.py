@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from linbp.audit.record import RECORD
+from linbp.bench.run_files import AUDIT
 from linbp.data.files import check_place, store_error, write_file
 from linbp.report import csv, html, json, junit, latex, markdown
 from linbp.report.gallery import Gallery, read_gallery
@@ -87,7 +87,7 @@ def write_reports(
         check_place(out)
     written = []
     # The folder of an audit has a report of its own, of that name.
-    stem = "attacks" if out is None and source.files.store.exists(RECORD) else "report"
+    stem = "attacks" if out is None and source.files.store.exists(AUDIT) else "report"
     for name in names:
         file = f"{stem}.{FORMATS[name].ending}"
         content = render(report, source, name, pictures).encode(errors="backslashreplace")
