@@ -12,6 +12,7 @@ are compared, so that a noisy machine slows all of them alike.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
 import dataclasses
 import json
@@ -83,13 +84,21 @@ def medians(contenders: dict[str, Callable[[], object]], rounds: int) -> dict[st
     return {name: statistics.median(values) for name, values in times.items()}
 
 
+def position(text: str) -> str | int | float:
+    """A position as LinBP takes it."""
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--network", default="resnet50", help="a torchvision classification network")
-    parser.add_argument("--start", default="layer3.1")
+    parser.add_argument("--start", default="layer3.1", type=position, help="a module path, or a number as of LinBP")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--gradients", action="store_true", help="leave out the loop")
     parser.add_argument("--markdown", action="store_true")
