@@ -60,7 +60,8 @@ def test_two_workers_of_which_one_is_killed_write_the_same_bytes(
 
     run = run_bench(suite, tmp_path / "run", workers=2, progress=kill)
     assert killed
-    assert run.made == 4 * 6 + 2 * 5 * 6
+    # The killed worker may have finished its task before anybody heard of it.
+    assert 4 * 6 + 2 * 5 * 6 - 1 <= run.made <= 4 * 6 + 2 * 5 * 6
     assert (tmp_path / "run" / RESULTS).read_bytes() == wanted
     assert not workers()
 
