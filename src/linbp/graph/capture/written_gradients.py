@@ -175,12 +175,16 @@ def _through(function: Function, hooks: _Hooks, values: Any) -> Any:
     return pytree.tree_unflatten(kept, form)
 
 
-class _Inputs(torch.autograd.Function):
+class _Passing(torch.autograd.Function):
+    """The tensors as they are; a subclass says what becomes of their gradients."""
+
     @staticmethod
     def forward(ctx: Any, hooks: _Hooks, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         ctx.hooks = hooks
         return tuple(tensor.view_as(tensor) for tensor in tensors)
 
+
+class _Inputs(_Passing):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         hooks: _Hooks = ctx.hooks
@@ -189,12 +193,7 @@ class _Inputs(torch.autograd.Function):
         return None, *gradients
 
 
-class _Outputs(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, hooks: _Hooks, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        ctx.hooks = hooks
-        return tuple(tensor.view_as(tensor) for tensor in tensors)
-
+class _Outputs(_Passing):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         hooks: _Hooks = ctx.hooks
