@@ -345,7 +345,7 @@ def test_sigkill_and_ctrl_c_and_the_same_bits(tmp_path: Path, network: str) -> N
 
 
 def test_ctrl_c_before_anything_is_kept(tmp_path: Path) -> None:
-    from linbp.cli.linearize import _kept
+    from linbp.cli.tuning_run import _kept
 
     assert _kept(tmp_path) == "nothing is kept yet; the same command starts again."
 

@@ -47,7 +47,7 @@ def words(out: str, *more: str) -> list[str]:
 def test_from_the_network_to_adversarial_images_of_its_versions(linbp: Run) -> None:
     status, out, err = linbp(*words("lgv"))
     assert (status, err) == (0, "")
-    assert "4 versions of the network kept in 10 steps on 18 images" in out
+    assert "4 versions of the network kept, 10 steps on 18 images" in out
     assert "Next: linbp craft --surrogate lgv --recipe mi" in out
     assert sorted(path.name for path in Path("lgv").glob("*.pt2")) == [
         f"snapshot-{number}.pt2" for number in (1, 2, 3, 4)

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from functools import partial
+from typing import Annotated, Any, Literal
 
 import typer
 
-from linbp.cli.guard import Interrupted, guard
+from linbp.cli.guard import guard
 from linbp.cli.options import Debug, Device, Json, Threads, command_line, usable_device
-from linbp.cli.output import add_row, interval, make_table, print_json, print_unused, progress_bars, share, stdout
-from linbp.cli.tuning_options import AUGMENTATIONS, PRECISIONS, Augment, Precision, Validation, read_number, read_share
-
-if TYPE_CHECKING:
-    from linbp.training.lins import LinearizeReport
+from linbp.cli.tuning_options import (
+    AUGMENTATIONS,
+    PRECISIONS,
+    Augment,
+    CheckpointEvery,
+    FirstLabel,
+    Network,
+    Out,
+    Precision,
+    Seed,
+    TrainingData,
+    TrustLabels,
+    Validation,
+    read_number,
+)
+from linbp.cli.tuning_run import print_tuning, run_tuning
 
 __all__ = ["linearize"]
 
@@ -29,7 +40,7 @@ WHICH = ("inside", "outside", "all")
 
 @guard
 def linearize(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="The network, such as timm:resnet18.a1_in1k.")],
+    model: Network,
     start: Annotated[
         str,
         typer.Option(
@@ -39,15 +50,8 @@ def linearize(
             "(in quotes of its own where it looks like a number).",
         ),
     ],
-    data: Annotated[
-        Path,
-        typer.Option(
-            "--data",
-            metavar="FOLDER_OR_CSV",
-            help="Training images: a CSV (file,label), or a folder with images.csv or one sub-folder a class.",
-        ),
-    ],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the result; once started, it goes on.")],
+    data: TrainingData,
+    out: Out,
     sites: Annotated[
         str | None,
         typer.Option(
@@ -81,14 +85,10 @@ def linearize(
         str | None, typer.Option("--train-from", metavar="K", help="Train from this position on only.")
     ] = None,
     precision: Precision = "auto",
-    seed: Annotated[int, typer.Option("--seed", help="Of order, augmentation, held-out images and dropout.")] = 0,
-    checkpoint_every: Annotated[
-        int, typer.Option("--checkpoint-every", help="Steps between checkpoints inside an epoch.")
-    ] = 100,
-    first_label: Annotated[int, typer.Option("--first-label", help="What the list calls the first class: 0 or 1.")] = 0,
-    trust_labels: Annotated[
-        bool, typer.Option("--trust-labels", help="Do not suspect that labels are shifted.")
-    ] = False,
+    seed: Seed = 0,
+    checkpoint_every: CheckpointEvery = 100,
+    first_label: FirstLabel = 0,
+    trust_labels: TrustLabels = False,
     device: Device = None,
     threads: Threads = 4,
     json: Json = False,
@@ -112,8 +112,6 @@ def linearize(
 
     Then: linbp craft --surrogate lins/model.pt2 --recipe mi --data photos --out adv
     """
-    from linbp.attack.named_surrogates import load_surrogate
-    from linbp.data.image_list import list_images, not_used
     from linbp.training.lins import Tuning, linearize_folder
 
     # What is quickly checked comes before what takes time.
@@ -132,37 +130,28 @@ def linearize(
         mixed_precision=PRECISIONS[precision],
         seed=seed,
     )
-    position, chosen, images = _position(start), _sites(sites), list_images(data, first_label=first_label)
-    number, where = read_share(validation), usable_device(device)
-    apart = list_images(validation, first_label=first_label) if number is None else number
-    with progress_bars(json) as tell:
-        tell("loading the network", 0, 1)
-        loaded = load_surrogate(model)
-        tell("loading the network", 1, 1)
-        try:
-            report = linearize_folder(
-                loaded,
-                position,
-                images,
-                out,
-                validation=apart,
-                sites=chosen,
-                tuning=tuning,
-                device=where,
-                trust_labels=trust_labels,
-                checkpoint_every=checkpoint_every,
-                threads=threads,
-                command=command_line(),
-                progress=tell,
-            )
-        except KeyboardInterrupt:
-            raise Interrupted(_kept(out)) from None
-    for one in (images, *([] if isinstance(apart, float) else [apart])):
-        print_unused(one.source, not_used(one))
-    if json:
-        print_json(_facts(report))
-    else:
-        _print(report)
+    run = partial(
+        linearize_folder,
+        start=_position(start),
+        folder=out,
+        sites=_sites(sites),
+        tuning=tuning,
+        device=usable_device(device),
+        trust_labels=trust_labels,
+        checkpoint_every=checkpoint_every,
+        threads=threads,
+        command=command_line(),
+    )
+    report = run_tuning(model, data, validation, out, first_label, hidden=json, run=run)
+    manifest = report.manifest
+    print_tuning(
+        report,
+        json,
+        {"model": str(report.model_path)},
+        did=f"{len(manifest['removed'])} of {manifest['sites']} activations removed",
+        stages=STAGES,
+        next_step=f"linbp craft --surrogate {report.model_path} --recipe mi --data DATA --out DIR",
+    )
 
 
 def _position(text: str) -> int | float | str:
@@ -187,54 +176,3 @@ def _sites(text: str | None) -> Any:
     if not all(word.isdecimal() for word in words):
         raise RuleError(f"--sites {text} is not known.", f"Use {', '.join(WHICH)}, or numbers such as 3,5.")
     return tuple(int(word) for word in words)
-
-
-def _kept(out: Path) -> str:
-    """What to say after Ctrl-C."""
-    from linbp.training.lins.store import LinearizeFolder
-
-    manifest = LinearizeFolder(out).read_manifest()
-    if manifest is None:
-        return "nothing is kept yet; the same command starts again."
-    at = manifest["progress"]
-    return f"{at['step']} of {at['steps']} steps are kept in {out}; the same command goes on from there."
-
-
-def _facts(report: LinearizeReport) -> dict[str, object]:
-    return {
-        "folder": str(report.folder),
-        "model": str(report.model_path),
-        "resumed_at_step": report.resumed_at,
-        "already_finished": report.already_finished,
-        "manifest": report.manifest,
-    }
-
-
-def _print(report: LinearizeReport) -> None:
-    from linbp.evaluation.statistics import rate
-
-    console, manifest = stdout(), report.manifest
-    for note in manifest["notes"]:
-        console.print(f"Note: {note}", markup=False)
-    if report.already_finished:
-        console.print(f"{report.folder} was finished before; nothing was done.", markup=False)
-    elif report.resumed_at is not None:
-        console.print(f"Went on from step {report.resumed_at} of {manifest['progress']['steps']}.")
-    console.print(
-        f"{len(manifest['removed'])} of {manifest['sites']} activations removed, "
-        f"{manifest['progress']['steps']} steps on {manifest['training_images']} images, "
-        f"{manifest['seconds']:.0f} seconds.",
-        markup=False,
-    )
-    heads = ["validation", "95% interval", "loss", "training"]
-    table = make_table("accuracy", *heads, right=heads)
-    for stage, words in STAGES.items():
-        if stage not in manifest["accuracy"]:
-            continue
-        found, training = (manifest["accuracy"][stage][name] for name in ("validation", "training"))
-        value = rate(found["right"], found["n"])
-        loss = "not finite" if found["loss"] is None else f"{found['loss']:.3f}"
-        cells = (share(value), interval(value), loss)
-        add_row(table, words, *cells, share(rate(training["right"], training["n"])))
-    console.print(table)
-    console.print(f"Next: linbp craft --surrogate {report.model_path} --recipe mi --data DATA --out DIR", markup=False)
