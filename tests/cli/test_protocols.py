@@ -59,6 +59,7 @@ def net(): return network(0, (24, 24))
 def bicubic(): return network(0, (20, 20), interpolation="bicubic")
 def victim(): return network(1, (30, 30))
 def other(): return network(2, (24, 24), interpolation="bicubic")
+def crops(): return linbp.Model(network(0, (24, 24)).module, input_size=24, resize=27, name="crops")
 def ten(): return network(3, (32, 32), classes=10)
 
 
@@ -348,6 +349,17 @@ def test_bad_input_of_evaluate(linbp: Run) -> None:
     pixels[0, 0] ^= 255
     write_png("photos/i2.png", pixels)
     two_lines(linbp("evaluate", "out", *victim), "i2.png", "pixels")
+
+
+def test_a_network_that_crops_by_itself_is_not_cropped_twice(linbp: Run) -> None:
+    refused = linbp(*craft("--protocol", "transferattack", surrogate="crops"))
+    two_lines(refused, "crops by itself", "without its crop")
+    linbp(*craft("--protocol", "ta-bench-2023"))
+    victim = ("evaluate", "out", "--victim", "file:networks.py:crops")
+    two_lines(linbp(*victim), "crops by itself", "--victim-input own")
+    answer = linbp(*victim, "--victim-input", "own", "--json")
+    (found,) = answer.facts["victims"]
+    assert found["preprocessing"] == "its own: shorter side to 27, middle 24 x 24"
 
 
 def test_a_network_that_does_not_tell_its_size(linbp: Run) -> None:

@@ -37,7 +37,10 @@ def preprocessing_of(network: Network) -> str:
         return "its own: it gets images in [0, 1] at their own size"
     own = network if isinstance(network, Model) else network.preprocessing
     size = network.input_size
-    words = ["any size" if size is None else f"resized as a whole to {size[2]} x {size[1]} ({own.interpolation})"]
+    if own.centre_crop is not None:
+        words = [f"{own.centre_crop} ({own.interpolation})"]
+    else:
+        words = ["any size" if size is None else f"resized as a whole to {size[2]} x {size[1]} ({own.interpolation})"]
     normalised = any(own.mean) or any(value != 1 for value in own.std)
     words.append(
         f"minus {_numbers(own.mean)}, over {_numbers(own.std)}" if normalised else "RGB in [0, 1], not normalised"

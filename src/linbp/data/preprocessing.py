@@ -144,12 +144,7 @@ class Resize:
         if self.enlarged:
             height, width = (math.floor(length / network.crop_fraction) for length in size)
             size = scaled(images.shape[-2], images.shape[-1], height if height == width else (height, width))
-        if tuple(images.shape[-2:]) == size:
-            return images
-        mode = self.interpolation or network.interpolation
-        if mode == "nearest":
-            return functional.interpolate(images, size=size, mode="nearest")
-        return functional.interpolate(images, size=size, mode=mode, align_corners=False, antialias=self.antialias)
+        return resized(images, size, self.interpolation or network.interpolation, antialias=self.antialias)
 
     def __str__(self) -> str:
         size = "its own size" if self.side is None else f"{self.side} x {self.side}"
@@ -174,15 +169,7 @@ class Crop:
         Raises:
             ImageError: they are.
         """
-        down, across = network.size if self.side is None else (self.side, self.side)
-        height, width = images.shape[-2:]
-        if down > height or across > width:
-            raise ImageError(
-                f"Images of {width} x {height} pixels have no middle of {across} x {down}.",
-                "Evaluate with --victim-input own.",
-            )
-        top, left = middle(height, down), middle(width, across)
-        return images[..., top : top + down, left : left + across]
+        return cropped(images, network.size if self.side is None else (self.side, self.side))
 
     def __str__(self) -> str:
         return "middle of its own size" if self.side is None else f"middle {self.side} x {self.side}"
@@ -214,6 +201,33 @@ def read_view(data: Sequence[Mapping[str, Any]]) -> View:
     return tuple(
         kinds[str(entry["step"])](**{name: value for name, value in entry.items() if name != "step"}) for entry in data
     )
+
+
+def resized(images: torch.Tensor, size: tuple[int, int], interpolation: str, *, antialias: bool = True) -> torch.Tensor:
+    """Images (N, C, H, W) at another (height, width); the same tensor where they have it."""
+    if tuple(images.shape[-2:]) == size:
+        return images
+    if interpolation == "nearest":
+        return functional.interpolate(images, size=size, mode="nearest")
+    return functional.interpolate(images, size=size, mode=interpolation, align_corners=False, antialias=antialias)
+
+
+def cropped(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """The middle (height, width) of images (N, C, H, W), in memory of its own; the same tensor where it is all.
+
+    Raises:
+        ImageError: they are smaller.
+    """
+    (down, across), (height, width) = size, images.shape[-2:]
+    if (down, across) == (height, width):
+        return images
+    if down > height or across > width:
+        raise ImageError(
+            f"Images of {width} x {height} pixels have no middle of {across} x {down}.",
+            "Evaluate with --victim-input own.",
+        )
+    top, left = middle(height, down), middle(width, across)
+    return images[..., top : top + down, left : left + across].clone(memory_format=torch.contiguous_format)
 
 
 def scaled(height: int, width: int, wanted: tuple[int, int] | int) -> tuple[int, int]:

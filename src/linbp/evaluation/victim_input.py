@@ -11,7 +11,8 @@ import torch
 from linbp.data.preprocessing import Crop, Network, View, apply_view, read_view
 from linbp.errors import ImageError, ModelError
 from linbp.evaluation.roles import has_weights_of_surrogate
-from linbp.models import Classifier
+from linbp.models import Classifier, Model, OnnxModel
+from linbp.models.centre_crop import CentreCrop
 
 __all__ = ["VictimInput", "VictimPreprocessing", "preprocessing_for", "resolve_victim_input"]
 
@@ -68,10 +69,17 @@ def preprocessing_for(victim: Classifier, manifest: Mapping[str, Any], chosen: V
     victim that does not tell its input size resizes inside, so that a last resizing to that size is left to it.
 
     Raises:
-        ModelError: the protocol's preprocessing crops to the victim's input size, and the victim does not tell it.
+        ModelError: the protocol's preprocessing crops to the victim's input size, and the victim does not tell it; or
+            the victim crops by itself, so that images would be cropped twice.
     """
+    crop = own_crop(victim)
     if chosen == "own":
-        return VictimPreprocessing()
+        return VictimPreprocessing() if crop is None else VictimPreprocessing(description=f"its own: {crop}")
+    if crop is not None:
+        raise ModelError(
+            f"{victim.name} crops by itself ({crop}), and the protocol says how victims see images.",
+            "Name it without its crop; or --victim-input own (victim_input='own'): its own crop then counts.",
+        )
     facts = victim.identity()
     white = has_weights_of_surrogate(facts, manifest)
     view = read_view(manifest["protocol"]["white_box" if white else "victims"])
@@ -88,6 +96,12 @@ def preprocessing_for(victim: Classifier, manifest: Mapping[str, Any], chosen: V
     )
     own = "" if all(step.side is not None for step in view) else f" [{network}]"
     return VictimPreprocessing(steps=view, network=network, description=role + ", ".join(map(str, view)) + own)
+
+
+def own_crop(victim: Classifier) -> CentreCrop | None:
+    """The crop that a network of linbp's does itself."""
+    inner = victim.preprocessing if isinstance(victim, OnnxModel) else victim
+    return inner.centre_crop if isinstance(inner, Model) else None
 
 
 def _without_size(victim: Classifier, view: View, role: str) -> VictimPreprocessing:

@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 from torch.nn.parameter import is_lazy
 
+from linbp.data.preprocessing import resized
 from linbp.errors import ModelError
+from linbp.models.centre_crop import CentreCrop, read_crop
 from linbp.models.evaluation_mode import evaluation_mode
 from linbp.models.identity import loose_tensors, network_hashes
 from linbp.models.logits import check_logits
@@ -25,7 +26,8 @@ class Model(nn.Module):
     """Any network as a function of RGB images: resize, normalise, logits.
 
     Images of another size than the network's are resized as a whole (no crop: every pixel of the image counts), with
-    antialiasing, and then normalised as `(image - mean) / std`.
+    antialiasing, and then normalised as `(image - mean) / std`. With `resize=256`, the shorter side becomes 256 and the
+    middle is kept, as torchvision's `Resize(256, antialias=True)` and `CenterCrop` do.
 
     Args:
         module: takes a normalised batch (N, 3, H, W) and returns logits (N, classes). It is in evaluation mode only
@@ -34,12 +36,19 @@ class Model(nn.Module):
         mean: of each channel, on the scale of [0, 1], or one number for all.
         std: of each channel, on the scale of [0, 1], or one number for all: 1/255 for a network that takes levels.
         interpolation: `bilinear`, `bicubic` or `nearest`.
+        resize: what images are resized to before the middle is kept: the shorter side, or (height, width).
+        crop: (height, width) of the middle, or the side of a square: always what the network takes. Without `resize`,
+            images are cropped as they are; with it, there is no need to say it.
         name: what results call the network.
         source: further facts for the results, such as the checkpoint's file and hash.
         program: the exported program that `module` was unpacked from, where there is one.
 
     Raises:
-        ModelError: it is no module, the size, mean or standard deviation is not possible, or it has no weights yet.
+        ModelError: it is no module, the size, crop, mean or standard deviation is not possible, or it has no weights
+            yet.
+
+    Attributes:
+        centre_crop: how images are resized and cropped; None: they are resized as a whole.
     """
 
     differentiable = True
@@ -49,6 +58,8 @@ class Model(nn.Module):
     """How many versions of its weights take turns in an attack, one a step; of an ordinary network, its only one."""
     class_names: tuple[str, ...] = ()
     """The names of the classes, in the order of the logits, where the source has them."""
+    published_crop: CentreCrop | None = None
+    """How those who trained the weights resize and crop photographs, where the source says it: used only on demand."""
 
     def __init__(
         self,
@@ -58,6 +69,8 @@ class Model(nn.Module):
         mean: Sequence[float] | float = 0.0,
         std: Sequence[float] | float = 1.0,
         interpolation: str = "bilinear",
+        resize: Sequence[int] | int | None = None,
+        crop: Sequence[int] | int | None = None,
         name: str | None = None,
         source: Mapping[str, Any] | None = None,
         program: torch.export.ExportedProgram | None = None,
@@ -70,6 +83,7 @@ class Model(nn.Module):
         self.module = module
         self.input_size, self.mean, self.std = size, means, deviations
         self.interpolation = interpolation
+        self.centre_crop = read_crop(size[1:], resize, crop)
         self.name = name or type(module).__name__
         self.source = dict(source or {})
         self.program = program
@@ -91,13 +105,14 @@ class Model(nn.Module):
         return torch.device("cpu")
 
     def resize(self, images: torch.Tensor) -> torch.Tensor:
-        """Images (N, C, H, W) at the network's input size; unchanged where they have it."""
-        size = self.input_size[1:]
-        if tuple(images.shape[-2:]) == size:
-            return images
-        if self.interpolation == "nearest":
-            return functional.interpolate(images, size=size, mode="nearest")
-        return functional.interpolate(images, size=size, mode=self.interpolation, antialias=True)
+        """Images (N, C, H, W) at the network's input size, the middle of them if the model crops.
+
+        Raises:
+            ModelError: they are smaller than a crop without resizing.
+        """
+        if self.centre_crop is not None:
+            return self.centre_crop.apply(images, self.interpolation)
+        return resized(images, self.input_size[1:], self.interpolation)
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
         """(image - mean) / std for each channel."""
@@ -125,6 +140,17 @@ class Model(nn.Module):
             answer = model(images.to(device=self.device, dtype=self.dtype))
         return check_logits(answer, len(images), self.name)
 
+    @property
+    def preprocessing_arguments(self) -> dict[str, Any]:
+        """The arguments that give another Model the same preprocessing, as JSON holds them."""
+        return {
+            "input_size": list(self.input_size),
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "interpolation": self.interpolation,
+            **({} if self.centre_crop is None else self.centre_crop.facts()),
+        }
+
     def of_turn(self, number: int) -> Model:
         """The network with the weights of one turn, counted from 0."""
         return self
@@ -140,10 +166,7 @@ class Model(nn.Module):
             "name": self.name,
             "weights_sha256": weights,
             **({} if self.program is not None else {"network_sha256": network}),
-            "input_size": list(self.input_size),
-            "mean": list(self.mean),
-            "std": list(self.std),
-            "interpolation": self.interpolation,
+            **self.preprocessing_arguments,
             "dtype": str(self.dtype).removeprefix("torch."),
             **self.source,
         }

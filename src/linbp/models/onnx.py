@@ -10,11 +10,12 @@ import torch
 from torch import nn
 
 from linbp.errors import ModelError
+from linbp.models.centre_crop import read_crop
 from linbp.models.checkpoint import existing_file, file_sha256
 from linbp.models.logits import check_logits
 from linbp.models.model import Model
 from linbp.models.onnx_file import choose_output, external_files, read_input
-from linbp.models.sidecar import read_sidecar
+from linbp.models.sidecar import PREPROCESSING, read_sidecar
 
 __all__ = ["OnnxModel", "load"]
 
@@ -50,15 +51,19 @@ class OnnxModel:
         sidecar = read_sidecar(self.path)
         self.input = read_input(self.session.get_inputs(), self.name, sidecar)
         self.output = choose_output(self.session.get_outputs(), self.name, sidecar.get("output"))
-        self.batch, self.input_size = self.input.batch, self.input.size
+        self.batch = self.input.batch
+        self.input_size: tuple[int, int, int] | None = self.input.size
         self.dtype = torch.float32 if self.input.dtype == torch.uint8 else self.input.dtype
         self.class_names = tuple(sidecar.get("classes", ()))
-        given = {key: sidecar[key] for key in ("mean", "std", "interpolation") if key in sidecar}
+        given = {key: sidecar[key] for key in PREPROCESSING if key in sidecar}
         if self.input.dtype == torch.uint8 and given.keys() & {"mean", "std"}:
             raise ModelError(
                 f"{self.name} takes uint8, levels of 0 to 255, so that nothing can be normalised.",
                 f"Take mean and std out of {self.path.with_suffix('.json').name}.",
             )
+        crop = read_crop(self.input_size and self.input_size[1:], given.get("resize"), given.get("crop"))
+        if self.input_size is None and crop is not None:
+            self.input_size = (3, *crop.crop)
         # A network that takes any size gets the images unchanged; this size is then not used.
         self.preprocessing = Model(nn.Identity(), input_size=self.input_size or (3, 1, 1), **given)
 
@@ -161,10 +166,8 @@ class OnnxModel:
             "name": self.name,
             "weights_sha256": digest.hexdigest(),
             "file_sha256": own,
+            **self.preprocessing.preprocessing_arguments,
             "input_size": list(self.input_size) if self.input_size else None,
-            "mean": list(self.preprocessing.mean),
-            "std": list(self.preprocessing.std),
-            "interpolation": self.preprocessing.interpolation,
             "dtype": str(self.dtype).removeprefix("torch."),
             **self.source,
         }

@@ -1,4 +1,4 @@
-"""A network that is often wrong: would it be right with another mean, scale or order of channels?"""
+"""A network that is often wrong: would it be right with another mean, scale, crop or order of channels?"""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
-from torch import nn
 
 from linbp.data.images import Pixels, size_batches
 from linbp.errors import ModelError
 from linbp.models.black_box import Classifier
+from linbp.models.centre_crop import CentreCrop
 from linbp.models.model import Model
 from linbp.models.onnx import OnnxModel
 from linbp.models.scores import Preprocess, scores_of
@@ -49,9 +49,10 @@ def check_input(
 ) -> tuple[str, ...]:
     """Try other inputs with a network that is wrong on more than a quarter of some clean images.
 
-    Tried are the usual means and standard deviations, levels of 0 to 255, and the channels in the order blue, green,
-    red. One under which the network knows many more of the images, of several classes, is noted; one with which half of
-    all images become right, refused. A black-box model has its own preprocessing and is left alone.
+    Tried are the usual means and standard deviations, levels of 0 to 255, a centre crop where it has none and the whole
+    image where it has one, and the channels in the order blue, green, red. One under which the network knows many more
+    of the images, of several classes, is noted; one with which half of all images become right, refused. A black-box
+    model has its own preprocessing and is left alone.
 
     Args:
         victim: the network; a victim or a surrogate.
@@ -96,6 +97,11 @@ def check_input(
     )
 
 
+def _usual_crop(size: tuple[int, int]) -> CentreCrop:
+    """The middle seven eighths, such as 224 of 256."""
+    return CentreCrop(crop=size, resize=round(max(size) / 0.875))
+
+
 def _known(
     victim: Classifier, images: Sequence[Pixels], labels: Sequence[int], batch_size: int, preprocess: Preprocess | None
 ) -> list[int]:
@@ -120,6 +126,11 @@ def _others(
 
     yield "its channels in the order blue, green, red", victim, flipped
     own = victim if isinstance(victim, Model) else victim.preprocessing
+    if own.centre_crop is not None:
+        yield "the whole image, without resize and crop", _with_crop(victim, None), preprocess
+    elif victim.input_size is not None:
+        crop = own.published_crop or _usual_crop(victim.input_size[1:])
+        yield f"resize={crop.resize} and a centre crop", _with_crop(victim, crop), preprocess
     if isinstance(victim, OnnxModel) and victim.input.dtype == torch.uint8:
         return
     for words, (mean, std) in INPUTS.items():
@@ -135,8 +146,17 @@ def _with(victim: Model | OnnxModel, mean: tuple[float, ...], std: tuple[float, 
     if isinstance(other, Model):
         other.mean, other.std = mean, std
     else:
-        given = other.preprocessing
-        other.preprocessing = Model(
-            nn.Identity(), input_size=given.input_size, mean=mean, std=std, interpolation=given.interpolation
-        )
+        other.preprocessing = copy.copy(other.preprocessing)
+        other.preprocessing.mean, other.preprocessing.std = mean, std
+    return other
+
+
+def _with_crop(victim: Model | OnnxModel, crop: CentreCrop | None) -> Model | OnnxModel:
+    """The same network behind another crop, or behind none."""
+    other = copy.copy(victim)
+    if isinstance(other, Model):
+        other.centre_crop = crop
+    else:
+        other.preprocessing = copy.copy(other.preprocessing)
+        other.preprocessing.centre_crop = crop
     return other

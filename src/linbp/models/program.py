@@ -16,7 +16,7 @@ from torch.export import ExportedProgram
 from linbp.errors import ModelError
 from linbp.models.checkpoint import existing_file, file_sha256, pickled_names
 from linbp.models.model import Model
-from linbp.models.sidecar import read_sidecar
+from linbp.models.sidecar import PREPROCESSING, read_sidecar
 from linbp.models.torch_messages import suppress_torch_messages
 
 __all__ = ["FixedBatch", "load"]
@@ -75,7 +75,7 @@ def load(rest: str) -> Model:
     model = Model(
         FixedBatch(module, least, most or 2**31) if bounded else module,
         input_size=size,
-        **{key: sidecar[key] for key in ("mean", "std", "interpolation") if key in sidecar},
+        **{key: sidecar[key] for key in PREPROCESSING if key in sidecar},
         name=path.name,
         source={"file_sha256": file_sha256(path)},
         program=program,

@@ -38,10 +38,7 @@ class Refined(Model):
     ) -> None:
         super().__init__(
             first.module,
-            input_size=first.input_size,
-            mean=first.mean,
-            std=first.std,
-            interpolation=first.interpolation,
+            **first.preprocessing_arguments,
             name=name,
             source=source,
             program=first.program,

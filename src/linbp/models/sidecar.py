@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from linbp.errors import ModelError, nearest_name
+from linbp.models.centre_crop import read_crop
 from linbp.models.preprocessing import read_preprocessing
 
-__all__ = ["read_sidecar"]
+__all__ = ["PREPROCESSING", "read_sidecar"]
 
-_FIELDS = ("input_size", "mean", "std", "interpolation", "classes")
+PREPROCESSING = ("mean", "std", "interpolation", "resize", "crop")
+"""Fields that are arguments of `Model`; `input_size` may also come from the network's own file."""
+
+_FIELDS = ("input_size", *PREPROCESSING, "classes")
 
 
 def read_sidecar(path: Path) -> dict[str, Any]:
@@ -20,8 +24,8 @@ def read_sidecar(path: Path) -> dict[str, Any]:
 
     Without the file the network gets RGB in [0, 1], not normalised. Every field is optional: `input_size`
     [channels, height, width] or the side of a square, `mean` and `std` (one number, or one a channel, on the scale of
-    [0, 1]), `interpolation` (`bilinear`, `bicubic`, `nearest`), `classes` (the names of the classes in order) and, for
-    `.onnx`, `output` (which of several outputs holds the logits).
+    [0, 1]), `interpolation` (`bilinear`, `bicubic`, `nearest`), `resize` and `crop` (see `Model`), `classes` (the names
+    of the classes in order) and, for `.onnx`, `output` (which of several outputs holds the logits).
 
     Raises:
         ModelError: the file is not a JSON object, or has an unknown field or a value of another kind.
@@ -48,6 +52,9 @@ def read_sidecar(path: Path) -> dict[str, Any]:
         size, *_ = read_preprocessing(
             size, content.get("mean", 0.0), content.get("std", 1.0), content.get("interpolation", "bilinear")
         )
+        # Without an input size, that of the network's file decides, later.
+        if "input_size" in content or "crop" in content:
+            read_crop(size[1:] if "input_size" in content else None, content.get("resize"), content.get("crop"))
     except ModelError as error:
         raise ModelError(f"{place.name}: {error.message}", error.hint) from error
     return {**content, **({"input_size": size} if "input_size" in content else {})}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from timm.data.config import resolve_data_config
 from torch import nn
 
 from linbp.errors import ModelError, nearest_name
+from linbp.models.centre_crop import CentreCrop, read_crop
 from linbp.models.checkpoint import file_sha256, fill, is_path, preserved_random_state, read_checkpoint
 from linbp.models.model import Model
 
@@ -53,7 +55,7 @@ def load(rest: str) -> Model:
             "after an @ stands the path of a checkpoint, or random.",
         )
     config = resolve_data_config({}, model=module)  # type: ignore[no-untyped-call]
-    return Model(
+    model = Model(
         module,
         input_size=config["input_size"],
         mean=config["mean"],
@@ -62,6 +64,17 @@ def load(rest: str) -> Model:
         name=f"timm:{name}" + (f"@{source['weights'].partition(',')[0]}" if at else ""),
         source=source,
     )
+    model.published_crop = _crop(config)
+    return model
+
+
+def _crop(config: dict[str, Any]) -> CentreCrop | None:
+    """timm's resizing and crop for these weights (`timm.data.transforms_imagenet_eval`); None where it pads instead."""
+    size = config["input_size"][1:]
+    height, width = (math.floor(side / config["crop_pct"]) for side in size)
+    if config["crop_mode"] == "squash":
+        return read_crop(size, (height, width))
+    return read_crop(size, height) if config["crop_mode"] == "center" and height == width else None
 
 
 def _build(name: str) -> nn.Module:

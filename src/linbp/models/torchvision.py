@@ -15,6 +15,7 @@ import torchvision  # type: ignore[import-untyped]
 from torch import nn
 
 from linbp.errors import ModelError, nearest_name
+from linbp.models.centre_crop import read_crop
 from linbp.models.checkpoint import file_sha256, fill, is_path, preserved_random_state, read_checkpoint
 from linbp.models.model import Model
 
@@ -114,5 +115,6 @@ def _model(name: str, module: nn.Module, weights: Any, source: dict[str, Any]) -
         name=f"torchvision:{name}@{source['weights'].partition(',')[0]}",
         source=source,
     )
+    model.published_crop = read_crop(model.input_size[1:], preset.resize_size[0], preset.crop_size[0])
     model.class_names = tuple(weights.meta["categories"])
     return model

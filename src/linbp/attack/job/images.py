@@ -105,11 +105,18 @@ def preparation_of(config: AttackConfig, models: Sequence[Model]) -> Preparation
     """What a protocol makes of the photographs for some surrogates, or None without a protocol.
 
     Raises:
-        RecipeError: it gives the images the surrogate's own size, and there are several.
+        RecipeError: it gives the images the surrogate's own size, and there are several; or a surrogate crops.
     """
     protocol = config.protocol
     if protocol is None:
         return None
+    for model in models:
+        if model.centre_crop is not None:
+            raise RecipeError(
+                f"{model.name} crops by itself ({model.centre_crop}), and the protocol {protocol.name} says how images "
+                "are prepared for it.",
+                "Name the surrogate without its crop, or leave the protocol out.",
+            )
     found = {protocol.prepare_for(model.input_size[1:], model.interpolation) for model in models}
     if len(found) > 1:
         raise RecipeError(

@@ -206,12 +206,7 @@ def run_in_folder(
 
 def sidecar(model: Model) -> bytes:
     """The preprocessing of a program, for the JSON file beside it."""
-    facts: dict[str, Any] = {
-        "input_size": list(model.input_size),
-        "mean": list(model.mean),
-        "std": list(model.std),
-        "interpolation": model.interpolation,
-    }
+    facts = model.preprocessing_arguments
     if model.class_names:
         facts["classes"] = list(model.class_names)
     return json_bytes(facts, indent=2)

@@ -114,10 +114,7 @@ class Program:
         old = self.model
         model = Model(
             module,
-            input_size=old.input_size,
-            mean=old.mean,
-            std=old.std,
-            interpolation=old.interpolation,
+            **old.preprocessing_arguments,
             name=f"{old.name}, {what}",
             source=old.source,
             program=self.program,
