@@ -58,5 +58,5 @@ $(VENV)/demo.stamp: $(VENV)/python.stamp pyproject.toml constraints.txt
 
 $(VENV)/test.stamp: $(VENV)/python.stamp pyproject.toml constraints.txt
 	@echo "Installing linbp with all extras into $(VENV) (about 3 GB with torch; once) ..."
-	@$(PIP) --editable '.[demo,docs,experiments,hf,ray,report,s3,test]'
+	@$(PIP) --editable '.[demo,docs,experiments,hf,http,ray,report,s3,test]'
 	@touch $@ $(VENV)/demo.stamp

@@ -17,6 +17,7 @@ from linbp.attack.pool import Pool
 from linbp.attack.prepare import prepare
 from linbp.attack.recipe.recipe import Recipe
 from linbp.errors import RecipeError, RuleError
+from linbp.models.decisions import answers_with
 from linbp.models.logits import are_probabilities
 
 __all__ = ["AUTO", "Choice", "choose_start", "has_auto_start", "rank_starts", "with_start"]
@@ -217,6 +218,11 @@ def _check_proxies(ensemble: Ensemble, proxies: Sequence[Any], image: torch.Tens
     for proxy in proxies:
         if proxy.identity().get("weights_sha256") == own:
             raise RecipeError(f"The proxy {proxy.name} is the surrogate, whose own loss misleads.", NO_PROXY)
+        if answers_with(proxy) != "scores":
+            raise RecipeError(
+                f"The proxy {proxy.name} tells no scores of all classes, and its cross-entropy is to be measured.",
+                "Use it as a victim; " + NO_PROXY[0].lower() + NO_PROXY[1:],
+            )
         answer = proxy.logits(_given(proxy, image))
         width = answer.shape[1]
         if are_probabilities(answer):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from linbp.audit.audit_suite import AuditSuite
 from linbp.audit.result import SuiteFacts
 from linbp.bench.networks import Network
-from linbp.models import Model, OnnxModel
+from linbp.models import Model
 
 __all__ = ["hash_of", "preprocessing_of", "suite_facts"]
 
@@ -33,9 +33,9 @@ def hash_of(network: Network) -> str:
 
 def preprocessing_of(network: Network) -> str:
     """What is done to an image before the network sees it, in words."""
-    if not isinstance(network, Model | OnnxModel):
-        return "its own: it gets images in [0, 1] at their own size"
     own = network if isinstance(network, Model) else network.preprocessing
+    if own is None:
+        return "its own: it gets images in [0, 1] at their own size"
     size = network.input_size
     if own.centre_crop is not None:
         words = [f"{own.centre_crop} ({own.interpolation})"]

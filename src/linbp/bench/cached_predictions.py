@@ -24,6 +24,7 @@ class CachedPredictions:
         self.model, self.name, self.dtype = model, model.name, getattr(model, "dtype", torch.float32)
         self.input_size = getattr(model, "input_size", None)
         self.class_names: tuple[str, ...] = getattr(model, "class_names", ())
+        self.answers = getattr(model, "answers", "scores")
         self.reuse = reuse
         self._answers: dict[bytes, torch.Tensor] = {}
 

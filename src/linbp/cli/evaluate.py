@@ -180,6 +180,14 @@ def _print(result: FolderEvaluation) -> None:
     console.print(table)
     for note in (*result.notes, *_role_notes(result), *(note for one in result.evaluations for note in one.notes)):
         console.print(f"Note: {note}", markup=False)
+    for one in result.evaluations:
+        if (asked := one.queries) is not None:
+            console.print(
+                f"{one.name} was sent {counted(asked.images, 'image')} in {counted(asked.requests, 'request')}; "
+                f"{asked.kept} {'answer was' if asked.kept == 1 else 'answers were'} kept from before. "
+                f"In all runs it was sent {asked.ever}.",
+                markup=False,
+            )
     console.print(
         "Over all images: 1 - accuracy; mean and largest L-inf in levels of 0 to 255; mean L2 with images in [0, 1]."
         + (" Hits are counted where the target is not the label." if targeted else ""),

@@ -13,6 +13,7 @@ from torch.nn import functional
 from linbp.data.images import Pixels
 from linbp.errors import ImageError, ModelError
 from linbp.models import Classifier
+from linbp.models.decisions import answers_with
 from linbp.models.logits import are_probabilities
 from linbp.models.scores import Preprocess, scores_of
 
@@ -28,9 +29,11 @@ class Answers:
     Attributes:
         predictions: the class of each, (N,).
         classes: how many the victim has.
-        margins: by how much the best score exceeds the second, as a share of the image's scores' range, (N,).
-        losses: the cross-entropy to the classes that were asked about, in nats, (N,); NaN where there is none.
-        probabilities: whether all scores are probabilities.
+        margins: by how much the best score exceeds the second, as a share of the image's scores' range, (N,); NaN for a
+            victim that answers with labels alone.
+        losses: the cross-entropy to the classes that were asked about, in nats, (N,); NaN where there is none, and for
+            a victim that does not tell the scores of all classes.
+        probabilities: whether the scores of all classes are told, and all are probabilities.
         scores: of the images that were to be kept, by their place in the list.
     """
 
@@ -65,8 +68,9 @@ def answers_of(
         ModelError: logits are not finite, or not of one shape.
         ImageError: there are no images.
     """
+    answers = answers_with(model)
     predictions, margins, losses = [], [], []
-    classes, done, sums_to_one, kept = 0, 0, True, {}
+    classes, done, sums_to_one, kept = 0, 0, answers == "scores", {}
     for pixels in batches:
         answer = scores_of(model, pixels, preprocess)
         sums_to_one = sums_to_one and are_probabilities(answer)
@@ -79,9 +83,9 @@ def answers_of(
         classes = scores.shape[1]
         # Not of `topk`, whose first of several equal scores is another one.
         predictions.append(answer.argmax(1).numpy().astype(np.int64))
-        best = scores.topk(2).values
-        margins.append(((best[:, 0] - best[:, 1]) / spreads(scores)).numpy())
-        losses.append(_losses(scores, None if aims is None else aims[done : done + len(scores)]))
+        margins.append(np.full(len(scores), np.nan) if answers == "labels" else _margins(scores))
+        told = aims if answers == "scores" else None
+        losses.append(_losses(scores, None if told is None else told[done : done + len(scores)]))
         kept.update({place: scores[place - done] for place in keep if done <= place < done + len(scores)})
         done += len(scores)
         if on_batch is not None:
@@ -102,6 +106,12 @@ def spreads(scores: torch.Tensor) -> torch.Tensor:
     """The range of each image's scores (N, classes), and 1 where all are equal: differences are measured by it."""
     ranges = scores.amax(1) - scores.amin(1)
     return torch.where(ranges > 0, ranges, torch.ones_like(ranges))
+
+
+def _margins(scores: torch.Tensor) -> Floats:
+    best = scores.topk(2).values
+    found: Floats = ((best[:, 0] - best[:, 1]) / spreads(scores)).numpy()
+    return found
 
 
 def _losses(scores: torch.Tensor, aims: Sequence[int] | None) -> Floats:

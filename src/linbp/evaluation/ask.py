@@ -24,6 +24,7 @@ from linbp.evaluation.statistics import summarise
 from linbp.evaluation.victim_input import VictimPreprocessing
 from linbp.models import Classifier
 from linbp.models.other_input import TRIED, check_input
+from linbp.models.queries import queries_of
 
 __all__ = ["Questions", "ask"]
 
@@ -83,6 +84,7 @@ def ask(
         ModelError: the victim fails, has other classes, or its answers are no measure of it.
     """
     notes: list[str] = []
+    before = queries_of(victim)
     again = spread(len(questions.ids), ASKED)
     clean = _answers(victim, questions, preprocessing, questions.clean, tell, keep=again)
     _check_classes(victim, questions, clean)
@@ -94,6 +96,7 @@ def ask(
             clean.margins,
             batch_size=questions.batch_size,
             preprocess=preprocessing.apply,
+            reserve=len(questions.ids),
         )
     if not questions.trust_labels:
         check_victim_not_shifted(victim.name, questions.labels, clean.predictions.tolist(), clean.classes)
@@ -113,6 +116,7 @@ def ask(
     )
     statistics, identity = summarise(records), victim.identity()
     notes += [*notes_on_answers(victim, clean, adv, questions.labels), *notes_on_counts(victim.name, statistics)]
+    now = queries_of(victim)
     return Evaluation(
         victim=identity,
         records=records,
@@ -122,6 +126,7 @@ def ask(
         if questions.manifest is None
         else role_of(identity, questions.manifest, questions.records, clean, adv),
         notes=tuple(notes),
+        queries=None if now is None or before is None else now.since(before),
     )
 
 

@@ -12,6 +12,8 @@ from linbp.data.images import Pixels, size_batches
 from linbp.errors import LogitsError, ModelError
 from linbp.evaluation.answers import Floats, spreads
 from linbp.models import Classifier
+from linbp.models.decisions import answers_with
+from linbp.models.queries import asked_afresh, queries_left, queries_of
 from linbp.models.scores import Preprocess, scores_of
 
 __all__ = ["ASKED", "UnsteadyError", "ask_twice"]
@@ -54,8 +56,12 @@ def ask_twice(
     *,
     batch_size: int,
     preprocess: Preprocess | None = None,
+    reserve: int = 0,
 ) -> tuple[str, ...]:
     """Ask a victim about a few images twice more, in a batch with darkened copies of them.
+
+    A victim that keeps its answers is asked all the same. One whose budget would then not last for `reserve` more
+    images is not asked, which is noted.
 
     Of the three answers to an image, the second and third differ if the answer depends on chance or on what was asked
     before; the first and second if it depends on the companions, the place or the size of the batch, as that of batch
@@ -69,6 +75,7 @@ def ask_twice(
         margins: those of all predictions, see `Answers`.
         batch_size: the most images that it is asked about at a time; 2 if that is 1.
         preprocess: as for the first answer.
+        reserve: how many images it will still be asked about.
 
     Returns:
         What should be noted.
@@ -77,6 +84,24 @@ def ask_twice(
         UnsteadyError: its answers do not belong to the images alone.
         ModelError: it fails.
     """
+    left = queries_left(victim)
+    if left is not None and left < 4 * len(images) + reserve:
+        return (
+            f"{victim.name} was not asked twice: its budget leaves {left} images, and {reserve} are still to be asked "
+            "about. Whether its answers belong to the images alone is not known.",
+        )
+    with asked_afresh(victim):
+        return _ask_twice(victim, images, first, margins, batch_size, preprocess)
+
+
+def _ask_twice(
+    victim: Classifier,
+    images: Sequence[Pixels],
+    first: torch.Tensor,
+    margins: Floats,
+    batch_size: int,
+    preprocess: Preprocess | None,
+) -> tuple[str, ...]:
     notes: list[str] = []
     second, third = torch.empty_like(first), torch.empty_like(first)
     for rows in size_batches([pixels.shape for pixels in images], max(1, batch_size // 2)):
@@ -124,11 +149,15 @@ def _verdict(
         return ()
     count, close = len(first), int((margins < change.size).sum())
     when = "when it is asked the same again" if by_chance else "in a batch with other images"
-    words = (
-        f"{victim.name} gives an image other scores {when}: of {count} images, they change by up to {change.size:.1%} "
-        f"of their range, and the class of {max(change.classes, company.classes)}; {close} of all {len(margins)} "
-        "predictions are as close as that"
-    )
+    changed = max(change.classes, company.classes)
+    if answers_with(victim) == "labels":
+        words = f"{victim.name} gives {changed} of {count} images another class {when}"
+    else:
+        words = (
+            f"{victim.name} gives an image other scores {when}: of {count} images, they change by up to "
+            f"{change.size:.1%} of their range, and the class of {changed}; {close} of all {len(margins)} "
+            "predictions are as close as that"
+        )
     if not max(change.classes, company.classes if by_chance else 0) and close <= CLOSE * len(margins):
         return (f"{words}.",)
     mend = (
@@ -138,4 +167,6 @@ def _verdict(
         else "Its answers depend on the batch, as batch norm without running statistics, or padding and normalising by "
         "the batch, do: export or write it so that each image is by itself."
     )
+    if queries_of(victim) is not None:
+        mend += " Or the model has changed since its answers were kept (docs/http.md)."
     raise UnsteadyError(f"{words}.", f"{mend} If it is meant so: --trust-victim (trust_victim=True).")

@@ -10,8 +10,11 @@ import numpy as np
 from linbp.evaluation.answers import Answers
 from linbp.evaluation.statistics import Statistics
 from linbp.models import Classifier
+from linbp.models.decisions import answers_with
 
 __all__ = ["notes_on_answers", "notes_on_counts"]
+
+TOLD = {"labels": "the best class alone", "top-k": "the scores of the best few classes"}
 
 FEW = 20
 """Below so many counted images a success rate is known to no better than about 40 points."""
@@ -26,7 +29,12 @@ def notes_on_answers(victim: Classifier, clean: Answers, adv: Answers, labels: S
         adv: to the adversarial images.
         labels: of the clean images.
     """
-    notes, count = [], len(labels)
+    notes, count, answers = [], len(labels), answers_with(victim)
+    if answers != "scores":
+        notes.append(
+            f"{victim.name} answers with {TOLD[answers]}: success needs no more. Its losses are not known, so that the "
+            "surrogate itself is not recognised by them."
+        )
     if clean.probabilities:
         notes.append(
             f"{victim.name} answers with probabilities, not with logits. Its predictions are the same; as a surrogate "

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from linbp.evaluation.records import Record
 from linbp.evaluation.statistics import Statistics
+
+if TYPE_CHECKING:
+    from linbp.models.queries import Queries
 
 __all__ = ["Evaluation", "Role"]
 
@@ -25,6 +28,7 @@ class Evaluation:
         preprocessing: what was done to each image before the victim classified it, in words.
         role: `white box` for the surrogate itself, `proxy` for a network that chose where the rule starts.
         notes: what makes the numbers doubtful or small, in sentences.
+        queries: what was asked of a victim that counts it, such as one behind HTTP.
     """
 
     victim: dict[str, Any]
@@ -33,6 +37,7 @@ class Evaluation:
     preprocessing: str = "its own resizing"
     role: Role = "victim"
     notes: tuple[str, ...] = ()
+    queries: Queries | None = None
 
     @property
     def name(self) -> str:
@@ -46,5 +51,6 @@ class Evaluation:
             "role": self.role,
             "notes": list(self.notes),
             "preprocessing": self.preprocessing,
+            "queries": None if self.queries is None else dataclasses.asdict(self.queries),
             **self.statistics.to_dict(),
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
@@ -11,7 +12,10 @@ import torch
 from torch import nn
 
 from linbp.errors import LinbpError, ModelError
+from linbp.models.decisions import answers_with, as_scores
 from linbp.models.logits import check_logits
+from linbp.models.model import Model
+from linbp.models.queries import Queries, asked_afresh, queries_left, queries_of
 
 __all__ = ["BlackBox", "Classifier"]
 
@@ -40,7 +44,10 @@ class BlackBox:
 
     It gets images k/255 on the CPU, at their own size, and resizes them itself where it needs to. It may have the
     attributes `dtype` (else float32), `input_size` (channels, height, width), which the preprocessing of a protocol may
-    need, and `class_names`.
+    need, and `class_names`; and `answers`: `scores` of all classes (the default), `labels` for a model that tells the
+    best class alone, or `top-k` for one that tells the scores of a few. Labels are whole numbers (N,), with `classes`,
+    how many there are, or `class_names`; of the best few, the other classes' scores are -inf. `preprocessing`, a Model
+    without a network, tells what it does to images first.
 
     Args:
         victim: returns a tensor or an array (N, classes); or a function of images that does.
@@ -65,6 +72,11 @@ class BlackBox:
         self.dtype: torch.dtype = getattr(victim, "dtype", torch.float32)
         self.input_size: tuple[int, int, int] | None = getattr(victim, "input_size", None)
         self.class_names: tuple[str, ...] = tuple(getattr(victim, "class_names", ()))
+        inner = getattr(victim, "preprocessing", None)
+        self.preprocessing = inner if isinstance(inner, Model) else None
+        self.answers = answers_with(victim)
+        count = getattr(victim, "classes", None)
+        self.classes = count if isinstance(count, int) else len(self.class_names) or None
         self._identity = self._described()
 
     def _described(self) -> dict[str, Any]:
@@ -88,7 +100,7 @@ class BlackBox:
         return self
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
-        """Its scores (N, classes) of images (N, 3, H, W) in [0, 1], on the CPU.
+        """Its scores (N, classes) of images (N, 3, H, W) in [0, 1], on the CPU; of labels, 1 for the class, else 0.
 
         Raises:
             ModelError: it fails, or returns something other than one finite row for each image.
@@ -105,7 +117,22 @@ class BlackBox:
                 f"{self.name} failed on {len(images)} images: {self._where(error)}{type(error).__name__}: {error}",
                 "Fix it, then run the same command again.",
             ) from error
-        return check_logits(answer, len(images), self.name).detach().cpu()
+        scores = as_scores(answer, self.answers, self.classes, self.name)
+        return check_logits(scores, len(images), self.name).detach().cpu()
+
+    def afresh(self) -> contextlib.AbstractContextManager[None]:
+        """Inside, it answers nothing from what it has kept, if it keeps answers."""
+        return asked_afresh(self.victim)
+
+    @property
+    def queries(self) -> Queries | None:
+        """What it was asked so far, if it counts."""
+        return queries_of(self.victim)
+
+    @property
+    def left(self) -> int | None:
+        """How many more images it may be asked about; None: any number."""
+        return queries_left(self.victim)
 
     def identity(self) -> dict[str, Any]:
         """What results record: the classifier's own identity, and where it came from."""

@@ -24,6 +24,7 @@ SOURCES: dict[str, str] = {
     "program": "path/to/net.pt2, what torch.export.save wrote, with its preprocessing in net.json",
     "refined": "DIR, a folder that linbp refine wrote, as a surrogate",
     "onnx": "path/to/net.onnx, as a victim, with its preprocessing in net.json",
+    "oip": "oip:http://HOST:PORT/MODEL or oip:grpc://HOST:PORT/MODEL, as a victim, with more about it in @FILE.json",
 }
 """Each source and how its networks are named; the module `linbp.models.<source>` loads them."""
 
@@ -40,7 +41,8 @@ def load_model(spec: str | os.PathLike[str]) -> Model | OnnxModel | BlackBox:
             there is no default. `@random` gives an untrained network (seed 0).
 
     Returns:
-        A Model. For victims only: an OnnxModel for an `.onnx` file, a BlackBox for a `Classifier` from a Python file.
+        A Model. For victims only: an OnnxModel for an `.onnx` file, a BlackBox for a `Classifier` from a Python
+        file and for a model behind HTTP.
 
     Raises:
         ModelError: no such source, network, weights or file; weights that cannot be fetched, read or do not fit.

@@ -11,15 +11,9 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-__all__ = ["cache_folder", "load", "load_number", "store", "store_number"]
+from linbp.data.cache_folder import cache_folder
 
-
-def cache_folder() -> Path:
-    """The folder of the cache: `$LINBP_CACHE`, else `linbp` in `$XDG_CACHE_HOME` or in `~/.cache`."""
-    chosen = os.environ.get("LINBP_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "linbp"
+__all__ = ["load", "load_number", "store", "store_number"]
 
 
 def load(key: str, module: nn.Module) -> ExportedProgram | None:

@@ -1,0 +1,211 @@
+"""A model behind HTTP or gRPC as a classifier: what it was asked once is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from linbp.models.centre_crop import read_crop
+from linbp.models.model import Model
+from linbp.models.oip.address import Address
+from linbp.models.oip.cache import AnswerCache
+from linbp.models.oip.faults import persistent
+from linbp.models.oip.outputs import rows_of
+from linbp.models.oip.sidecar import Sidecar
+from linbp.models.oip.tensors import TORCH, Tensors, read_tensors
+from linbp.models.queries import Queries
+from linbp.models.sidecar import PREPROCESSING
+
+__all__ = ["Client", "OipVictim"]
+
+Array = npt.NDArray[Any]
+
+
+class Client(Protocol):
+    """What carries questions to a server."""
+
+    def metadata(self) -> dict[str, Any]:
+        """What the server says about the model."""
+        ...
+
+    def infer(self, array: Array, tensors: Tensors, top: int | None) -> list[Array]:
+        """The outputs for one batch."""
+        ...
+
+
+class OipVictim:
+    """A model behind the Open Inference Protocol: RGB images (N, 3, H, W) in [0, 1] go in, scores come out.
+
+    Images are resized and normalised as the sidecar says, and sent in batches that the server takes. An answer is kept
+    on disk under the image's pixels, the server's URL and metadata, and the preprocessing: a second question about an
+    image is answered from there.
+
+    Args:
+        address: of the model.
+        sidecar: what the server does not say.
+        client: asks the server.
+
+    Raises:
+        ModelError: the server cannot be asked, or what it says and the sidecar do not tell how to ask it.
+    """
+
+    def __init__(self, address: Address, sidecar: Sidecar, client: Client) -> None:
+        self.address, self.sidecar, self.client = address, sidecar, client
+        self.name, self.answers = address.model, sidecar.answers
+        self._metadata = persistent(client.metadata, sidecar.retries, address.server)
+        self.tensors = read_tensors(self._metadata, sidecar, address.model)
+        self.input_size: tuple[int, int, int] | None = self.tensors.size
+        self.dtype = torch.float64 if self.tensors.dtype == "FP64" else torch.float32
+        self.class_names, self.classes = sidecar.names, sidecar.count
+        given = {key: value for key in PREPROCESSING if (value := getattr(sidecar, key)) is not None}
+        crop = read_crop(self.input_size and self.input_size[1:], sidecar.resize, sidecar.crop)
+        if self.input_size is None and crop is not None:
+            self.input_size = (3, *crop.crop)
+        # Where any size will do, images are sent as they are; this size is then not used.
+        self.preprocessing = Model(nn.Identity(), input_size=self.input_size or (3, 1, 1), **given)
+        facts = self.identity()
+        key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        self.cache = AnswerCache(self.name, key, facts)
+        self._fresh = False
+        self._lock, self._next = threading.Lock(), 0.0
+        self._images = self._requests = self._kept = 0
+
+    def identity(self) -> dict[str, Any]:
+        """What results record: server, model, version, SHA-256 of the metadata, preprocessing; nothing secret."""
+        told = json.dumps(self._metadata, sort_keys=True).encode()
+        return {
+            "name": self.name,
+            "url": self.address.server,
+            "model": self.address.model,
+            "version": self.address.version or None,
+            "versions": self._metadata.get("versions"),
+            "server": self._metadata.get("server"),
+            "metadata_sha256": hashlib.sha256(told).hexdigest(),
+            "input": self.tensors.input,
+            "outputs": list(self.tensors.outputs),
+            "dtype": self.tensors.dtype,
+            "layout": "NHWC" if self.tensors.channels_last else "NCHW",
+            **self.preprocessing.preprocessing_arguments,
+            "input_size": list(self.input_size) if self.input_size else None,
+            "answers": self.answers,
+            "top": self.sidecar.top,
+            "classes": self.sidecar.classes,
+        }
+
+    @contextlib.contextmanager
+    def afresh(self) -> Iterator[None]:
+        """Inside, every image is sent, whatever is kept; what was kept first stays."""
+        before, self._fresh = self._fresh, True
+        try:
+            yield
+        finally:
+            self._fresh = before
+
+    @property
+    def queries(self) -> Queries:
+        """What was asked so far."""
+        return Queries(images=self._images, requests=self._requests, kept=self._kept, ever=self.cache.sent)
+
+    @property
+    def left(self) -> int | None:
+        """How many more images may be sent; None: any number."""
+        budget = self.sidecar.budget
+        return None if budget is None else max(0, budget - self.cache.sent)
+
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        """Scores (N, classes) of images (N, 3, H, W) in [0, 1]; of labels and the best few see `as_scores`.
+
+        Raises:
+            ModelError: the server fails, answers with something else, or the budget is used up.
+            StoreError: answers cannot be kept.
+        """
+        pixels = images.detach().to(device="cpu", dtype=self.dtype).contiguous()
+        keys = [hashlib.sha256(f"{tuple(one.shape)}".encode() + one.numpy().tobytes()).digest() for one in pixels]
+        known = {} if self._fresh else self.cache.get(keys)
+        self._kept += sum(key in known for key in keys)
+        places = {key: row for row, key in reversed(list(enumerate(keys))) if key not in known}
+        rows = list(range(len(keys))) if self._fresh else sorted(places.values())
+        found: dict[int, Array] = {}
+        if rows:
+            ready = self._prepared(pixels[rows])
+            found = dict(zip(rows, self._ask_all(ready, [keys[row] for row in rows]), strict=True))
+        first = {keys[row]: answer for row, answer in found.items()}
+        answers = [
+            found[row] if row in found else known[key] if key in known else first[key] for row, key in enumerate(keys)
+        ]
+        return self._as_tensor(np.stack(answers))
+
+    def _as_tensor(self, answers: Array) -> torch.Tensor:
+        """Rows as they are kept, as a classifier answers: labels (N,), or scores (N, classes)."""
+        if self.answers == "scores":
+            return torch.from_numpy(answers)
+        if self.answers == "labels":
+            return torch.from_numpy(answers[:, 0])
+        scores = torch.full((len(answers), self.classes or 0), -torch.inf, dtype=torch.float64)
+        return scores.scatter_(1, torch.from_numpy(answers[:, 0]).long(), torch.from_numpy(answers[:, 1].copy()))
+
+    def _prepared(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Images as the server takes them."""
+        ready = self.preprocessing(pixels) if self.input_size else self.preprocessing.normalise(pixels)
+        if self.tensors.dtype == "UINT8":
+            ready = (ready * 255).round().clamp(0, 255)
+        if self.tensors.channels_last:
+            ready = ready.permute(0, 2, 3, 1)
+        return ready.to(TORCH[self.tensors.dtype]).contiguous()
+
+    def _ask_all(self, ready: torch.Tensor, keys: Sequence[bytes]) -> list[Array]:
+        """Rows for images, asked in batches; those of other batches are kept where one fails."""
+        size = self.sidecar.batch or self.tensors.batch or self._metadata.get("max_batch_size") or len(ready)
+        starts = range(0, len(ready), size)
+
+        def ask(start: int) -> Array:
+            return self._ask(ready[start : start + size].numpy(), keys[start : start + size])
+
+        if self.sidecar.concurrency == 1 or len(starts) == 1:
+            return [row for start in starts for row in ask(start)]
+        with ThreadPoolExecutor(self.sidecar.concurrency) as pool:
+            futures = [pool.submit(ask, start) for start in starts]
+            try:
+                return [row for future in futures for row in future.result()]
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _ask(self, batch: Array, keys: Sequence[bytes]) -> Array:
+        """Rows for one batch, kept before they are returned."""
+        fixed = 0 if self.sidecar.batch else (self.tensors.batch or 0)
+        lack = max(0, fixed - len(batch))
+        filled = np.concatenate([batch, np.repeat(batch[-1:], lack, axis=0)]) if lack else batch
+
+        def send() -> list[Array]:
+            self._wait()
+            self.cache.spend(len(batch), self.sidecar.budget, self.name)
+            with self._lock:
+                self._images, self._requests = self._images + len(batch), self._requests + 1
+            return self.client.infer(filled, self.tensors, self.sidecar.top)
+
+        outputs = persistent(send, self.sidecar.retries, self.address.server)
+        rows = rows_of(outputs, self.sidecar, len(filled), self.name)[: len(batch)]
+        if not self._fresh:
+            self.cache.put(dict(zip(keys, rows, strict=True)))
+        return rows
+
+    def _wait(self) -> None:
+        """Until the next request may be sent."""
+        if self.sidecar.rate is None:
+            return
+        with self._lock:
+            now = time.monotonic()
+            start = max(now, self._next)
+            self._next = start + 1 / self.sidecar.rate
+        time.sleep(start - now)
