@@ -144,3 +144,30 @@ def test_names_that_are_too_long_or_no_utf_8_are_one_line(linbp: Run) -> None:
 
 def test_a_list_comes_from_no_pipe_or_device(linbp: Run) -> None:
     two_lines(linbp(*craft("/dev/null")), "/dev/null", "neither a file nor a folder")
+
+
+def test_folders_named_by_class_are_sorted_where_the_network_names_none(linbp: Run) -> None:
+    for old, new in (("photos/0", "photos/Große Katze"), ("photos/2", "photos/fox")):
+        Path(old).rename(new)
+    two_lines(linbp(*craft()), "2 classes in words (Große Katze, fox)", "net names none of its 4", "--classes")
+    for empty in ("Hund", "zebra"):
+        Path("photos", empty).mkdir()
+    answer = linbp(*craft("photos", "--json"))
+    assert answer.status == 0, answer.err
+    assert "ImageFolder sorts them: Große Katze is 0, Hund is 1, fox is 2" in answer.err
+    records = [json.loads(line) for line in Path("out/records.jsonl").read_text().splitlines()]
+    assert {(record["class_name"], record["label"]) for record in records} == {("Große Katze", 0), ("fox", 2)}
+    assert any("ImageFolder" in note for note in json.loads(Path("out/manifest.json").read_text())["notes"])
+
+
+def test_folders_named_by_class_with_a_file_of_classes(linbp: Run) -> None:
+    for old, new in (("photos/0", "photos/Große Katze"), ("photos/2", "photos/fox")):
+        Path(old).rename(new)
+    Path("classes.txt").write_text("fox\nhen\nowl\ngrosse_katze\n", encoding="utf-8")
+    answer = linbp(*craft("photos", "--classes", "classes.txt", "--json"))
+    assert answer.status == 0, answer.err
+    records = [json.loads(line) for line in Path("out/records.jsonl").read_text().splitlines()]
+    assert {(record["class_name"], record["label"]) for record in records} == {("Große Katze", 3), ("fox", 0)}
+    Path("classes.txt").write_text("foxes\nhen\nowl\nkatze\n", encoding="utf-8")
+    two_lines(linbp(*craft("photos", "--classes", "classes.txt")), "'Große Katze', 'fox'", "katze (3)")
+    two_lines(linbp(*craft("photos", "--classes", "gone.txt")), "gone.txt does not exist")

@@ -86,12 +86,17 @@ def test_classes_of_imagenet_may_be_named_as_wordnet_does(tmp_path: Path) -> Non
     assert found.classes == 1000
 
 
-def test_classes_by_name_are_told_their_likely_numbers(tmp_path: Path) -> None:
+def test_classes_in_words_wait_for_a_network_that_knows_them(tmp_path: Path) -> None:
     for name in ("dog", "cat"):
         picture(tmp_path / name / "x.png")
-    with pytest.raises(ImageError, match=r"Sub-folder cat of") as caught:
-        list_images(tmp_path)
-    assert "cat is 0, dog is 1" in caught.value.hint
+    (tmp_path / "bird").mkdir()
+    found = list_images(tmp_path)
+    assert [(one.image_id, one.label, one.class_name) for one in found] == [
+        ("cat_x", None, "cat"),
+        ("dog_x", None, "dog"),
+    ]
+    assert found.order == ("bird", "cat", "dog")
+    assert [one.label for one in list_images(tmp_path, classes=["dog", "cat"])] == [1, 0]
 
 
 def test_images_that_lie_deeper_are_pointed_at(tmp_path: Path) -> None:
@@ -138,9 +143,11 @@ def test_a_source_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
         list_images(tmp_path / name)
 
 
-def test_a_first_label_below_zero_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="-1"):
-        list_images(tmp_path, first_label=-1)
+def test_a_first_label_below_minus_one_is_refused(tmp_path: Path) -> None:
+    picture(tmp_path / "3" / "a.png")
+    assert list_images(tmp_path, first_label=-1)[0].label == 4  # behind a class for the background
+    with pytest.raises(ImageError, match="-2"):
+        list_images(tmp_path, first_label=-2)
 
 
 def test_what_files_store_beside_their_pixels_is_named(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_a_plain_folder_has_no_labels(folder: Path) -> None:
     [
         (["file,label", "a.png,1", "b.png,two"], r"line 3 of .*'two', not an integer"),
         (["file,label", "a.png,1.5"], r"line 2 of .*'1.5', not an integer"),
-        (["file,label", "a.png,1_0"], r"line 2 of .*'1_0', not an integer"),
+        (["file,label", "a.png,1_0", "b.png,2"], r"line 2 of .*'1_0', not an integer"),
         (["file,label", "a.png,"], r"line 2 of .*'', not an integer"),
         (["file,label", "a.png,-1"], r"line 2 of .* is -1"),
         (["file,label", "a.png,1", "gone.png,1"], r"gone\.png \(line 3 of"),
@@ -154,7 +154,8 @@ def test_folders_that_are_no_list_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="no column 'target'"):
         list_images(tmp_path, targets="target")
     one = picture(tmp_path / "cats" / "x.png")
-    with pytest.raises(ImageError, match=r"cats.*class number"):
+    picture(tmp_path / "7" / "x.png")
+    with pytest.raises(ImageError, match=r"cats.*class number, as 7 is"):
         list_images(tmp_path)
     with pytest.raises(ImageError, match="is an image, not a list"):
         list_images(one)

@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from linbp.cli.guard import Interrupted, guard
-from linbp.cli.options import BatchSize, Debug, Device, Json, Threads, command_line, usable_device
-from linbp.cli.output import counted, interval, print_json, print_unused, progress_bars, stdout
+from linbp.cli.options import (
+    BatchSize,
+    ClassesFile,
+    Debug,
+    Device,
+    Json,
+    Threads,
+    command_line,
+    read_classes,
+    usable_device,
+)
+from linbp.cli.output import counted, interval, print_json, print_note, print_unused, progress_bars, stdout
 
 if TYPE_CHECKING:
     from linbp.attack.job.report import FolderReport
@@ -39,7 +49,8 @@ def craft(
         typer.Option(
             "--data",
             metavar="FOLDER_OR_CSV",
-            help="Images: a CSV (file,label), or a folder with images.csv or one sub-folder a class.",
+            help="Images: a CSV (file,label), or a folder with images.csv or one sub-folder a class. Classes are "
+            "numbers from 0, or names.",
         ),
     ],
     out: Annotated[
@@ -103,7 +114,15 @@ def craft(
             "--proxy", metavar="MODEL", help="For start=auto: a network that is asked where to start, and is no victim."
         ),
     ] = None,
-    first_label: Annotated[int, typer.Option("--first-label", help="What the list calls the first class: 0 or 1.")] = 0,
+    classes: ClassesFile = None,
+    first_label: Annotated[
+        int,
+        typer.Option(
+            "--first-label",
+            help="What the list calls the first class: 0 or 1; -1 if it counts from 0 and the network's class 0 is the "
+            "background.",
+        ),
+    ] = 0,
     labels: Annotated[
         Literal["given", "predicted"],
         typer.Option("--labels", help="Labels from the list, or the surrogate's own predictions."),
@@ -171,7 +190,8 @@ def craft(
             f"--targets {targets} and --target-rule {target_rule} both choose the targets.", "Leave one out."
         )
     where = usable_device(device)
-    images = list_images(data, targets=targets, first_label=first_label)
+    names = read_classes(classes)
+    images = list_images(data, targets=targets, first_label=first_label, classes=names)
     partners = None if pool is None else list_images(pool, first_label=first_label)
     unused = {one.source: one.unused for one in (images, *([] if partners is None else [partners]))}
     config = AttackConfig.resolve(
@@ -190,11 +210,13 @@ def craft(
         batch_size=batch_size,
         group_size=group_size,
     )
+    said: list[str] = []
     with progress_bars(json) as tell:
 
         def noting(stage: str, done: int, total: int) -> None:
             if stage == "crafting":  # by now all is checked: an error would have had the last word
                 _note(unused)
+                _say(said)
             tell(stage, done, total)
 
         model = load_surrogates(surrogates, fuse, tell)
@@ -212,10 +234,12 @@ def craft(
                 threads=threads,
                 command=command_line(),
                 progress=noting,
+                on_note=said.append,
             )
         except KeyboardInterrupt:
             raise Interrupted(_kept(out, len(images))) from None
     _note(unused)
+    _say(said)
     print_unused("the images", report.unused[len(images.unused) :])
     if json:
         print_json(_facts(report))
@@ -227,6 +251,12 @@ def _note(unused: dict[str, tuple[Unused, ...]]) -> None:
     """Say once what is not used of each list."""
     for source in list(unused):
         print_unused(source, unused.pop(source))
+
+
+def _say(notes: list[str]) -> None:
+    """Say each note once."""
+    while notes:
+        print_note(notes.pop(0))
 
 
 def _kept(out: Path, wanted: int) -> str:
@@ -268,7 +298,7 @@ def _print(report: FolderReport) -> None:
     console, facts, settings = stdout(), _facts(report), report.manifest["settings"]
     if settings.get("protocol") is not None:
         console.print(_protocol_line(settings), markup=False)
-    for note in report.manifest["notes"]:
+    for note in report.manifest["notes"][len(report.list_notes) :]:
         console.print(f"Note: {note}", markup=False)
     console.print(
         f"{counted(facts['images'], 'adversarial image')} in {facts['folder']}: {facts['made']} made now, "

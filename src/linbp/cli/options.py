@@ -9,7 +9,18 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["BatchSize", "Debug", "Device", "Json", "MovedData", "Threads", "command_line", "usable_device"]
+__all__ = [
+    "BatchSize",
+    "ClassesFile",
+    "Debug",
+    "Device",
+    "Json",
+    "MovedData",
+    "Threads",
+    "command_line",
+    "read_classes",
+    "usable_device",
+]
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines, and nothing else, on standard output.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
@@ -21,6 +32,15 @@ MovedData = Annotated[
     Path | None,
     typer.Option("--data", metavar="FOLDER_OR_CSV", help="The clean images, if they were moved since linbp craft."),
 ]
+ClassesFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--classes",
+        metavar="FILE",
+        help="Names of the network's classes in their order, for lists and folders that name them: one name a line, "
+        "JSON or CSV. Default: the network's own names.",
+    ),
+]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images per batch.")]
 Threads = Annotated[
     int, typer.Option("--threads", min=1, help="Threads that decode images; results do not depend on it.")
@@ -31,6 +51,17 @@ def command_line() -> str:
     """The command line as the user typed it, for the records."""
     name = Path(sys.argv[0]).name
     return shlex.join(["linbp" if name == "__main__.py" else name, *sys.argv[1:]])  # python -m linbp.cli
+
+
+def read_classes(path: Path | None) -> tuple[str, ...] | None:
+    """The names in a file of classes; None without one.
+
+    Raises:
+        ImageError: it names none.
+    """
+    from linbp.data.class_file import read_class_names
+
+    return None if path is None else read_class_names(path)
 
 
 def usable_device(name: str | None) -> str | None:

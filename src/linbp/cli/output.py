@@ -27,6 +27,7 @@ __all__ = [
     "interval",
     "make_table",
     "print_json",
+    "print_note",
     "print_unused",
     "progress_bars",
     "share",
@@ -84,7 +85,12 @@ def print_unused(place: str, unused: Sequence[Unused]) -> None:
     from linbp.data.unused import sentence
 
     if unused:
-        print(f"Note: {sentence(place, unused)}", file=sys.stderr, flush=True)
+        print_note(sentence(place, unused))
+
+
+def print_note(text: str) -> None:
+    """A note on standard error."""
+    print(f"Note: {text}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

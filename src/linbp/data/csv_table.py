@@ -13,7 +13,7 @@ from pathlib import Path
 
 from linbp.errors import ImageError
 
-__all__ = ["Row", "Table", "plain", "read_table"]
+__all__ = ["Row", "Table", "plain", "read_table", "read_text"]
 
 MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 SEPARATORS = ",;\t|"
@@ -62,7 +62,7 @@ def read_table(path: Path, is_header: Callable[[Sequence[str]], bool]) -> Table:
     Raises:
         ImageError: it is no such text.
     """
-    text = _text(path)
+    text = read_text(path)
     told = re.match(r"\s*sep=(.)\r?\n", text)  # how a spreadsheet says which sign it separates by
     separators, lines = (told[1], text[told.end() :]) if told else (SEPARATORS, text)
     first = ""
@@ -108,7 +108,12 @@ def _split(path: Path, text: str, separator: str) -> list[Row]:
         ) from error
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """A text file in UTF-8 or UTF-16, with a byte order mark or without.
+
+    Raises:
+        ImageError: it cannot be read, or is no such text.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -122,9 +127,13 @@ def _text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise ImageError(
-            f"{path} cannot be read as CSV: line {line} is not {encoding.upper()}.",
-            "Save it as UTF-8 text with commas.",
+            f"{path} cannot be read as {_kind(path)}: line {line} is not {encoding.upper()}.",
+            "Save it as UTF-8 text.",
         ) from error
     if "\0" in text:
-        raise ImageError(f"{path} cannot be read as CSV: it is no text.", "Save it as UTF-8 text with commas.")
+        raise ImageError(f"{path} cannot be read as {_kind(path)}: it is no text.", "Save it as UTF-8 text.")
     return text
+
+
+def _kind(path: Path) -> str:
+    return "CSV" if path.suffix.lower() in (".csv", ".tsv") else "text"

@@ -9,11 +9,12 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from linbp.data.class_numbers import class_number, classes_meant, names_a_class
+from linbp.data.class_numbers import classes_meant, names_a_class, words_among
 from linbp.data.csv_table import Row, Table, plain, read_table
 from linbp.data.image_folder import Contents, looks_like_image
 from linbp.data.image_id import check_id
 from linbp.data.image_record import ImageList, ImageRecord
+from linbp.data.image_rows import check_one_label_a_file, class_in_cell, without_repeats
 from linbp.data.images import EXTENSIONS
 from linbp.data.unused import by_kind
 from linbp.errors import ImageError, nearest_name
@@ -31,10 +32,11 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     ),
     "label": (
         *("label", "truelabel", "classindex", "labels", "classid", "classidx", "classnumber", "labelid", "labelindex"),
-        *("labelidx", "groundtruth"),
+        *("labelidx", "groundtruth", "classname", "labelname", "category", "categoryname"),
     ),
     "target": ("target", "targetclass"),
 }
+# What numbers a class stands before what names it, in the order above.
 FOLDER, ID = "class", "id"
 """The column of files' folders or of classes; and that of ids where there is none of files."""
 CONTRADICTING = {"label": ("label", "truelabel"), "target": ("target", "targetclass")}
@@ -65,9 +67,8 @@ def list_csv(path: Path, targets: str | None, first_label: int) -> ImageList:
     if not table.rows:
         raise ImageError(f"{path} lists no images.", "Add one line for each image below the names of the columns.")
     records, missing = [], []
-    classes = {_cell(row, columns.label) for row in table.rows}
-    if any(map(names_a_class, classes)):
-        classes = set()  # numbers, of which one is misspelt
+    texts = {at: [_cell(row, at) for row in table.rows] for at in (columns.label, columns.target) if at is not None}
+    words = {at: set(words_among(cells)) for at, cells in texts.items()}
     for row in table.rows:
         where = f"line {row.line} of {path}"
         cells = _cells(row, table, where)
@@ -75,14 +76,24 @@ def list_csv(path: Path, targets: str | None, first_label: int) -> ImageList:
         if not found:
             missing.append((file, where))
         label, target = (
-            None if at is None else class_number(cells[at], what, where, first_label, classes)
+            None if at is None else class_in_cell(cells[at], what, where, first_label, words[at], texts[at])
             for at, what in ((columns.label, "label"), (columns.target, "target"))
         )
-        records.append(ImageRecord(image_id=image_id, path=file, label=label, target=target, where=where))
+        records.append(
+            ImageRecord(
+                image_id=image_id,
+                path=file,
+                label=label,
+                target=target,
+                where=where,
+                class_name=None if columns.label is None else cells[columns.label],
+                target_name=None if columns.target is None else cells[columns.target],
+            )
+        )
     if missing:
         raise _missing(path, missing, len(records))
-    kept, repeated = _without_repeats(records)
-    _check_one_label_a_file(kept)
+    kept, repeated = without_repeats(records)
+    check_one_label_a_file(kept)
     unused = by_kind(
         [
             *(("lines that begin with #", f"line {line}") for line in table.comments),
@@ -94,7 +105,8 @@ def list_csv(path: Path, targets: str | None, first_label: int) -> ImageList:
         source=os.fspath(path),
         unused=unused,
         columns=tuple(table.header or ()),
-        classes=classes_meant(_cell(row, columns.label) for row in table.rows),
+        classes=classes_meant(cell for at, cells in texts.items() if not words[at] for cell in cells),
+        order=sorted({cell for cells in texts.values() for cell in cells}),
     )
 
 
@@ -134,7 +146,7 @@ def _columns(path: Path, table: Table, targets: str | None) -> Columns:
     if FOLDER in names:
         folder = names.index(FOLDER)
         cells = [_cell(row, folder) for row in table.rows]
-        if label is None and folder != target and all(map(names_a_class, cells)):
+        if label is None and folder != target and all(cells):
             label = folder
     image_id, file = _role(path, header, "image_id"), _role(path, header, "file")
     if image_id is None and file is None:
@@ -186,6 +198,9 @@ def _columns_without_header(path: Path, table: Table, targets: str | None) -> Co
             "The first line names the columns, such as image_id,file,label."
             + ("" if close is None else f" Is {close!r} the column of files? Call it file."),
         )
+    others = [at for at in range(len(first)) if at != files[0] and first[at]]
+    if not numbers and len(first) == 2:
+        numbers = others
     return Columns(file=files[0], label=numbers[0] if numbers else None)
 
 
@@ -276,33 +291,3 @@ def _missing(path: Path, missing: Sequence[tuple[Path, str]], count: int) -> Ima
     others = ", ".join(f"{one} ({place.partition(' of ')[0]})" for one, place in missing[:3])
     dots = ", ..." if len(missing) > 3 else ""
     return ImageError(f"{len(missing)} of {count} images of {path} do not exist: {others}{dots}.", hint)
-
-
-def _without_repeats(records: Sequence[ImageRecord]) -> tuple[list[ImageRecord], list[ImageRecord]]:
-    """The records, and those that say what an earlier one said already."""
-    known: set[ImageRecord] = set()
-    kept: list[ImageRecord] = []
-    repeated: list[ImageRecord] = []
-    for record in records:
-        bare = dataclasses.replace(record, where="")
-        (repeated if bare in known else kept).append(record)
-        known.add(bare)
-    return kept, repeated
-
-
-def _check_one_label_a_file(records: Sequence[ImageRecord]) -> None:
-    """Refuse a file that two rows give different labels, under whatever names.
-
-    Raises:
-        ImageError: there is one.
-    """
-    known: dict[tuple[int, int] | str, ImageRecord] = {}
-    for record in records:
-        facts = os.stat(record.path)
-        key = (facts.st_dev, facts.st_ino) if facts.st_ino else os.path.realpath(record.path)
-        other = known.setdefault(key, record)
-        if other.label != record.label and other.image_id != record.image_id:
-            raise ImageError(
-                f"{record.path} has the label {other.label} in {other.where}, and {record.label} in {record.where}.",
-                "Keep the row that is right (labels are named here as counted from 0).",
-            )

@@ -6,7 +6,7 @@ import dataclasses
 import os
 from pathlib import Path
 
-from linbp.data.class_numbers import class_number, classes_meant, names_a_class, sorted_order
+from linbp.data.class_numbers import class_number, classes_meant, is_number, names_a_class, words_among
 from linbp.data.files import MANIFEST
 from linbp.data.image_record import ImageList, ImageRecord
 from linbp.data.images import EXTENSIONS
@@ -73,14 +73,19 @@ class Contents:
         return [(kind, prefix + name) for kind, name in self.others]
 
 
-def list_folder(folder: Path, first_label: int) -> ImageList:
-    """The images of a folder, without labels; or those of its sub-folders, which are named by their classes' numbers.
+def list_folder(folder: Path, first_label: int, mixed: bool = False) -> ImageList:
+    """The images of a folder, without labels; or those of its sub-folders, which are named by their classes.
+
+    Args:
+        folder: that is listed.
+        first_label: what the folders call the first class.
+        mixed: whether some of them may be numbers and others words.
 
     Raises:
-        ImageError: there are none, there are both, or a sub-folder is not named by a class.
+        ImageError: there are none, there are both, or some sub-folders are named by numbers and others by words.
     """
     top = Contents.of(folder)
-    unused, classes = list(top.others), []
+    unused, classes, empty = list(top.others), [], []
     for path in top.folders:
         inside = Contents.of(path)
         # A folder of adversarial images that lies among the images is none of their classes.
@@ -92,6 +97,7 @@ def list_folder(folder: Path, first_label: int) -> ImageList:
             deeper = _deeper(folder, inside.folders)
             if not any(kind == DEEPER for kind, _ in deeper):
                 unused.append((EMPTY, f"{path.name}/"))
+                empty.append(path.name)
             unused += [*inside.below(f"{path.name}/"), *deeper]
     if top.images and classes:
         raise ImageError(
@@ -102,24 +108,25 @@ def list_folder(folder: Path, first_label: int) -> ImageList:
         raise _nothing(folder, unused)
     records = [ImageRecord(image_id=path.stem, path=path, where=path.name) for path in top.images]
     names = [path.name for path, _ in classes]
+    words = words_among(names)
+    if words and not mixed and (number := next(filter(is_number, names), None)):
+        raise ImageError(
+            f"Sub-folder {words[0]} of {folder} is not named by a class number, as {number} is.",
+            "Name all of them by numbers of the network's classes (305/x.jpg), or all by their names; or write a CSV.",
+        )
     for path, inside in classes:
-        label = _label(path, folder, first_label, names)
+        label = None if words else class_number(path.name, "label", f"sub-folder {path.name} of {folder}", first_label)
         unused += [*inside.below(f"{path.name}/"), *_deeper(folder, inside.folders)]
         for file in inside.images:
             image_id, where = f"{path.name}_{file.stem}", f"{path.name}/{file.name}"
-            records.append(ImageRecord(image_id=image_id, path=file, label=label, where=where))
-    return ImageList(records, source=os.fspath(folder), unused=by_kind(unused), classes=classes_meant(names))
-
-
-def _label(path: Path, folder: Path, first_label: int, names: list[str]) -> int:
-    where = f"sub-folder {path.name} of {folder}"
-    if not (path.name.isdecimal() or names_a_class(path.name)):
-        raise ImageError(
-            f"{where[0].upper()}{where[1:]} is not named by a class number.",
-            "Name the sub-folders by the numbers of the network's classes (305/x.jpg), or write a CSV."
-            + sorted_order(names),
-        )
-    return class_number(path.name, "label", where, first_label)
+            records.append(ImageRecord(image_id=image_id, path=file, label=label, where=where, class_name=path.name))
+    return ImageList(
+        records,
+        source=os.fspath(folder),
+        unused=by_kind(unused),
+        classes=None if words else classes_meant(names),
+        order=sorted([*names, *empty]) if names else (),
+    )
 
 
 def _deeper(folder: Path, starts: list[Path]) -> list[tuple[str, str]]:
@@ -146,5 +153,5 @@ def _nothing(folder: Path, unused: list[tuple[str, str]]) -> ImageError:
         hint = f"Give the folder that holds the images or their classes' folders, such as {place}."
     else:
         endings = ", ".join(sorted(EXTENSIONS))
-        hint = f"Images end in {endings}, in the folder or in sub-folders named by class number."
+        hint = f"Images end in {endings}, in the folder or in sub-folders named by class."
     return ImageError(f"{folder} holds no images.{held}", hint)

@@ -12,6 +12,7 @@ from linbp.data.image_csv import list_csv
 from linbp.data.image_folder import Contents, list_folder, looks_like_image
 from linbp.data.image_id import check_ids
 from linbp.data.image_record import ImageList, ImageRecord
+from linbp.data.named_labels import numbered
 from linbp.data.stored import left_out
 from linbp.data.unused import Unused, by_kind
 from linbp.errors import ImageError
@@ -22,15 +23,21 @@ LIST = "images.csv"
 """The list of a folder's images."""
 
 
-def list_images(source: str | os.PathLike[str], *, targets: str | None = None, first_label: int = 0) -> ImageList:
+def list_images(
+    source: str | os.PathLike[str],
+    *,
+    targets: str | None = None,
+    first_label: int = 0,
+    classes: Sequence[str] | None = None,
+) -> ImageList:
     """The images of a CSV file or a folder, in the file's order or sorted by name.
 
     `source` is one of
     - a CSV with the columns `image_id` (optional: the file's stem), `file` (relative to the CSV, or to `images/` beside
       it; optional: `image_id` with an image's ending, in the same places), `label` (optional) and any others;
     - a folder with such a file called `images.csv`;
-    - a folder with one sub-folder for each class, named by its number, or by ImageNet's such as n01440764: `305/x.jpg`
-      becomes image `305_x`;
+    - a folder with one sub-folder for each class, named by its number, by ImageNet's such as n01440764, or by its name:
+      `305/x.jpg` becomes image `305_x`;
     - a folder of images, without labels.
 
     Columns are also known by the names that NIPS 2017's list, the LinBP paper's code, TA-Bench and TransferAttack give
@@ -42,7 +49,10 @@ def list_images(source: str | os.PathLike[str], *, targets: str | None = None, f
         source: the CSV or the folder.
         targets: the CSV's column of target classes, for targeted attacks.
         first_label: what the list calls the first class: 0, or 1 in NIPS 2017's original list. Labels and targets are
-            returned counted from 0.
+            returned counted from 0. A network with a class for the background in front calls a list's class 0 its
+            class 1: -1.
+        classes: the names of the network's classes, in their order. Without them, classes in words have no number yet:
+            see `numbered`.
 
     Returns:
         The images; its attribute `unused` counts and names what else the folder or the CSV holds.
@@ -63,7 +73,7 @@ def list_images(source: str | os.PathLike[str], *, targets: str | None = None, f
                 "Targets come from a CSV with the columns file, label and one of target classes.",
             )
         else:
-            found = list_folder(source, first_label)
+            found = list_folder(source, first_label, mixed=classes is not None)
     elif os.path.isfile(source):
         if looks_like_image(source.name):
             raise ImageError(f"{source} is an image, not a list.", "Give the folder it lies in, or a CSV file.")
@@ -72,6 +82,8 @@ def list_images(source: str | os.PathLike[str], *, targets: str | None = None, f
         what = "is neither a file nor a folder" if os.path.exists(source) else "does not exist"
         raise ImageError(f"{source} {what}.", "Give a folder of images, or a CSV with the columns file, label.")
     check_ids(found)
+    if classes is not None:
+        found = numbered(found, classes, network="The list of classes", given=True, first_label=first_label)
     return found
 
 

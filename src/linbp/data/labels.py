@@ -73,7 +73,7 @@ def check_not_shifted(
     if order.by > 0:
         raise ImageError(
             f"Labels seem to be one too small: {counts}",
-            "Leave out --first-label 1 if the list counts from 0; a network with a class for the background in front "
-            f"needs labels that are one larger. I{trust[1:]}",
+            "Leave out --first-label 1 if the list counts from 0; for a list from 0 and a network whose class 0 is the "
+            f"background, add --first-label -1 (first_label=-1). I{trust[1:]}",
         )
     raise ImageError(f"Labels and classes seem to be in different orders: {counts}", f"{order.mend} I{trust[1:]}")

@@ -101,6 +101,7 @@ def _record(
     return {
         "image_id": image.image_id,
         "label": label,
+        "class_name": image.class_name,
         "target": target,
         "file": str(image.path.resolve()),
         "clean_sha256": pixel_sha256(clean),

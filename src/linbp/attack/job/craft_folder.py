@@ -4,7 +4,7 @@ twice or lost."""
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -22,7 +22,7 @@ from linbp.attack.job.images import (
     read_pool,
     scan,
 )
-from linbp.attack.job.labels import check_answers, check_classes, check_label_shift, inputs_of
+from linbp.attack.job.labels import check_answers, check_classes, check_label_shift, inputs_of, with_numbers
 from linbp.attack.job.manifest import job_settings, new_manifest
 from linbp.attack.job.report import FolderReport
 from linbp.attack.job.resume import craft_missing
@@ -52,6 +52,7 @@ def craft_folder(
     threads: int = 4,
     command: str = "",
     progress: ProgressCallback | None = None,
+    on_note: Callable[[str], None] | None = None,
 ) -> FolderReport:
     """Make an adversarial image of every image in a list; run again, it makes only what is missing.
 
@@ -75,6 +76,7 @@ def craft_folder(
         threads: that decode images.
         command: what the user typed, for the manifest.
         progress: told about every task.
+        on_note: told, before anything is made, what should be known of the labels.
 
     Raises:
         ImageError: an image cannot be read, or a label is missing, out of range, or seems to count from 1.
@@ -94,6 +96,12 @@ def craft_folder(
     choice = None if before is None else before.get("choice")
     tell("capturing the surrogate", 0, 1)
     ensemble = as_ensemble(model, device, config.group_size)
+    job_images = with_numbers(ensemble, config, job_images)
+    images = job_images.records
+    list_notes = getattr(images, "notes", ())
+    if on_note is not None:
+        for note in list_notes:
+            on_note(note)
     check_classes(ensemble, config, job_images)
     if before is None:
         check_answers(ensemble, job_images)
@@ -134,4 +142,5 @@ def craft_folder(
         unused=unused,
         manifest=manifest,
         records=tuple(finished[image_id] for image_id in job_images.ids),
+        list_notes=list_notes,
     )

@@ -61,7 +61,7 @@ class JobImages:
 
 def has_targets(records: Sequence[ImageRecord]) -> bool:
     """Whether a list gives targets, which make an attack targeted."""
-    return any(record.target is not None for record in records)
+    return any(record.target is not None or record.target_name is not None for record in records)
 
 
 def check_list(records: Sequence[ImageRecord], config: AttackConfig) -> None:
@@ -72,7 +72,7 @@ def check_list(records: Sequence[ImageRecord], config: AttackConfig) -> None:
     """
     if not records:
         raise ImageError("The list holds no images.", "Give at least one.")
-    unlabelled = next((record for record in records if record.label is None), None)
+    unlabelled = next((record for record in records if record.label is None and record.class_name is None), None)
     if config.labels == "given" and unlabelled is not None:
         raise ImageError(
             f"Image {unlabelled.image_id!r} has no label.",
@@ -81,7 +81,7 @@ def check_list(records: Sequence[ImageRecord], config: AttackConfig) -> None:
                 "predictions with --labels predicted (labels='predicted' in Python)."
             ).lstrip(),
         )
-    with_target = sum(record.target is not None for record in records)
+    with_target = sum(has_targets([record]) for record in records)
     if with_target not in (0, len(records)):
         raise ImageError(f"Only {with_target} of {len(records)} images have a target.", "Give each one, or none.")
 

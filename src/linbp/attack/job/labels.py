@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,15 +17,33 @@ from linbp.attack.scores import SOME, check_scores
 from linbp.data.image_list import ImageRecord
 from linbp.data.images import size_batches, to_unit
 from linbp.data.labels import check_labels, check_not_shifted, spread
+from linbp.data.named_labels import numbered
 from linbp.errors import ImageError
 from linbp.models import Model
 from linbp.models.other_input import POOR, TRIED, check_input
 from linbp.models.scores import scores_of
 
-__all__ = ["check_answers", "check_classes", "check_label_shift", "goal_of", "inputs_of"]
+__all__ = ["check_answers", "check_classes", "check_label_shift", "goal_of", "inputs_of", "with_numbers"]
 
 ASKED = 16
 """Images that the surrogate is asked about at a time."""
+
+
+def with_numbers(ensemble: Ensemble, config: AttackConfig, read: JobImages) -> JobImages:
+    """The images with numbers of the surrogate's classes where the list has words: see `numbered`.
+
+    Raises:
+        ImageError: a word is none of the surrogate's classes.
+    """
+    names = next((one.model.class_names for one in ensemble.surrogates if one.model.class_names), ())
+    found = numbered(
+        read.records,
+        names,
+        network=ensemble.name,
+        classes=ensemble.classes,
+        labels=config.labels == "given",
+    )
+    return dataclasses.replace(read, records=found)
 
 
 def check_classes(ensemble: Ensemble, config: AttackConfig, read: JobImages) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -80,9 +81,11 @@ def new_manifest(
         "protocol": None if config.protocol is None else config.protocol.to_dict(),
         "gradients_per_image": config.recipe.gradients(config.steps, settings["members"]),
         "images": len(records),
+        "list": os.path.abspath(source) if (source := getattr(records, "source", "")) else None,
         "unused": [one.to_dict() for one in unused],
         "classes": prepared.ensemble.classes,
         "notes": [
+            *getattr(records, "notes", ()),
             *choice_notes(choice),
             *config.notes,
             *prepared.notes,

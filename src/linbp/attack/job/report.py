@@ -27,6 +27,7 @@ class FolderReport:
         unused: what the list and its files hold that this run did not use; `not_used` of the images.
         manifest: the folder's manifest.
         records: one an image, in the list's order.
+        list_notes: what should be known of the labels; the first of the manifest's notes.
     """
 
     folder: Path
@@ -35,6 +36,7 @@ class FolderReport:
     unused: tuple[Unused, ...]
     manifest: dict[str, Any]
     records: tuple[dict[str, Any], ...]
+    list_notes: tuple[str, ...] = ()
 
     def summary(self) -> dict[str, Any]:
         """As `summarise`, of all records."""
