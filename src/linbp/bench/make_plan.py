@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from linbp.attack.config import AttackConfig
 from linbp.attack.job.images import preparation_of, read_pool
 from linbp.attack.job.manifest import job_settings
@@ -82,8 +80,7 @@ class _Planner:
         if network.class_names:
             self.names[role] = tuple(network.class_names)
         if isinstance(network, Model):
-            blank = torch.zeros(1, *network.input_size, dtype=network.dtype)
-            self.classes[role] = int(network.logits(blank).shape[1])
+            self.classes[role] = network.count_classes()
         elif network.class_names:
             self.classes[role] = len(network.class_names)
         return self.classes.get(role)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from linbp.cli.guard import guard
-from linbp.cli.options import Debug, Device, Json, Threads, command_line, usable_device
+from linbp.cli.options import ClassesFile, Debug, Device, Json, Threads, command_line, usable_device
 from linbp.cli.tuning_options import (
     AUGMENTATIONS,
     PRECISIONS,
@@ -87,6 +87,7 @@ def linearize(
     precision: Precision = "auto",
     seed: Seed = 0,
     checkpoint_every: CheckpointEvery = 100,
+    classes: ClassesFile = None,
     first_label: FirstLabel = 0,
     trust_labels: TrustLabels = False,
     device: Device = None,
@@ -142,7 +143,7 @@ def linearize(
         threads=threads,
         command=command_line(),
     )
-    report = run_tuning(model, data, validation, out, first_label, hidden=json, run=run)
+    report = run_tuning(model, data, validation, out, first_label, classes, hidden=json, run=run)
     manifest = report.manifest
     print_tuning(
         report,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from linbp.cli.guard import guard
-from linbp.cli.options import Debug, Device, Json, Threads, command_line, usable_device
+from linbp.cli.options import ClassesFile, Debug, Device, Json, Threads, command_line, usable_device
 from linbp.cli.tuning_options import (
     AUGMENTATIONS,
     PRECISIONS,
@@ -68,6 +68,7 @@ def lgv(
     precision: Precision = "auto",
     seed: Seed = 0,
     checkpoint_every: CheckpointEvery = 100,
+    classes: ClassesFile = None,
     first_label: FirstLabel = 0,
     trust_labels: TrustLabels = False,
     device: Device = None,
@@ -112,7 +113,7 @@ def lgv(
         threads=threads,
         command=command_line(),
     )
-    report = run_tuning(model, data, validation, out, first_label, hidden=json, run=run)
+    report = run_tuning(model, data, validation, out, first_label, classes, hidden=json, run=run)
     kept = [str(report.folder / one["file"]) for one in report.manifest["result"]["snapshots"]]
     print_tuning(
         report,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from linbp.cli.guard import Interrupted
+from linbp.cli.options import read_classes
 from linbp.cli.output import add_row, interval, make_table, print_json, print_unused, progress_bars, share, stdout
 from linbp.cli.tuning_options import read_share
 
@@ -20,7 +22,15 @@ Report = TypeVar("Report", bound="TuningReport")
 
 
 def run_tuning(
-    model: str, data: Path, validation: str, out: Path, first_label: int, *, hidden: bool, run: Callable[..., Report]
+    model: str,
+    data: Path,
+    validation: str,
+    out: Path,
+    first_label: int,
+    classes: Path | None,
+    *,
+    hidden: bool,
+    run: Callable[..., Report],
 ) -> Report:
     """Load network and images, and train.
 
@@ -30,6 +40,7 @@ def run_tuning(
         validation: a share of them, or other images.
         out: folder of the result.
         first_label: what the lists call the first class.
+        classes: a file of the network's classes, or None.
         hidden: whether no progress is drawn.
         run: takes the network, and `images`, `validation` and `progress` by name.
 
@@ -39,8 +50,9 @@ def run_tuning(
     from linbp.attack.named_surrogates import load_surrogate
     from linbp.data.image_list import list_images, not_used
 
-    images, number = list_images(data, first_label=first_label), read_share(validation)
-    apart = list_images(validation, first_label=first_label) if number is None else number
+    listed = functools.partial(list_images, first_label=first_label, classes=read_classes(classes))
+    images, number = listed(data), read_share(validation)
+    apart = listed(validation) if number is None else number
     with progress_bars(hidden) as tell:
         tell("loading the network", 0, 1)
         loaded = load_surrogate(model)

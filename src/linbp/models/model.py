@@ -151,6 +151,14 @@ class Model(nn.Module):
             **({} if self.centre_crop is None else self.centre_crop.facts()),
         }
 
+    def count_classes(self) -> int:
+        """How many classes the network has: as many as logits of a black image.
+
+        Raises:
+            ModelError: as for `logits`.
+        """
+        return int(self.logits(torch.zeros(1, *self.input_size, dtype=self.dtype)).shape[1])
+
     def of_turn(self, number: int) -> Model:
         """The network with the weights of one turn, counted from 0."""
         return self

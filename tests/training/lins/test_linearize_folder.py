@@ -264,7 +264,7 @@ def test_labels_and_images_that_are_refused(photos: Path, tmp_path: Path) -> Non
     records: Sequence[ImageRecord] = list_images(photos)
     for faulty, words in [
         ([], "holds no images"),
-        ([*records[:-1], dataclasses.replace(records[-1], label=None)], "'i19' has no label"),
+        ([*records[:-1], dataclasses.replace(records[-1], label=None, class_name=None)], "'i19' has no label"),
         ([*records[:-1], dataclasses.replace(records[-1], label=CLASSES)], f"label of image 'i19' is {CLASSES}"),
     ]:
         for options in ({"images": faulty}, {"images": records, "validation": faulty}):
@@ -278,6 +278,18 @@ def test_labels_and_images_that_are_refused(photos: Path, tmp_path: Path) -> Non
     grey = Model(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()), input_size=(1, 8, 8), mean=(0,), std=(1,))
     with pytest.raises(ModelError, match="takes 1 channels"):
         job(photos, tmp_path / "out", model=grey)
+
+
+def test_labels_in_words_are_the_networks_own_names(photos: Path, tmp_path: Path) -> None:
+    once = dataclasses.replace(TUNING, epochs=1)
+    numbers = job(photos, tmp_path / "numbers", tuning=once).manifest["settings"]["training_sha256"]
+    table = photos / "images.csv"
+    lines = [line.split(",") for line in table.read_text().splitlines()[1:]]
+    table.write_text("file,label\n" + "".join(f"{file},Tier_{'dbca'[int(label)]}\n" for file, label in lines))
+    named = model()
+    named.class_names = tuple(f"tier {letter}" for letter in "dbca")
+    words = job(photos, tmp_path / "words", tuning=once, model=named).manifest["settings"]["training_sha256"]
+    assert words == numbers
 
 
 def test_validation_images_of_their_own(photos: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from linbp.data.files import json_bytes
 from linbp.data.image_list import ImageRecord, not_used
+from linbp.data.named_labels import in_words, numbered
 from linbp.data.unused import Unused
 from linbp.errors import ModelError, StoreError
 from linbp.jobs.folder import JobFolder
@@ -56,16 +57,23 @@ class Lists:
 
     @classmethod
     def of(
-        cls, images: Sequence[ImageRecord], validation: float | Sequence[ImageRecord], threads: int, seed: int
+        cls,
+        images: Sequence[ImageRecord],
+        validation: float | Sequence[ImageRecord],
+        threads: int,
+        seed: int,
+        model: Model,
     ) -> Lists:
-        """The two lists.
+        """The two lists, whose labels in words become numbers of the model's classes.
 
         Raises:
-            ImageError: an image has no label, or nothing is left to train on.
+            ImageError: an image has no label, a word is no class of the model's, or nothing is left to train on.
         """
+        images = _numbered(images, model)
         every = Files(images, threads)
         if isinstance(validation, int | float):
             return cls(*split(every, validation, seed), held_out=validation, unused=not_used(images))
+        validation = _numbered(validation, model)
         unused = (*not_used(images), *not_used(validation))
         return cls(every, Files(validation, threads), held_out=None, unused=unused)
 
@@ -85,6 +93,12 @@ class Lists:
             pixels_of.append(set(hashes))
         found["in_both"] = len(pixels_of[0] & pixels_of[1])
         return found
+
+
+def _numbered(images: Sequence[ImageRecord], model: Model) -> Sequence[ImageRecord]:
+    if not in_words(images):
+        return images
+    return numbered(images, model.class_names, network=model.name, classes=model.count_classes())
 
 
 def check_arguments(model: Model, checkpoint_every: int) -> None:

@@ -58,9 +58,7 @@ class Files:
                 raise ImageError(
                     f"Image {record.image_id!r} has no label, and fine-tuning needs one for each image.",
                     (
-                        label_hint(records)
-                        + " Give a CSV with a column label, or one sub-folder for each class, named "
-                        "by its number."
+                        label_hint(records) + " Give a CSV with a column label, or one sub-folder for each class."
                     ).strip(),
                 )
             labels.append(record.label)

@@ -93,7 +93,7 @@ def refine_lgv(
     """
     settings = settings or HighRate()
     check_arguments(model, checkpoint_every)
-    lists, store = Lists.of(images, validation, threads, settings.seed), RefinedFolder(folder)
+    lists, store = Lists.of(images, validation, threads, settings.seed, model), RefinedFolder(folder)
     job = Collection(
         model,
         lists.training,

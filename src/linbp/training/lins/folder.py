@@ -69,7 +69,7 @@ def linearize_folder(
     """
     tuning = tuning or Tuning()
     check_arguments(model, checkpoint_every)
-    lists = Lists.of(images, validation, threads, tuning.seed)
+    lists = Lists.of(images, validation, threads, tuning.seed, model)
     # What is quickly checked comes before every image is read.
     job = Linearization(
         model,
