@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# A server for the tests of models behind HTTP. Its packages do not fit linbp's.
+MLSERVER := .venv-mlserver
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 CODE := src tests docs $(wildcard scripts experiments benchmarks)
 # Old versions of make cannot keep the output of each check together.
@@ -36,11 +38,11 @@ types: $(VENV)/test.stamp  ## mypy --strict
 docs: $(VENV)/test.stamp  ## build the pages into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-pytest: $(VENV)/test.stamp  ## the tests alone: one process a core, of one thread
+pytest: $(VENV)/test.stamp $(MLSERVER)/stamp  ## the tests alone: one process a core, of one thread
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/pytest -n auto --dist worksteal
 
 clean:  ## remove .venv and everything that is made
-	rm -rf $(VENV) site build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(MLSERVER) site build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # A stamp is written only after its install has ended well, so an interrupted one is done again.
 $(VENV)/python.stamp:
@@ -60,3 +62,11 @@ $(VENV)/test.stamp: $(VENV)/python.stamp pyproject.toml constraints.txt
 	@echo "Installing linbp with all extras into $(VENV) (about 3 GB with torch; once) ..."
 	@$(PIP) --editable '.[demo,docs,experiments,hf,http,ray,report,s3,test]'
 	@touch $@ $(VENV)/demo.stamp
+
+# MLServer says that it needs a Python older than 3.13; these versions of its packages run on newer ones.
+$(MLSERVER)/stamp: $(VENV)/python.stamp tests/mlserver/constraints.txt
+	@echo "Installing MLServer into $(MLSERVER) (about 400 MB; once) ..."
+	@$(PYTHON) -m venv --clear $(MLSERVER)
+	@$(MLSERVER)/bin/python -m pip --disable-pip-version-check install --quiet --ignore-requires-python \
+		--constraint tests/mlserver/constraints.txt mlserver onnxruntime
+	@touch $@

@@ -15,13 +15,6 @@ import linbp
 from linbp.models import BlackBox, load_model
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of the test's own."""
-    monkeypatch.setenv("LINBP_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
 def images(count: int, side: int = 8, seed: int = 0) -> np.ndarray[Any, Any]:
     return np.random.default_rng(seed).integers(0, 256, (count, 3, side, side), dtype=np.uint8)
 
