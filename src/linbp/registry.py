@@ -25,10 +25,12 @@ __all__ = [
     "find",
     "grammar_name",
     "home",
+    "import_point",
     "is_foreign",
     "is_installed",
     "is_part",
     "kinds",
+    "named_point",
     "names",
     "part",
     "register",
@@ -234,25 +236,40 @@ def load_plugins() -> None:
         _loading.append(point.value)
         before = {id(thing) for known in _registry.values() for thing in known.values()}
         try:
-            with contextlib.redirect_stdout(sys.stderr):
-                point.load()
-        except (Exception, SystemExit) as fault:
-            reason = next(iter(str(fault).splitlines()), "")
-            _faults.append(
-                f"The parts of {_named(point)} cannot be used: importing {point.module} failed with "
-                f"{type(fault).__name__}: {reason}"
-            )
-        else:
-            known = [thing for parts in _registry.values() for thing in parts.values()]
-            own = point.module.partition(".")[0]
-            new = any(id(thing) not in before or _package(thing) == own for thing in known)
-            if said == len(_faults) and not new:
-                _faults.append(f"The entry point {point.name} of {_named(point)} registers no part in {point.module}.")
+            _, fault = import_point(point, "parts")
         finally:
             _loading.clear()
+        if fault:
+            _faults.append(fault)
+            continue
+        known = [thing for parts in _registry.values() for thing in parts.values()]
+        own = point.module.partition(".")[0]
+        new = any(id(thing) not in before or _package(thing) == own for thing in known)
+        if said == len(_faults) and not new:
+            _faults.append(f"The entry point {point.name} of {named_point(point)} registers no part in {point.module}.")
     for fault_line in dict.fromkeys(_faults):
         warnings.warn(fault_line, LinbpWarning, stacklevel=2)
 
 
-def _named(point: EntryPoint) -> str:
+def import_point(point: EntryPoint, what: str) -> tuple[Any, str]:
+    """What an entry point of another package names; or None, and why not in one line.
+
+    Args:
+        point: the entry point. What its package prints goes to standard error.
+        what: what the line says the package has, such as `parts`.
+    """
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            return point.load(), ""
+    # Another package may raise anything, and some leave.
+    except (Exception, SystemExit) as fault:
+        reason = next(iter(str(fault).splitlines()), "")
+        return None, (
+            f"The {what} of {named_point(point)} cannot be used: importing {point.module} failed with "
+            f"{type(fault).__name__}: {reason}"
+        )
+
+
+def named_point(point: EntryPoint) -> str:
+    """Name and version of the distribution that an entry point belongs to."""
     return point.value if point.dist is None else f"{point.dist.name} {point.dist.version}"

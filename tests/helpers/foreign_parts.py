@@ -38,8 +38,26 @@ class Packages:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def install(self, name: str, files: Mapping[str, str], *, version: str = "1.0", entry: str | None = None) -> None:
-        """Write a distribution with the files of its package, and its entry point, the package by default."""
+    def install(
+        self,
+        name: str,
+        files: Mapping[str, str],
+        *,
+        version: str = "1.0",
+        entry: str | None = None,
+        group: str = "linbp.parts",
+        word: str | None = None,
+    ) -> None:
+        """Write a distribution with the files of its package, and its entry point, the package by default.
+
+        Args:
+            name: of the distribution.
+            files: their texts.
+            version: of the distribution.
+            entry: what the entry point names.
+            group: of the entry point.
+            word: what the entry point is called; by default the distribution's name.
+        """
         for file, text in files.items():
             path = self.folder / file
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +69,7 @@ class Packages:
             old.rmdir()
         metadata.mkdir()
         (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        (metadata / "entry_points.txt").write_text(f"[linbp.parts]\n{name} = {entry or name}\n")
+        (metadata / "entry_points.txt").write_text(f"[{group}]\n{word or name} = {entry or name}\n")
         self.forget()
 
     def forget(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -66,7 +67,7 @@ def _entries(topic: str) -> list[dict[str, Any]]:
         return [{"name": name, "summary": _summary(path)} for name, path in shipped_suites().items()]
     known = catalogue()
     if topic == "models":
-        return [{"name": name, "summary": forms} for name, forms in known["models"].items()]
+        return [{"name": name, "summary": forms} for name, forms in {**known["models"], **_of_packages(known)}.items()]
     if topic == "protocols":
         return [{"name": name, "summary": one["facts"]["title"]} for name, one in known["protocols"].items()]
     return [
@@ -74,6 +75,15 @@ def _entries(topic: str) -> list[dict[str, Any]]:
         for part in known["parts"]
         if f"{part['kind']}s" == topic
     ]
+
+
+def _of_packages(known: dict[str, Any]) -> dict[str, str]:
+    """The sources that other packages bring."""
+    if not entry_points(group="linbp.sources"):  # else torch is imported, which takes seconds
+        return {}
+    from linbp.models.packages import help_of_packages
+
+    return help_of_packages(known["models"])
 
 
 def _summary(path: Path) -> str:

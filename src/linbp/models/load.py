@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 from pathlib import Path
+from typing import Any
 
 from linbp.errors import ModelError, nearest_name
 from linbp.models.black_box import BlackBox
 from linbp.models.model import Model
 from linbp.models.onnx import OnnxModel
+from linbp.models.packages import load_of_package, names_of_packages
 
 __all__ = ["SOURCES", "load_model"]
 
@@ -26,7 +28,8 @@ SOURCES: dict[str, str] = {
     "onnx": "path/to/net.onnx, as a victim, with its preprocessing in net.json",
     "oip": "oip:http://HOST:PORT/MODEL or oip:grpc://HOST:PORT/MODEL, as a victim, with more about it in @FILE.json",
 }
-"""Each source and how its networks are named; the module `linbp.models.<source>` loads them."""
+"""Each source and how its networks are named; the module `linbp.models.<source>` loads them, with `_` for `-` and `.`.
+Other packages add sources by entry points of the group `linbp.sources`."""
 
 _SUFFIXES = {".pt2": "program", ".onnx": "onnx"}
 _FILES = (*_SUFFIXES.values(), "refined")
@@ -49,20 +52,25 @@ def load_model(spec: str | os.PathLike[str]) -> Model | OnnxModel | BlackBox:
     """
     text = os.fspath(spec)
     if os.path.isdir(text):  # of any string, also one that is too long for a path
-        return importlib.import_module("linbp.models.refined").load(Path(text))  # type: ignore[no-any-return]
+        return _module("refined").load(Path(text))  # type: ignore[no-any-return]
     prefix, colon, rest = text.partition(":")
     suffix = Path(text).suffix.lower()
+    model: Model | OnnxModel | BlackBox
     if colon and prefix in SOURCES and prefix not in _FILES:
-        source = prefix
+        model = _module(prefix).load(rest)
     elif suffix in _SUFFIXES:
-        source, rest = _SUFFIXES[suffix], text
+        model = _module(_SUFFIXES[suffix]).load(text)
+    elif colon and prefix in names_of_packages(SOURCES):
+        model = load_of_package(prefix, rest, SOURCES)
     else:
         raise ModelError(f"{text!r} names no network.", _hint(prefix if colon else "", suffix))
-    # Each source is imported only when it is used: timm and torchvision take seconds to import.
-    module = importlib.import_module(f"linbp.models.{source}")
-    model: Model | OnnxModel | BlackBox = module.load(rest)
     model.source.setdefault("spec", text)
     return model
+
+
+def _module(source: str) -> Any:
+    """A source's module, imported only when it is used: timm and torchvision take seconds to import."""
+    return importlib.import_module(f"linbp.models.{source.replace('-', '_').replace('.', '_')}")
 
 
 def _hint(prefix: str, suffix: str) -> str:
@@ -71,7 +79,7 @@ def _hint(prefix: str, suffix: str) -> str:
             "A checkpoint holds weights without their network: write torchvision:NAME@FILE or timm:NAME@FILE, "
             "or build the network in file:path/model.py:function."
         )
-    prefixes = [name for name in SOURCES if name not in _FILES]
+    prefixes = [name for name in (*SOURCES, *names_of_packages(SOURCES)) if name not in _FILES]
     if prefix and "Did you mean" in (suggestion := nearest_name(prefix, prefixes)):
         return suggestion
     return "Write " + "; ".join(SOURCES.values()) + "."
