@@ -193,10 +193,21 @@ def test_a_program_with_what_was_written_beside_it_is_the_model_again(tmp_path: 
         torch.testing.assert_close(one.logits(images), model.logits(images))
 
 
-def cropping_network() -> Model:
+def cropping_network(resize: int | None = None) -> Model:
     torch.manual_seed(0)
     layers = [nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 5)]
-    return Model(nn.Sequential(*layers).double(), input_size=8, crop=8, name="cropping")
+    return Model(nn.Sequential(*layers).double(), input_size=8, resize=resize, crop=8, name="cropping")
+
+
+def test_a_surrogate_that_resizes_and_crops_has_the_models_gradients() -> None:
+    model = cropping_network(resize=11)
+    images = pixels(2, 3, 8, 13).requires_grad_()
+    labels = torch.tensor([0, 1])
+    loss = nn.functional.cross_entropy(model(images), labels, reduction="sum")
+    (expected,) = torch.autograd.grad(loss, images)
+    found = linbp.Surrogate(model, cache=False).gradient(images.detach(), labels)
+    torch.testing.assert_close(found, expected)
+    assert model.centre_crop is not None
 
 
 def test_a_cropping_surrogate_moves_only_the_pixels_that_it_sees() -> None:

@@ -16,31 +16,13 @@ from torch import nn
 from linbp.errors import ModelError
 from linbp.models.checkpoint import preserved_random_state
 from linbp.models.extras import require
-from linbp.models.hf_processor import check_processor, preprocessing_of
+from linbp.models.hf_processor import build_model
 from linbp.models.hub import find_folder, quiet_hub
 from linbp.models.model import Model
 
-__all__ = ["HubClassifier", "broken_weights", "forget_folder", "load", "quiet", "read_config", "read_processor"]
+__all__ = ["broken_weights", "forget_folder", "load", "quiet", "read_config", "read_processor"]
 
 _TASKS = {"regression": "a regression", "multi_label_classification": "several labels an image"}
-
-
-class HubClassifier(nn.Module):
-    """An image classifier of transformers as a function from normalised images to logits.
-
-    Args:
-        network: whose output has `logits`.
-        flipped: whether it takes its channels in the order blue, green, red.
-    """
-
-    def __init__(self, network: nn.Module, *, flipped: bool = False) -> None:
-        super().__init__()
-        self.network, self.flipped = network, flipped
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Logits (N, classes) of normalised RGB images (N, 3, H, W)."""
-        answer: torch.Tensor = self.network(pixel_values=images.flip(1) if self.flipped else images).logits
-        return answer
 
 
 def load(rest: str) -> Model:
@@ -63,11 +45,7 @@ def load(rest: str) -> Model:
         processor = read_processor(transformers, folder, name)
         network = _read_network(transformers, folder, name)
     forget_folder(network)
-    flipped = bool(getattr(processor, "do_flip_channel_order", False))
-    model = Model(
-        HubClassifier(network, flipped=flipped), **preprocessing_of(processor, name), name=name, source=source
-    )
-    check_processor(processor, model, flipped, name)
+    model = build_model(network, processor, name, source)
     model.class_names = _class_names(config)
     return model
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import nn
 
+from linbp.data.preprocessing import resized, scaled
 from linbp.errors import ModelError
+from linbp.models.centre_crop import CentreCrop
 from linbp.models.model import Model
 
-__all__ = ["check_processor", "preprocessing_of"]
+__all__ = ["build_model"]
 
 _INTERPOLATIONS = {0: "nearest", 2: "bilinear", 3: "bicubic"}
 """Of Pillow's numbers, those that `Model` has."""
@@ -21,6 +26,24 @@ PROBES = ((48, 48), (61, 75), (90, 54))
 """Heights and widths of the images on which `check_processor` compares, as parts of the network's size in 64ths."""
 TOLERANCE = 2 / 255
 """The processor rounds resized images to levels; filters of Pillow and PyTorch differ by another level at most."""
+
+
+class HubClassifier(nn.Module):
+    """A network of transformers as a function from normalised images to logits.
+
+    Args:
+        network: takes `pixel_values`, and answers with an object that has `logits`.
+        flipped: whether it takes its channels in the order blue, green, red.
+    """
+
+    def __init__(self, network: nn.Module, *, flipped: bool = False) -> None:
+        super().__init__()
+        self.network, self.flipped = network, flipped
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits (N, classes) of normalised RGB images (N, 3, H, W)."""
+        answer: torch.Tensor = self.network(pixel_values=images.flip(1) if self.flipped else images).logits
+        return answer
 
 
 def preprocessing_of(processor: Any, name: str) -> dict[str, Any]:
@@ -90,8 +113,45 @@ def _sides(size: Any) -> dict[str, int]:
 
 
 def _cropped(resize: int | tuple[int, int], crop: tuple[int, int], refused: str, hint: str) -> dict[str, Any]:
-    """What a Model is told to resize to, and to crop from the middle of that."""
-    raise ModelError(f"{refused} resizes to {resize} and crops {crop}.", hint)
+    least = (resize, resize) if isinstance(resize, int) else resize
+    if least[0] < crop[0] or least[1] < crop[1]:
+        raise ModelError(f"{refused} fills images up: it crops {crop[1]} x {crop[0]} out of less.", hint)
+    return {"input_size": (3, *crop), "resize": resize}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LowerCrop(CentreCrop):
+    """A centre crop that counts halves of pixels down, as transformers does; torchvision's goes to the even number."""
+
+    def apply(self, images: torch.Tensor, interpolation: str) -> torch.Tensor:
+        """The middle of images (N, C, H, W), resized before."""
+        if self.resize is not None:
+            images = resized(images, scaled(images.shape[-2], images.shape[-1], self.resize), interpolation)
+        (height, width), (down, across) = images.shape[-2:], self.crop
+        top, left = (height - down) // 2, (width - across) // 2
+        return images[..., top : top + down, left : left + across].contiguous()
+
+
+def build_model(network: nn.Module, processor: Any, name: str, source: Mapping[str, Any]) -> Model:
+    """A network of transformers behind its processor's preprocessing.
+
+    Args:
+        network: takes `pixel_values`, and answers with an object that has `logits`.
+        processor: an image processor of transformers.
+        name: what results call the network.
+        source: further facts for the results.
+
+    Raises:
+        ModelError: a Model cannot do what the processor does.
+    """
+    flipped = bool(getattr(processor, "do_flip_channel_order", False))
+    model = Model(
+        HubClassifier(network, flipped=flipped), **preprocessing_of(processor, name), name=name, source=source
+    )
+    if model.centre_crop is not None:
+        model.centre_crop = LowerCrop(crop=model.centre_crop.crop, resize=model.centre_crop.resize)
+    check_processor(processor, model, flipped, name)
+    return model
 
 
 def check_processor(processor: Any, model: Model, flipped: bool, name: str) -> None:
