@@ -20,6 +20,10 @@ __all__ = [
 ]
 
 
+MANY, NEAR = 100, 5
+"""Of more names than that, a hint has room for only so many."""
+
+
 class LinbpError(Exception):
     """An error that the user can fix: `message` says what is wrong, `hint` what to do about it."""
 
@@ -89,9 +93,12 @@ class StoreError(LinbpError):
 
 
 def nearest_name(wanted: str, known: Iterable[str]) -> str:
-    """The hint for a misspelt name: the closest known name, or all of them where none is close."""
+    """The hint for a misspelt name: the closest known name; where none is close all of them, or five of many."""
     names = sorted(known)
-    close = difflib.get_close_matches(wanted.lower(), names, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(wanted.lower(), names, n=NEAR, cutoff=0.6 if len(names) <= MANY else 0.3)
+    if len(names) > MANY:
+        near = close or names[:NEAR]
+        return f"Near names of {len(names):,}: {', '.join(near)}."
     if close:
         return f"Did you mean {close[0]!r}?"
     return "Known: " + ", ".join(names) + "." if names else "None is known."

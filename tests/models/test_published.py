@@ -139,7 +139,7 @@ def test_random_weights_are_the_same_each_time(spec: str) -> None:
         ("torchvision:fasterrcnn_resnet50_fpn@COCO_V1", "no classifier", "Known"),
         ("timm:resnet50", "Which weights", "timm:resnet50.a1_in1k"),
         ("timm:resnet50.imagenet", "'imagenet'", "timm:resnet50.a1_in1k"),
-        ("timm:resnet5O.a1_in1k", "'resnet5O'", "'resnet50'"),
+        ("timm:resnet5O.a1_in1k", "'resnet5O'", "resnet50"),
         ("timm:resnet50@a1_in1k", "timm:resnet50@a1_in1k", "timm:resnet50."),
         ("torchvison:resnet50@IMAGENET1K_V1", "torchvison", "'torchvision'"),
         ("resnet50", "resnet50", "torchvision:resnet50@IMAGENET1K_V1"),

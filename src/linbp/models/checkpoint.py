@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import re
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import nn
 
@@ -25,6 +26,7 @@ __all__ = [
     "pickled_names",
     "preserved_random_state",
     "read_checkpoint",
+    "read_metadata",
 ]
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".pkl", ".pickle", ".tar", ".npz")
@@ -91,6 +93,26 @@ def read_checkpoint(path: str | Path) -> dict[str, torch.Tensor]:
     if all(name.startswith("module.") for name in content):
         content = {name.removeprefix("module."): value for name, value in content.items()}
     return dict(content)
+
+
+def read_metadata(path: str | Path) -> dict[str, Any]:
+    """What a checkpoint holds besides its weights: the metadata of a safetensors file, JSON in it read; or the other
+    entries of a torch file.
+
+    Raises:
+        ModelError: as for `read_checkpoint`.
+    """
+    place = existing_file(path)
+    if place.suffix != ".safetensors":
+        content = _read_torch(place)
+        entries = content.items() if isinstance(content, Mapping) else ()
+        return {key: value for key, value in entries if isinstance(key, str)}
+    with safe_open(place, "pt") as file:
+        found: dict[str, Any] = dict(file.metadata() or {})
+    for key, text in found.items():
+        with contextlib.suppress(ValueError):
+            found[key] = json.loads(text)
+    return found
 
 
 def _read_torch(place: Path) -> Any:
@@ -164,7 +186,7 @@ def fill(module: nn.Module, state: Mapping[str, torch.Tensor], what: str) -> Non
     module.load_state_dict(dict(state), strict=False)
 
 
-@contextmanager
+@contextlib.contextmanager
 def preserved_random_state() -> Iterator[None]:
     """Seed torch's CPU generator with 0 inside, and restore its state afterwards.
 

@@ -7,11 +7,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from linbp.errors import ModelError, nearest_name
+from linbp.errors import ModelError
 from linbp.models.black_box import BlackBox
 from linbp.models.model import Model
 from linbp.models.onnx import OnnxModel
 from linbp.models.packages import load_of_package, names_of_packages
+from linbp.models.unknown_name import hint_for
 
 __all__ = ["SOURCES", "load_model"]
 
@@ -63,7 +64,8 @@ def load_model(spec: str | os.PathLike[str]) -> Model | OnnxModel | BlackBox:
     elif colon and prefix in names_of_packages(SOURCES):
         model = load_of_package(prefix, rest, SOURCES)
     else:
-        raise ModelError(f"{text!r} names no network.", _hint(prefix if colon else "", suffix))
+        words = [name for name in (*SOURCES, *names_of_packages(SOURCES)) if name not in _FILES]
+        raise ModelError(f"{text!r} names no network.", hint_for(text, words, SOURCES.values()))
     model.source.setdefault("spec", text)
     return model
 
@@ -71,15 +73,3 @@ def load_model(spec: str | os.PathLike[str]) -> Model | OnnxModel | BlackBox:
 def _module(source: str) -> Any:
     """A source's module, imported only when it is used: timm and torchvision take seconds to import."""
     return importlib.import_module(f"linbp.models.{source.replace('-', '_').replace('.', '_')}")
-
-
-def _hint(prefix: str, suffix: str) -> str:
-    if suffix in (".pth", ".pt", ".bin", ".ckpt", ".safetensors"):
-        return (
-            "A checkpoint holds weights without their network: write torchvision:NAME@FILE or timm:NAME@FILE, "
-            "or build the network in file:path/model.py:function."
-        )
-    prefixes = [name for name in (*SOURCES, *names_of_packages(SOURCES)) if name not in _FILES]
-    if prefix and "Did you mean" in (suggestion := nearest_name(prefix, prefixes)):
-        return suggestion
-    return "Write " + "; ".join(SOURCES.values()) + "."

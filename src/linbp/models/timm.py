@@ -9,12 +9,15 @@ from typing import Any
 
 import timm
 from timm.data.config import resolve_data_config
+from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
+from timm.models import get_pretrained_cfg
 from torch import nn
 
 from linbp.errors import ModelError, nearest_name
 from linbp.models.centre_crop import CentreCrop, read_crop
 from linbp.models.checkpoint import file_sha256, fill, is_path, preserved_random_state, read_checkpoint
 from linbp.models.model import Model
+from linbp.models.own_head import class_names_beside, head_size, preprocessing_beside
 
 __all__ = ["load"]
 
@@ -24,6 +27,8 @@ def load(rest: str) -> Model:
 
     Mean, standard deviation, size and interpolation are those that timm has for the weights; for a checkpoint or an
     untrained network, those of the tag, or else of the first weights that timm lists for the network.
+
+    A checkpoint decides how many classes the network has, and may name them: see `own_head`.
 
     Raises:
         ModelError: unknown network or tag; weights that cannot be downloaded or do not fit.
@@ -40,13 +45,20 @@ def load(rest: str) -> Model:
         listed = ", ".join(f"timm:{entry}" for entry in published) or f"timm:{architecture}@path/to/checkpoint"
         raise ModelError(message, f"Write {listed}, or timm:{architecture}@path/to/checkpoint, or @random.")
     source: dict[str, Any]
+    names: tuple[str, ...] = ()
+    given: dict[str, Any] = {}
     if not at:
         module, source = _published(name), {"weights": tag or name}
+        names = _class_names(module)
     elif wanted == "random":
         module, source = _build(name), {"weights": "random, seed 0"}
     elif is_path(wanted):
-        module = _build(name)
-        fill(module, read_checkpoint(wanted), Path(wanted).name)
+        state, usual = read_checkpoint(wanted), get_pretrained_cfg(name)
+        assert usual is not None
+        classes = head_size(state, usual.classifier or ()) or usual.num_classes
+        module = _build(name, **({} if classes == usual.num_classes else {"num_classes": classes}))
+        fill(module, state, Path(wanted).name)
+        names, given = class_names_beside(wanted, classes), preprocessing_beside(wanted)
         source = {"weights": Path(wanted).name, "file_sha256": file_sha256(Path(wanted).expanduser())}
     else:
         raise ModelError(
@@ -55,17 +67,25 @@ def load(rest: str) -> Model:
             "after an @ stands the path of a checkpoint, or random.",
         )
     config = resolve_data_config({}, model=module)  # type: ignore[no-untyped-call]
+    usual_input = {key: config[key] for key in ("input_size", "mean", "std", "interpolation")}
     model = Model(
         module,
-        input_size=config["input_size"],
-        mean=config["mean"],
-        std=config["std"],
-        interpolation=config["interpolation"],
+        **{**usual_input, **given},
         name=f"timm:{name}" + (f"@{source['weights'].partition(',')[0]}" if at else ""),
         source=source,
     )
     model.published_crop = _crop(config)
+    model.class_names = names
     return model
+
+
+def _class_names(module: nn.Module) -> tuple[str, ...]:
+    """The names of published weights' classes, where timm has them: in their settings, or ImageNet's of that number."""
+    usual: dict[str, Any] = module.pretrained_cfg  # type: ignore[assignment]
+    names = usual.get("label_names")
+    if names is None and (subset := infer_imagenet_subset(usual)):
+        names = ImageNetInfo(subset).label_descriptions()
+    return tuple(names) if names is not None and len(names) == usual["num_classes"] else ()
 
 
 def _crop(config: dict[str, Any]) -> CentreCrop | None:
@@ -77,9 +97,9 @@ def _crop(config: dict[str, Any]) -> CentreCrop | None:
     return read_crop(size, height) if config["crop_mode"] == "center" and height == width else None
 
 
-def _build(name: str) -> nn.Module:
+def _build(name: str, **options: Any) -> nn.Module:
     with preserved_random_state():
-        module: nn.Module = timm.create_model(name, pretrained=False)
+        module: nn.Module = timm.create_model(name, pretrained=False, **options)
     return module
 
 
