@@ -24,6 +24,7 @@ from linbp.cli.picture import picture
 from linbp.cli.refine import refine
 from linbp.cli.report import report
 from linbp.cli.show import show
+from linbp.cli.substitute import substitute
 from linbp.cli.zoo import zoo
 from linbp.errors import LinbpWarning
 from linbp.version import __version__
@@ -76,6 +77,7 @@ app.command()(bench)
 app.command()(compare)
 app.command()(report)
 app.command()(picture)
+app.command()(substitute)
 app.command()(linearize)
 app.command("list")(list_parts)
 app.command()(show)

@@ -76,7 +76,14 @@ def _kept(out: Path) -> str:
 
 
 def print_tuning(
-    report: TuningReport, as_json: bool, more: Mapping[str, Any], *, did: str, stages: Mapping[str, str], next_step: str
+    report: TuningReport,
+    as_json: bool,
+    more: Mapping[str, Any],
+    *,
+    did: str,
+    stages: Mapping[str, str],
+    next_step: str,
+    measured: str = "accuracy",
 ) -> None:
     """Print what a training did.
 
@@ -87,6 +94,7 @@ def print_tuning(
         did: a sentence without its end, to which steps, images and time are added.
         stages: the measurements of accuracy that the table shows, and what it calls them.
         next_step: a command.
+        measured: what right answers are called.
     """
     from linbp.evaluation.statistics import rate
 
@@ -107,7 +115,7 @@ def print_tuning(
         markup=False,
     )
     heads = ["validation", "95% interval", "loss", "training"]
-    table = make_table("accuracy", *heads, right=heads)
+    table = make_table(measured, *heads, right=heads)
     for stage, words in stages.items():
         if stage not in manifest["accuracy"]:
             continue

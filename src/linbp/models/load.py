@@ -25,7 +25,7 @@ SOURCES: dict[str, str] = {
     "demo:cifar10/NAME",
     "cifar10": "cifar10:DIR/NAME.safetensors, what linbp zoo train wrote, cifar10:vgg19_bn@random",
     "program": "path/to/net.pt2, what torch.export.save wrote, with its preprocessing in net.json",
-    "refined": "DIR, a folder that linbp refine wrote, as a surrogate",
+    "refined": "DIR, a folder that linbp refine, linearize or substitute wrote",
     "onnx": "path/to/net.onnx, as a victim, with its preprocessing in net.json",
     "oip": "oip:http://HOST:PORT/MODEL or oip:grpc://HOST:PORT/MODEL, as a victim, with more about it in @FILE.json",
 }

@@ -1,4 +1,4 @@
-"""Refined surrogates: folders that `linbp refine` wrote, with a network in several versions of its weights."""
+"""Networks in folders that linbp wrote: one, or one in several versions of its weights."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ __all__ = ["LAYOUT", "Refined", "load", "refuse_turns"]
 
 MANIFEST, LAYOUT = "manifest.json", "refine 1"
 """Where a folder says what it holds, and its `format`."""
+PROGRAMS, MODEL = ("linearize 1", "substitute 1"), "model.pt2"
+"""The `format` of folders that hold one network, and the network's file."""
 
 
 class Refined(Model):
@@ -55,28 +57,37 @@ class Refined(Model):
         return _read(*self.programs[number]).to(self.device)
 
 
-def load(folder: Path) -> Refined:
-    """The surrogate of a folder.
+def load(folder: Path) -> Model:
+    """The network of a folder that linbp refine, linbp linearize or linbp substitute wrote.
 
     Raises:
         ModelError: it is no such folder, not finished, or a file of it is missing or another one.
     """
-    again = "Run the same linbp refine command again: it goes on where it ended."
+    again = "Run the same command again: it goes on where it ended."
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"{folder} is a folder, and no refined surrogate ({error}).",
-            "Name the network's file in it, such as model.pt2, or a folder that linbp refine wrote.",
+            f"{folder} is a folder, and holds no network that linbp made ({error}).",
+            "Name the network's file in it; or a folder that linbp refine, linearize or substitute wrote.",
         ) from error
-    if not isinstance(manifest, dict) or manifest.get("format") != LAYOUT:
+    if not isinstance(manifest, dict) or manifest.get("format") not in (LAYOUT, *PROGRAMS):
         raise ModelError(
-            f"{folder} is a folder, and linbp refine did not write its {MANIFEST}.",
+            f"{folder} is a folder, and its {MANIFEST} names no network.",
             "Name the network's file in it, such as model.pt2.",
         )
     if not manifest.get("finished"):
         raise ModelError(f"{folder} is not finished.", again)
     result = manifest["result"]
+    if manifest["format"] in PROGRAMS:
+        if not (folder / MODEL).is_file():
+            raise ModelError(f"{folder} lacks {MODEL}.", again)
+        model = _read(folder / MODEL, str(result["file_sha256"]))
+        if "victim" in manifest["settings"]:
+            victim = manifest["settings"]["victim"]["name"]
+            facts = {"victim": victim, "queries": manifest["queries"], "agreement": result["agreement"]}
+            model.source["substitute"] = facts
+        return model
     programs = [(folder / one["file"], str(one["file_sha256"])) for one in result["snapshots"]]
     if missing := [path.name for path, _ in programs if not path.is_file()]:
         raise ModelError(f"{folder} lacks {missing[0]}.", again)

@@ -215,7 +215,7 @@ def test_a_file_that_was_exchanged_is_refused(whole: Path, tmp_path: Path) -> No
         surrogate_of(tmp_path).of_turn(1)
 
 
-@pytest.mark.parametrize("content", [None, "{", '{"format": "linearize 1"}'])
+@pytest.mark.parametrize("content", [None, "{", '{"format": "craft 1"}'])
 def test_other_folders_are_refused(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "manifest.json").write_text(content)

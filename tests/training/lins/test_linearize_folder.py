@@ -22,7 +22,7 @@ from linbp.data.images import write_png
 from linbp.errors import ImageError, LinbpError, ModelError, StoreError
 from linbp.models import weights_sha256
 from linbp.training.lins import LinearizeReport, Tuning, linearize, linearize_folder
-from linbp.training.lins.store import LinearizeFolder
+from linbp.training.lins.folder import LinearizeFolder
 
 TUNING = Tuning(epochs=2, batch_size=4, learning_rate=0.05, warm_up=0.2, augment=("flip", "crop"))
 """18 images: five steps an epoch, the last of two images; and two images held out."""

@@ -63,14 +63,23 @@ class Lists:
         threads: int,
         seed: int,
         model: Model,
+        soft: Mapping[str, Sequence[float]] | None = None,
     ) -> Lists:
         """The two lists, whose labels in words become numbers of the model's classes.
+
+        Args:
+            images: to train on.
+            validation: a share of them, or other images.
+            threads: that decode images.
+            seed: of the held-out images.
+            model: to train.
+            soft: probabilities to train on, by image id.
 
         Raises:
             ImageError: an image has no label, a word is no class of the model's, or nothing is left to train on.
         """
         images = _numbered(images, model)
-        every = Files(images, threads)
+        every = Files(images, threads, soft)
         if isinstance(validation, int | float):
             return cls(*split(every, validation, seed), held_out=validation, unused=not_used(images))
         validation = _numbered(validation, model)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -18,7 +18,7 @@ from linbp.randomness import generator
 from linbp.training.fine_tuning.tuning import Augmentation, held_out
 from linbp.training.loop import TrainingProgress
 
-__all__ = ["Files", "Samples", "Tensors", "augmented", "counted", "in_batches", "split"]
+__all__ = ["Files", "Samples", "Tensors", "augmented", "check_share", "counted", "in_batches", "split"]
 
 MARGIN = 8
 """A crop shifts an image by up to this part of its side."""
@@ -34,6 +34,9 @@ class Samples(Protocol):
     def images(self, rows: Sequence[int], model: Model, device: torch.device) -> Iterator[torch.Tensor]:
         """The images of these rows, one by one: (C, H, W) in [0, 1], of the model's size and dtype."""
 
+    def goals(self, rows: Sequence[int]) -> torch.Tensor:
+        """What training aims at for these rows: classes (N,), or probabilities (N, classes) of float64."""
+
     def subset(self, rows: Sequence[int]) -> Samples:
         """Some of the images."""
 
@@ -44,12 +47,15 @@ class Files:
     Args:
         records: from `list_images`.
         threads: that decode images.
+        soft: probabilities of all classes to train on, by image id; None: the labels.
 
     Raises:
         ImageError: there is none, or one has no label.
     """
 
-    def __init__(self, records: Sequence[ImageRecord], threads: int = 4) -> None:
+    def __init__(
+        self, records: Sequence[ImageRecord], threads: int = 4, soft: Mapping[str, Sequence[float]] | None = None
+    ) -> None:
         if not records:
             raise ImageError("The list holds no images.", "Give at least two.")
         labels: list[int] = []
@@ -62,7 +68,7 @@ class Files:
                     ).strip(),
                 )
             labels.append(record.label)
-        self.records, self.threads = tuple(records), threads
+        self.records, self.threads, self.soft = tuple(records), threads, soft
         self.ids, self.labels = tuple(record.image_id for record in records), tuple(labels)
 
     def images(self, rows: Sequence[int], model: Model, device: torch.device) -> Iterator[torch.Tensor]:
@@ -70,9 +76,15 @@ class Files:
         for pixels in read_ahead([self.records[row].path for row in rows], self.threads):
             yield model.resize(to_unit(pixels[None], model.dtype, device))[0]
 
+    def goals(self, rows: Sequence[int]) -> torch.Tensor:
+        """Classes (N,), or probabilities (N, classes) where there are any."""
+        if self.soft is None:
+            return torch.tensor([self.labels[row] for row in rows])
+        return torch.tensor([self.soft[self.ids[row]] for row in rows], dtype=torch.float64)
+
     def subset(self, rows: Sequence[int]) -> Files:
         """Some of the images."""
-        return Files([self.records[row] for row in rows], self.threads)
+        return Files([self.records[row] for row in rows], self.threads, self.soft)
 
     def hashes(self) -> Iterator[str]:
         """The SHA-256 of each image's pixels: reads every file once, so that a broken one is found at the start."""
@@ -123,6 +135,10 @@ class Tensors:
             unit = image.to(model.dtype) / 255 if image.dtype == torch.uint8 else image.to(model.dtype)
             yield model.resize(unit)[0]
 
+    def goals(self, rows: Sequence[int]) -> torch.Tensor:
+        """Classes (N,)."""
+        return torch.tensor([self.labels[row] for row in rows])
+
     def subset(self, rows: Sequence[int]) -> Tensors:
         """Some of the images."""
         chosen = list(rows)
@@ -138,11 +154,7 @@ def split(every: Some, fraction: float, seed: int) -> tuple[Some, Some]:
     Raises:
         ImageError: it is no share, or nothing is left to train on.
     """
-    if not 0 < fraction < 1:
-        raise ImageError(
-            f"{fraction:g} of the images cannot be held out for validation.",
-            "--validation is a share such as 0.1, or a folder or CSV of other images.",
-        )
+    check_share(fraction)
     kept_apart = held_out(every.ids, seed, fraction)
     rest = sorted(set(range(len(every.ids))) - set(kept_apart))
     if not rest:
@@ -153,14 +165,28 @@ def split(every: Some, fraction: float, seed: int) -> tuple[Some, Some]:
     return every.subset(rest), every.subset(kept_apart)
 
 
+def check_share(fraction: float) -> None:
+    """Refuse what is no share of the images.
+
+    Raises:
+        ImageError: it is not between 0 and 1.
+    """
+    if not 0 < fraction < 1:
+        raise ImageError(
+            f"{fraction:g} of the images cannot be held out for validation.",
+            "--validation is a share such as 0.1, or a folder or CSV of other images.",
+        )
+
+
 def in_batches(
-    samples: Samples, batches: Sequence[Sequence[int]], model: Model, device: torch.device
+    samples: Samples, batches: Sequence[Sequence[int]], model: Model, device: torch.device, *, goals: bool = False
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Images (N, C, H, W) and labels (N,) of each batch."""
+    """Images (N, C, H, W) and labels (N,) of each batch, or what training aims at instead of the labels."""
     coming = samples.images([row for batch in batches for row in batch], model, device)
     for batch in batches:
         images = torch.stack([next(coming) for _ in batch])
-        yield images, torch.tensor([samples.labels[row] for row in batch], device=device)
+        wanted = samples.goals(batch) if goals else torch.tensor([samples.labels[row] for row in batch])
+        yield images, wanted.to(device)
     next(coming, None)  # it ends here: where it is collected instead, a Ctrl-C would be lost
 
 

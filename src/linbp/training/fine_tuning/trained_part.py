@@ -12,7 +12,7 @@ __all__ = ["choose_trained"]
 
 
 def choose_trained(
-    network: fx.GraphModule, structure: Structure, train_from: Position | None
+    network: fx.GraphModule, structure: Structure, train_from: Position | None, *, untrained: bool = False
 ) -> tuple[list[nn.Parameter], list[fx.Node], list[str]]:
     """The parameters that are trained, the operations that may train, and notes for the user.
 
@@ -23,6 +23,7 @@ def choose_trained(
         network: a functional graph.
         structure: of the model.
         train_from: the first position that is trained; None: everything.
+        untrained: whether the network was never trained, so that batch norms without statistics are simply new.
 
     Raises:
         RuleError: nothing is left to train.
@@ -39,7 +40,7 @@ def choose_trained(
             f"No parameter is read from {train_from!r} on, so there is nothing to train.",
             "Start to train earlier, or leave --train-from out.",
         )
-    bare = {node for node in nodes if without_statistics(network, node)}
+    bare = set() if untrained else {node for node in nodes if without_statistics(network, node)}
     notes = []
     if bare:
         notes.append(

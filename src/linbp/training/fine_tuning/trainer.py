@@ -74,7 +74,8 @@ class FineTuning:
         self.fall: Fall = fall
         self.model, self.tuning, self.mixed, self.tell = model, tuning, mixed, tell
         self.training, self.validation = training, validation
-        parameters, nodes, self.notes = choose_trained(network, structure, tuning.train_from)
+        untrained = str(model.source.get("weights", "")).startswith("random")
+        parameters, nodes, self.notes = choose_trained(network, structure, tuning.train_from, untrained=untrained)
         moved = {f"linbp_{node.name}" for node in behind(one for one in network.graph.nodes if one.name in removed)}
         self.network, self.device = switchable(network, nodes), parameters[0].device
         children = self.network.named_children()
@@ -93,12 +94,12 @@ class FineTuning:
         return batches(order(self.training.ids, self.tuning.seed, epoch), self.tuning.batch_size)
 
     def batches(self, epoch: int, first: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Augmented images (N, C, H, W) and labels (N,)."""
+        """Augmented images (N, C, H, W), and classes (N,) or probabilities (N, classes) to train on."""
         cut = self.cut(epoch)[first:]
-        coming = in_batches(self.training, cut, self.model, self.device)
-        for rows, (images, labels) in zip(cut, coming, strict=True):
+        coming = in_batches(self.training, cut, self.model, self.device, goals=True)
+        for rows, (images, goals) in zip(cut, coming, strict=True):
             ids = [self.training.ids[row] for row in rows]
-            yield augmented(images, ids, self.tuning.augment, self.tuning.seed, epoch), labels
+            yield augmented(images, ids, self.tuning.augment, self.tuning.seed, epoch), goals
 
     def step(self, batch: tuple[torch.Tensor, torch.Tensor], loop: Loop) -> None:
         """One step on one batch.
@@ -109,7 +110,7 @@ class FineTuning:
         Raises:
             ModelError: the loss is not finite.
         """
-        (images, labels), tuning = batch, self.tuning
+        (images, goals), tuning = batch, self.tuning
         assert tuning.learning_rate is not None
         self.network.train()
         draw = generator(tuning.seed, "", loop.step, "linearize.network")
@@ -117,13 +118,16 @@ class FineTuning:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
                 logits = logits_of(self.network, self.model, images)
             logits = logits.to(images.dtype)
-            loss = functional.cross_entropy(logits, labels, label_smoothing=tuning.label_smoothing)
+            soft = goals.is_floating_point()
+            wanted = goals.to(logits.dtype) if soft else goals
+            loss = functional.cross_entropy(logits, wanted, label_smoothing=tuning.label_smoothing)
             value = loss.item()
             if not math.isfinite(value):
                 raise diverged(f"The loss is {value} at step {loop.step + 1} of {loop.steps}")
             rate = learning_rate(tuning.learning_rate, loop.step, loop.steps, warm_up=tuning.warm_up, fall=self.fall)
             self.optimizer.step(loss, rate)
         self.network.eval()
+        labels = goals.argmax(1) if soft else goals
         self._sums.loss += value * len(labels)
         self._sums.right += int((logits.detach().argmax(1) == labels).sum())
         self._sums.images += len(labels)

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from linbp.data.image_list import ImageRecord
 from linbp.graph import Position
-from linbp.models import Model, weights_sha256
+from linbp.models import Model
 from linbp.rules.sites import Which
 from linbp.training.fine_tuning.folder import Lists, TuningReport, check_arguments, run_in_folder
+from linbp.training.fine_tuning.program_folder import MODEL, ProgramFolder
 from linbp.training.fine_tuning.tuning import Tuning
 from linbp.training.lins.linearization import Linearization
-from linbp.training.lins.store import MODEL, LinearizeFolder
 from linbp.training.loop import TrainingProgress
 
 __all__ = ["LinearizeReport", "linearize_folder"]
+
+
+class LinearizeFolder(ProgramFolder):
+    """What `linbp linearize` writes."""
+
+    COMMAND, LAYOUT = "linbp linearize", "linearize 1"
 
 
 class LinearizeReport(TuningReport):
@@ -86,15 +91,6 @@ def linearize_folder(
     known = job.program.structure.sites
     removed = [known[index] for index in job.removed]
 
-    def finish() -> dict[str, Any]:
-        made = job.finish()
-        assert made.program is not None
-        written = store.write_model(made)
-        return {"file": MODEL, "file_sha256": written, "weights_sha256": weights_sha256(made.program.state_dict)}
-
-    def is_whole(result: Mapping[str, Any]) -> bool:
-        return store.model_sha256() == str(result["file_sha256"])
-
     report = run_in_folder(
         store,
         job,
@@ -108,8 +104,8 @@ def linearize_folder(
             "removed": [{"index": site.index, "op": site.op, "module_path": site.module_path} for site in removed],
             "sites": len(known),
         },
-        finish=finish,
-        is_whole=is_whole,
+        finish=lambda: store.write_model(job.finish()),
+        is_whole=lambda result: store.has(str(result["file_sha256"])),
         threads=threads,
         command=command,
         checkpoint_every=checkpoint_every,

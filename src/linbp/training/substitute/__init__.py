@@ -1,0 +1,6 @@
+"""Substitutes: networks that are trained on a victim's answers, where no public network has its classes."""
+
+from linbp.training.fine_tuning.tuning import Tuning
+from linbp.training.substitute.folder import Imitated, make_substitute
+
+__all__ = ["Imitated", "Tuning", "make_substitute"]
