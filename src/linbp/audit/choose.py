@@ -21,8 +21,8 @@ from linbp.models import Model
 __all__ = ["Choice", "LeftOut", "Pair", "choose"]
 
 WAYS_OUT = (
-    "Name a network of the same classes with --surrogate MODEL; or make a substitute: take a network trained on "
-    "ImageNet, fine-tune it on images of your classes, and name it with --surrogate file:... (docs/victims.md)."
+    "Name a network of the same classes with --surrogate MODEL; or train one on the model's own answers with "
+    "--queries N (linbp substitute does it by itself)."
 )
 
 

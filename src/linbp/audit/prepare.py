@@ -17,6 +17,7 @@ from linbp.audit.controls import CHANGES
 from linbp.audit.data import data_of
 from linbp.audit.fit import Fit, Pace, fit_time, keep
 from linbp.audit.look import look_at, sample_of
+from linbp.audit.substitute import Substitution
 from linbp.audit.verdict import decisive_radius, read_thresholds
 from linbp.bench.estimate import Estimate, estimate
 from linbp.bench.networks import Network, Networks
@@ -132,6 +133,7 @@ def prepare(
     out: str | os.PathLike[str],
     *,
     surrogates: Sequence[str | Model],
+    substitution: Substitution | None,
     suite: str | None,
     eps: Sequence[str | float] | None,
     images: int | None,
@@ -145,7 +147,7 @@ def prepare(
     device: str | None,
     tell: ProgressCallback,
 ) -> Prepared:
-    """Load the model, choose what attacks it, and measure how long that takes. Nothing is written.
+    """Load the model, choose what attacks it, and measure how long that takes. Nothing but a substitute is written.
 
     Args and errors: as for `run_audit`.
     """
@@ -161,6 +163,10 @@ def prepare(
     tell("loading the model", 1, 1)
     first = dataclasses.replace(sample, records=sample.records[:1], pixels=sample.pixels[:1])
     classes = look_at(network, first).classes
+    if eps is not None:
+        read_thresholds(fail_above, _radii(eps), _radii(eps)[-1])  # before the time that a substitute takes
+    if substitution is not None:
+        named.append(substitution.make(network, tell))
     choice = choose(networks, network, sample, classes, suite=suite, surrogates=named, tell=tell)
     radii = _radii(choice.suite.eps if eps is None else eps)
     decisive = decisive_radius(radii, choice.suite.decisive)

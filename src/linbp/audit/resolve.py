@@ -80,6 +80,7 @@ def read_audit(place: str | os.PathLike[str]) -> Audit:
         queries=Queries(
             attacks=len(mine.table.images) * len(mine.numbers),
             total=len(mine.table.images) * (len(mine.numbers) + 1) + sum(map(len, controls.values())),
+            attacker=sum(one.queries for one in surrogates),
         ),
         flags=doubts(record, mine.clean, radii, headline, surrogates, references),
         left_out=record.left_out,
@@ -209,9 +210,18 @@ def _surrogates(table: pa.Table, mine: VictimOutcomes, run: Mapping[str, Any]) -
             sha256=str(networks.get(name, {}).get("weights_sha256", "")),
             recipes=tuple(facts["recipes"]),
             clean=facts["clean"],
+            **_substitute(networks.get(name, {}).get("substitute"), mine),
         )
         for name, facts in found.items()
     )
+
+
+def _substitute(facts: Mapping[str, Any] | None, mine: VictimOutcomes) -> dict[str, Any]:
+    """What is known of a surrogate that was trained on this victim's answers."""
+    if not facts or facts["victim"] != mine.table.victims[mine.number]:
+        return {}
+    agreement = facts["agreement"]
+    return {"queries": int(facts["queries"]), "agreement": rate(int(agreement["right"]), int(agreement["n"]))}
 
 
 def _victim(table: pa.Table, record: AuditRecord, mine: VictimOutcomes) -> VictimFacts:

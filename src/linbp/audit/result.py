@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from linbp.bench.store import Store
 
 __all__ = [
-    "ATLAS",
     "AttackRate",
     "Audit",
     "Baseline",
@@ -29,14 +28,8 @@ __all__ = [
     "SuiteFacts",
     "SurrogateFacts",
     "VictimFacts",
+    "atlas",
 ]
-
-ATLAS = (
-    ("AML.T0002.001", "Acquire Public AI Artifacts: Models"),
-    ("AML.T0043.002", "Craft Adversarial Data: Black-Box Transfer"),
-    ("AML.T0015", "Evade AI Model"),
-)
-"""The techniques of MITRE ATLAS that an audit imitates, in the order in which an attacker takes them."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,12 +73,21 @@ class VictimFacts:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SurrogateFacts:
-    """A network that the adversarial images were made on: its name, hash and recipes, and what it has right."""
+    """A network that the adversarial images were made on.
+
+    Attributes:
+        name, sha256, recipes: of the network, of its weights, and of the attacks on it.
+        clean: what it has right.
+        queries: how many answers of a victim it was trained on; 0 for what is no substitute.
+        agreement: of a substitute: how often it says the victim's class of images it was not trained on.
+    """
 
     name: str
     sha256: str
     recipes: tuple[str, ...]
     clean: Rate
+    queries: int = 0
+    agreement: Rate | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -268,10 +270,14 @@ class Baseline:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Queries:
-    """How often the audited model was asked: about adversarial images, and in all. The attacker needs none of them."""
+    """How often the audited model was asked: about adversarial images, in all, and by the attacker.
+
+    The attacker asks only to train a substitute.
+    """
 
     attacks: int
     total: int
+    attacker: int = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -344,3 +350,14 @@ class Audit:
     def judged(self) -> bool:
         """Whether there was anything to fail: a threshold or a baseline."""
         return any(one.threshold is not None for one in self.verdicts) or self.baseline is not None
+
+
+def atlas(audit: Audit) -> tuple[tuple[str, str], ...]:
+    """The techniques of MITRE ATLAS that an audit imitates, in the order in which an attacker takes them."""
+    asked = (("AML.T0040", "AI Model Inference API Access"), ("AML.T0005.001", "Train Proxy via Replication"))
+    return (
+        ("AML.T0002.001", "Acquire Public AI Artifacts: Models"),
+        *(asked if audit.queries.attacker else ()),
+        ("AML.T0043.002", "Craft Adversarial Data: Black-Box Transfer"),
+        ("AML.T0015", "Evade AI Model"),
+    )

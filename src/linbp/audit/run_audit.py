@@ -17,6 +17,7 @@ from linbp.audit.prepare import AuditPlan, Prepared, prepare
 from linbp.audit.record import AuditRecord, write_record
 from linbp.audit.resolve import read_audit
 from linbp.audit.result import Audit
+from linbp.audit.substitute import BACKBONE, Substitution
 from linbp.bench.networks import Networks
 from linbp.bench.plan import Plan
 from linbp.bench.run import run_bench
@@ -60,6 +61,9 @@ def run_audit(
     out: str | os.PathLike[str],
     *,
     surrogates: Sequence[str | Model] = (),
+    queries: int | None = None,
+    backbone: str = BACKBONE,
+    query_data: str | os.PathLike[str] | None = None,
     suite: str | None = None,
     eps: Sequence[str | float] | None = None,
     images: int | None = None,
@@ -86,6 +90,9 @@ def run_audit(
         data: a folder of images or a CSV, with labels.
         out: the folder of the run, or an fsspec URL.
         surrogates: networks of the same classes that attacks are made on; default: those of the suite.
+        queries: train a substitute first: a surrogate that learns the model's answers to so many images.
+        backbone: the network that becomes the substitute; its classes do not matter.
+        query_data: a folder of images or a CSV to ask the model about; default: the images of `data` themselves.
         suite: its name, or a TOML file; default: by the number of classes.
         eps: radii in L-inf; default: those of the suite.
         budget: gradients that each image may cost at each radius, over all attacks together; default: by the suite's
@@ -113,11 +120,24 @@ def run_audit(
     tell = progress or (lambda stage, done, total: None)
     place = None if baseline is None else _place(os.fspath(baseline))
     before = None if place is None else open_baseline(place)
+    substitution = None
+    if queries is not None:
+        images_to_ask = os.path.expanduser(data if query_data is None else query_data)
+        substitution = Substitution(
+            queries=queries,
+            backbone=backbone,
+            images=images_to_ask,
+            out=os.path.expanduser(out),
+            seed=seed,
+            device=device,
+            command=command,
+        )
     prepared = prepare(
         victim,
         data,
         out,
         surrogates=surrogates,
+        substitution=substitution,
         suite=suite,
         eps=eps,
         images=images,

@@ -18,7 +18,7 @@ from linbp.bench.executors.here import Here
 from linbp.bench.make_plan import make_plan
 from linbp.bench.networks import Networks
 from linbp.bench.plan import Plan
-from linbp.bench.run_files import FACTS, SUITE, read_object
+from linbp.bench.run_files import FACTS, SUBSTITUTE, SUITE, read_object
 from linbp.bench.store import Store, open_store
 from linbp.bench.suite import Suite, read_suite, suite_of, tomllib
 from linbp.bench.table import RESULTS, read_results
@@ -177,7 +177,11 @@ def check_same_suite(store: Store, suite: Suite) -> None:
     content = store.read(SUITE)
     if content is None:
         # A plan that was refused, or ended, may have read the images already.
-        others = sorted(name for name in store.names() if name != INDEX and not is_clean_image(name))
+        others = sorted(
+            name
+            for name in store.names()
+            if name != INDEX and not is_clean_image(name) and not name.startswith(f"{SUBSTITUTE}/")
+        )
         if others:
             raise StoreError(
                 f"{store.url} is not empty and holds no {SUITE} (but {others[0]}).", "Choose a new folder (--out)."

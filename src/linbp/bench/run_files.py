@@ -7,12 +7,14 @@ from typing import Any
 
 from linbp.bench.store import Store
 
-__all__ = ["AUDIT", "FACTS", "SUITE", "read_object"]
+__all__ = ["AUDIT", "FACTS", "SUBSTITUTE", "SUITE", "read_object"]
 
 SUITE, FACTS = "suite.toml", "run.json"
 
 AUDIT = "audit.json"
 """Where the run is an audit's: what it was asked and saw besides the table."""
+SUBSTITUTE = "substitute"
+"""Likewise: the folder of a surrogate that was trained on the model's answers."""
 
 
 def read_object(store: Store, name: str) -> dict[str, Any] | None:

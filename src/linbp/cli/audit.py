@@ -43,6 +43,24 @@ def audit(
             "of the suite for as many classes.",
         ),
     ] = None,
+    queries: Annotated[
+        int | None,
+        typer.Option(
+            "--queries",
+            metavar="N",
+            help="Train a surrogate first, on the model's answers to so many images (a substitute): for classes that "
+            "no public network has.",
+        ),
+    ] = None,
+    backbone: Annotated[
+        str, typer.Option("--backbone", metavar="MODEL", help="The network that becomes the substitute.")
+    ] = "demo:squeezenet1_1",
+    query_data: Annotated[
+        str | None,
+        typer.Option(
+            "--query-data", metavar="FOLDER_OR_CSV", help="Images for --queries. Default: those of --data themselves."
+        ),
+    ] = None,
     suite: Annotated[
         str | None,
         typer.Option("--suite", metavar="NAME", help="exposure-imagenet, exposure-cifar10, exposure-own, or a file."),
@@ -133,10 +151,12 @@ def audit(
 
       linbp audit exported/new.onnx --data photos/ --out runs/new --baseline runs/net
 
-      linbp audit file:mine.py:network --data photos/images.csv --out runs/mine --surrogate file:mine.py:substitute
+      linbp audit file:mine.py:network --data photos/ --out runs/mine --queries 1000 --query-data more-photos/
     """
     from linbp.audit.fit import read_duration
     from linbp.audit.run_audit import Incomplete, run_audit
+    from linbp.audit.substitute import is_finished
+    from linbp.errors import ImageError
     from linbp.report.audit import json as as_json
     from linbp.report.audit.write import check_packages, write_audit
 
@@ -151,6 +171,17 @@ def audit(
                 print_json(plan.to_dict())
             raise typer.Exit(0)
 
+    if queries is None and query_data is not None:
+        raise ImageError("--query-data has no effect without --queries.", "Give --queries N, or leave it out.")
+    if queries is not None and not json:
+        console.print(
+            f"First a substitute is trained: {backbone}, on the model's answers to {counted(queries, 'image')}. It is "
+            f"kept in {out}; what is there already is not done again.",
+            markup=False,
+        )
+        if plan_only and not is_finished(out):
+            console.print("How long the attacks on it take is known when it is trained.")
+            raise typer.Exit(0)
     stopped: Incomplete | None = None
     with progress_bars(json) as tell:
         try:
@@ -159,6 +190,9 @@ def audit(
                 data,
                 out,
                 surrogates=surrogates or (),
+                queries=queries,
+                backbone=backbone,
+                query_data=query_data,
                 suite=suite,
                 eps=None if eps is None else [text.strip() for text in eps.split(",") if text.strip()],
                 images=images,

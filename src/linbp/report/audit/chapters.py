@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from linbp.audit.result import ATLAS, Audit
+from linbp.audit.result import Audit, atlas
 from linbp.report.audit.charts import exposure_chart
 from linbp.report.audit.pictures import Shown
 from linbp.report.audit.summary import (
@@ -96,21 +96,27 @@ def tested(audit: Audit) -> Chapter:
 
 def threat(audit: Audit) -> Chapter:
     """Who attacks with what."""
-    ids = ", ".join(f"{ident} ({name})" for ident, name in ATLAS)
+    ids = ", ".join(f"{ident} ({name})" for ident, name in atlas(audit))
     source = "networks that you named" if audit.named else "public networks"
+    asked = audit.queries.attacker
     paragraphs = [
         f"The attacker does not have the model. They take {source} of the same classes (surrogates), compute on them "
         "how to change an image so that it is misclassified, and hope that the model is fooled by the same change. "
         "That is called transfer.",
     ]
+    if asked:
+        paragraphs.append(
+            f"They can query the model, though: they asked it about {counted(asked, 'image')} and trained a network on "
+            "its answers (a substitute), on which they make their attacks."
+        )
     facts = [
         ("what they know", "the classes, and images of them; neither weights nor gradients of the model"),
         ("what they may change", f"{_radii(audit)}; at eps {audit.decisive}, {levels(audit.headline.eps)}"),
         ("what they want", "any wrong answer (untargeted)"),
         (
             "queries of the model",
-            f"0 by the attacker. The audit asked it {counted(audit.queries.total, 'time')}, and fewer than a hundred "
-            "times more to check and to time it",
+            f"{asked:,} by the attacker. The audit asked it {counted(audit.queries.total, 'time')}, and fewer than a "
+            "hundred times more to check and to time it",
         ),
         ("MITRE ATLAS", ids),
         ("suite", _suite_words(audit)),

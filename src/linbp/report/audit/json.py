@@ -7,7 +7,7 @@ import json
 from importlib import resources
 from typing import Any
 
-from linbp.audit.result import ATLAS, Audit, Exposure
+from linbp.audit.result import Audit, Exposure, atlas
 from linbp.audit.verdict import RadiusVerdict
 from linbp.evaluation.statistics import Rate
 from linbp.report.audit.summary import sentences, status
@@ -47,8 +47,8 @@ def to_dict(audit: Audit) -> dict[str, Any]:
             "eps": [one.eps_text for one in audit.radii],
             "surrogates": [_plain(one) for one in audit.surrogates],
             "surrogates_named_by_user": audit.named,
-            "attacker_queries": 0,
-            "atlas": [{"id": ident, "name": name} for ident, name in ATLAS],
+            "attacker_queries": audit.queries.attacker,
+            "atlas": [{"id": ident, "name": name} for ident, name in atlas(audit)],
         },
         "suite": {**_plain(audit.suite), "draft": audit.suite.draft},
         "images": audit.images,

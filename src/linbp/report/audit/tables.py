@@ -141,11 +141,19 @@ def change_table(audit: Audit) -> Table:
 
 def surrogates_table(audit: Audit) -> Table:
     """The networks that the adversarial images were made on."""
+    substitutes = any(one.agreement for one in audit.surrogates)
     rows = [
-        [Cell(one.name), Cell(", ".join(one.recipes)), _rate(one.clean), Cell(one.sha256[:12] or "–")]
+        [
+            Cell(one.name),
+            Cell(", ".join(one.recipes)),
+            _rate(one.clean),
+            *([Cell("–") if one.agreement is None else _rate(one.agreement)] if substitutes else []),
+            Cell(one.sha256[:12] or "–"),
+        ]
         for one in audit.surrogates
     ]
-    return Table("Surrogates", ["surrogate", "recipes", "right on clean", "weights"], rows, 2)
+    agreement = ["agrees with the model"] if substitutes else []
+    return Table("Surrogates", ["surrogate", "recipes", "right on clean", *agreement, "weights"], rows, 2)
 
 
 def recipes_table(audit: Audit) -> Table:
