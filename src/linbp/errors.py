@@ -9,6 +9,7 @@ __all__ = [
     "BudgetError",
     "CaptureError",
     "ImageError",
+    "LabelsError",
     "LinbpError",
     "LinbpWarning",
     "ModelError",
@@ -50,6 +51,10 @@ class LogitsError(ModelError):
     def __init__(self, message: str, hint: str, rows: tuple[int, ...]) -> None:
         super().__init__(message, hint)
         self.rows = rows
+
+
+class LabelsError(ModelError):
+    """Labels are not, or seem not to be, the classes of a network that is asked; another network may have them."""
 
 
 class CaptureError(LinbpError):

@@ -14,7 +14,7 @@ from linbp.attack.budget import Norm, Rounding
 from linbp.attack.config import AttackConfig
 from linbp.attack.ensemble import Attackable
 from linbp.attack.first_use import check_first_use
-from linbp.attack.inputs import Inputs, as_images
+from linbp.attack.inputs import Inputs, as_images, given_labels
 from linbp.attack.loop import attack_batch
 from linbp.attack.pool import Pool
 from linbp.attack.prepare import Prepared, prepare
@@ -56,7 +56,8 @@ def craft(
         model: the surrogate, as a model or already captured; or an ensemble of several.
         images: (N, C, H, W), uint8, or floats in [0, 1] on the 8-bit grid (k / 255); a tensor, a numpy array, or a list
             of tensors, arrays or Pillow images of one size.
-        labels: (N,) classes, counted from 0.
+        labels: (N,) classes, counted from 0; or names of the surrogate's classes; or `predicted`, for its own
+            predictions, which an attack on networks of other classes needs.
         recipe: a recipe or its text.
         eps: radius on the scale of [0, 1] (`8/255` as text or a number), one or one for each image.
         steps: number of steps; by default 50, or 1 for a recipe of a single step.
@@ -104,7 +105,8 @@ def craft(
             images=len(given),
         )
         prepared = prepare(model, config.recipe, device, config.group_size)
-        inputs = Inputs.check(given, ordinary(labels), ordinary(targets), ids, prepared.ensemble)
+        asked = given_labels(ordinary(labels), given, prepared.ensemble, batch_size)
+        inputs = Inputs.check(given, asked, ordinary(targets), ids, prepared.ensemble)
         check_scores(prepared.ensemble, inputs.clean(slice(0, SOME), prepared.ensemble))
         if not trust_parts:
             check_first_use(prepared, config, inputs, pool)

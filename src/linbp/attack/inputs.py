@@ -6,14 +6,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from linbp.attack.context import Goal
 from linbp.attack.ensemble import Ensemble
 from linbp.data.arrays import as_classes, as_images, check_levels
+from linbp.data.class_names import ClassNames
 from linbp.errors import ImageError
 
-__all__ = ["Inputs", "as_images", "check_channels"]
+__all__ = ["Inputs", "as_images", "check_channels", "given_labels"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +71,31 @@ class Inputs:
         """Labels and targets of some of the images, on a device."""
         targets = None if self.targets is None else self.targets[rows].to(device)
         return Goal(labels=self.labels[rows].to(device), targets=targets)
+
+
+def given_labels(labels: Any, images: torch.Tensor, ensemble: Ensemble, batch_size: int) -> Any:
+    """Labels as they were given; names of classes as numbers, and `predicted` as the surrogate's own predictions.
+
+    Raises:
+        ImageError: another word, or a name of no class.
+    """
+    if isinstance(labels, str):
+        if labels != "predicted":
+            raise ImageError(f"The labels are {labels!r}.", "Give one for each image, or predicted.")
+        check_channels(ensemble, images.shape[1], tuple(images.shape))
+        check_levels(images, _ids(None, len(images)))
+        asked = Inputs(images=images, labels=torch.empty(0), targets=None, ids=[])
+        batches = [slice(begin, begin + batch_size) for begin in range(0, len(images), batch_size)]
+        found = [ensemble.logits(asked.clean(rows, ensemble)).argmax(1).cpu() for rows in batches]
+        return torch.cat([torch.empty(0, dtype=torch.int64), *found])
+    words = labels.tolist() if isinstance(labels, np.ndarray) else labels
+    if not isinstance(words, list | tuple) or not words or not all(isinstance(one, str) for one in words):
+        return labels
+    names = next((one.model.class_names for one in ensemble.surrogates if one.model.class_names), ())
+    if not names:
+        raise ImageError(f"{ensemble.name} names none of its classes.", "Give numbers, counted from 0.")
+    numbers = ClassNames(names, ensemble.name).numbers(words)
+    return [numbers[word] for word in words]
 
 
 def check_channels(ensemble: Ensemble, channels: int, shape: tuple[int, ...] = ()) -> None:

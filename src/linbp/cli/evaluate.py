@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from linbp.cli.guard import Interrupted, guard
-from linbp.cli.options import BatchSize, Debug, Device, Json, MovedData, Threads, command_line, usable_device
+from linbp.cli.options import (
+    BatchSize,
+    ClassesFile,
+    Debug,
+    Device,
+    Json,
+    MovedData,
+    Threads,
+    command_line,
+    read_classes,
+    usable_device,
+)
 from linbp.cli.output import add_row, counted, interval, make_table, print_json, progress_bars, share, stdout
 from linbp.cli.streams import is_standard_output, write_data
 
@@ -27,6 +38,18 @@ def evaluate(
         typer.Option("--victim", metavar="MODEL", help="A network to evaluate on; may be given several times."),
     ],
     data: MovedData = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            "--labels",
+            metavar="FILE|COLUMN|WORD",
+            help="Labels of the victims, whose classes may be others than the surrogate's: a CSV (image_id or file, "
+            "label), or a column of the images' own; given: by the list of images, such as names of folders; "
+            "predicted: each victim's own predictions. Default: recorded, those of linbp craft.",
+        ),
+    ] = None,
+    classes: ClassesFile = None,
+    first_label: Annotated[int, typer.Option("--first-label", help="What --labels call the first class: 0 or 1.")] = 0,
     partial: Annotated[bool, typer.Option("--partial", help="Count an unfinished folder too.")] = False,
     trust_labels: Annotated[
         bool,
@@ -79,6 +102,10 @@ def evaluate(
 
       linbp evaluate adv --victim timm:resnet50.a1_in1k --victim model.onnx --select every-victim
 
+      linbp evaluate adv --victim own.onnx --labels labels.csv --classes classes.txt
+
+      linbp evaluate adv --victim own.onnx --labels predicted
+
       linbp evaluate adv --victim file:my_network.py:build --json > result.json
     """
     from linbp.data.files import check_place
@@ -97,6 +124,9 @@ def evaluate(
                 folder,
                 victims,
                 data=data,
+                labels=labels,
+                classes=read_classes(classes),
+                first_label=first_label,
                 partial=partial,
                 trust_labels=trust_labels,
                 trust_victim=trust_victim,
@@ -196,7 +226,7 @@ def _print(result: FolderEvaluation) -> None:
     if result.selection is not None:
         _print_selection(result, targeted)
     if result.missing:
-        console.print(f"Not asked: {', '.join(result.missing)}.", markup=False)
+        console.print(f"Without a result: {', '.join(result.missing)}.", markup=False)
 
 
 def _title(evaluation: Evaluation) -> str:

@@ -19,7 +19,7 @@ from linbp.data.images import EXTENSIONS
 from linbp.data.unused import by_kind
 from linbp.errors import ImageError, nearest_name
 
-__all__ = ["label_hint", "list_csv"]
+__all__ = ["Columns", "columns_of", "is_header", "label_hint", "list_csv"]
 
 # First what this list's columns are called here, then what others call them: the NIPS 2017 competition (ImageId,
 # TrueLabel, TargetClass), the LinBP paper's code and TA-Bench (image_name, class_index, class for the files' folder),
@@ -60,10 +60,10 @@ def list_csv(path: Path, targets: str | None, first_label: int) -> ImageList:
     Raises:
         ImageError: a column or a file is missing, or a row is faulty; the message names it.
     """
-    table = read_table(path, _is_header)
+    table = read_table(path, is_header)
     if table.header is None and not table.rows:
         raise ImageError(f"{path} is empty.", "The first line names the columns: image_id,file,label.")
-    columns = _columns(path, table, targets)
+    columns = columns_of(path, table, targets)
     if not table.rows:
         raise ImageError(f"{path} lists no images.", "Add one line for each image below the names of the columns.")
     records, missing = [], []
@@ -120,11 +120,12 @@ def label_hint(records: Sequence[ImageRecord]) -> str:
     return hint + (f" If {near[0]} holds the classes, call it label." if near else "")
 
 
-def _is_header(cells: Sequence[str]) -> bool:
+def is_header(cells: Sequence[str]) -> bool:
+    """Whether a row names the columns of a list of images."""
     return not {plain(cell) for cell in cells}.isdisjoint((*ROLES["image_id"], *ROLES["file"], ID))
 
 
-def _columns(path: Path, table: Table, targets: str | None) -> Columns:
+def columns_of(path: Path, table: Table, targets: str | None) -> Columns:
     """Which column is which.
 
     Raises:

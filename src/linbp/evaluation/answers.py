@@ -14,7 +14,7 @@ from linbp.data.images import Pixels
 from linbp.errors import ImageError, ModelError
 from linbp.models import Classifier
 from linbp.models.decisions import answers_with
-from linbp.models.logits import are_probabilities
+from linbp.models.logits import SeveralLabels, are_probabilities
 from linbp.models.scores import Preprocess, scores_of
 
 __all__ = ["Answers", "answers_of", "spreads"]
@@ -65,16 +65,18 @@ def answers_of(
         keep: places in the list of the images whose scores are kept.
 
     Raises:
-        ModelError: logits are not finite, or not of one shape.
+        ModelError: logits are not finite, or not of one shape; or they say yes or no for each of several labels.
         ImageError: there are no images.
     """
     answers = answers_with(model)
     predictions, margins, losses = [], [], []
     classes, done, sums_to_one, kept = 0, 0, answers == "scores", {}
+    several = SeveralLabels()
     for pixels in batches:
         answer = scores_of(model, pixels, preprocess)
         sums_to_one = sums_to_one and are_probabilities(answer)
         scores = answer.double()
+        several.add(scores)
         if classes and scores.shape[1] != classes:
             raise ModelError(
                 f"{model.name} answers with {classes} classes for one batch and {scores.shape[1]} for another.",
@@ -92,6 +94,7 @@ def answers_of(
             on_batch(len(pixels))
     if not predictions:
         raise ImageError("There are no images to predict.", "Give at least one.")
+    several.check(model.name)
     return Answers(
         predictions=np.concatenate(predictions),
         classes=classes,

@@ -12,7 +12,7 @@ import torch
 
 from linbp.data.images import Pixels
 from linbp.data.labels import spread
-from linbp.errors import ModelError
+from linbp.errors import LabelsError
 from linbp.evaluation.answers import Answers, answers_of
 from linbp.evaluation.asked_twice import ASKED, ask_twice
 from linbp.evaluation.plausible import notes_on_answers, notes_on_counts
@@ -22,6 +22,7 @@ from linbp.evaluation.result import Evaluation
 from linbp.evaluation.roles import role_of
 from linbp.evaluation.statistics import summarise
 from linbp.evaluation.victim_input import VictimPreprocessing
+from linbp.evaluation.victim_labels import VictimLabels, behind_background
 from linbp.models import Classifier
 from linbp.models.other_input import TRIED, check_input
 from linbp.models.queries import queries_of
@@ -49,6 +50,7 @@ class Questions:
         trust_victim: whether the victim is not asked again, nor with other preprocessing.
         manifest: of the attack, where it is known.
         records: of the attack, one an image, likewise.
+        victim_labels: what tells each victim's own labels; None: `labels` are all victims'.
     """
 
     ids: Sequence[str]
@@ -64,6 +66,7 @@ class Questions:
     trust_victim: bool = False
     manifest: Mapping[str, Any] | None = None
     records: Sequence[Mapping[str, Any]] = ()
+    victim_labels: VictimLabels | None = None
 
 
 def ask(
@@ -81,13 +84,13 @@ def ask(
         tell: told how many of how many images are answered.
 
     Raises:
-        ModelError: the victim fails, has other classes, or its answers are no measure of it.
+        ModelError: the victim fails, or its answers are no measure of it; a LabelsError: it has other classes.
     """
-    notes: list[str] = []
     before = queries_of(victim)
     again = spread(len(questions.ids), ASKED)
     clean = _answers(victim, questions, preprocessing, questions.clean, tell, keep=again)
-    _check_classes(victim, questions, clean)
+    labels, targets, notes = _labels(victim, questions, clean)
+    doubt_labels = not questions.trust_labels and not _are_predictions(questions)
     if not questions.trust_victim and again:
         notes += ask_twice(
             victim,
@@ -98,24 +101,22 @@ def ask(
             preprocess=preprocessing.apply,
             reserve=len(questions.ids),
         )
-    if not questions.trust_labels:
-        check_victim_not_shifted(victim.name, questions.labels, clean.predictions.tolist(), clean.classes)
+    if doubt_labels:
+        check_victim_not_shifted(victim.name, labels, clean.predictions.tolist(), clean.classes)
     if not questions.trust_victim:
         tried = spread(len(questions.ids), TRIED)
         notes += check_input(
             victim,
             lambda: list(questions.clean(tried)),
-            [questions.labels[row] for row in tried],
+            [labels[row] for row in tried],
             [int(clean.predictions[row]) for row in tried],
             batch_size=questions.batch_size,
             preprocess=preprocessing.apply,
         )
     adv = _answers(victim, questions, preprocessing, questions.adv, tell)
-    records = make_records(
-        questions.ids, questions.labels, questions.targets, clean.predictions, adv.predictions, questions.distances
-    )
+    records = make_records(questions.ids, labels, targets, clean.predictions, adv.predictions, questions.distances)
     statistics, identity = summarise(records), victim.identity()
-    notes += [*notes_on_answers(victim, clean, adv, questions.labels), *notes_on_counts(victim.name, statistics)]
+    notes += [*notes_on_answers(victim, clean, adv, labels), *notes_on_counts(victim.name, statistics)]
     now = queries_of(victim)
     return Evaluation(
         victim=identity,
@@ -175,14 +176,39 @@ def _stacked(images: Iterator[Pixels], batches: Sequence[Sequence[int]]) -> Iter
         yield np.stack([next(images) for _ in batch])
 
 
-def _check_classes(victim: Classifier, questions: Questions, answers: Answers) -> None:
-    check_classes(victim.name, answers.classes, questions.ids, questions.labels)
-    if questions.classes not in (None, answers.classes):
-        raise ModelError(
+def _are_predictions(questions: Questions) -> bool:
+    return questions.victim_labels is not None and questions.victim_labels.listed is None
+
+
+def _labels(
+    victim: Classifier, questions: Questions, answers: Answers
+) -> tuple[Sequence[int], Sequence[int] | None, list[str]]:
+    """The labels and targets in the victim's classes, and what should be noted of them.
+
+    Raises:
+        LabelsError: they are none of its classes.
+    """
+    labels, targets, others = questions.labels, questions.targets, questions.classes
+    if questions.victim_labels is not None:
+        labels, told = questions.victim_labels.of(victim, answers.classes, answers.predictions)
+        if targets is not None and others not in (None, answers.classes):
+            raise LabelsError(
+                f"The attack aims at one of the surrogate's {others} classes, and {victim.name} has {answers.classes}.",
+                "Evaluate targeted attacks on networks with the surrogate's classes; untargeted ones on any.",
+            )
+        return labels, targets, list(told)
+    by, told = behind_background(victim, answers.classes, others, labels, answers.predictions)
+    if by:
+        labels = [label + by for label in labels]
+        targets = None if targets is None else [target + by for target in targets]
+    elif others not in (None, answers.classes):
+        raise LabelsError(
             f"{victim.name} has {answers.classes} classes, and the network that the adversarial images were made on "
-            f"{questions.classes}.",
-            "Evaluate on networks with the same classes; if its first ones are the labels', --trust-labels "
-            "(trust_labels=True).",
+            f"{others}.",
+            "Give the labels in this network's own classes: --labels FILE, given (by the list of images) or predicted; "
+            "if its first classes are the labels', --trust-labels (trust_labels=True).",
         )
-    if questions.targets is not None:
-        check_classes(victim.name, answers.classes, questions.ids, questions.targets, "target")
+    check_classes(victim.name, answers.classes, questions.ids, labels)
+    if targets is not None:
+        check_classes(victim.name, answers.classes, questions.ids, targets, "target")
+    return labels, targets, list(told)

@@ -13,7 +13,7 @@ import torch
 
 from linbp.data.images import size_batches
 from linbp.data.preprocessing import Preparation
-from linbp.errors import ImageError, ModelError
+from linbp.errors import ImageError, LabelsError, ModelError, SuiteError
 from linbp.evaluation.ask import Questions, ask
 from linbp.evaluation.names import distinguished, same_networks
 from linbp.evaluation.pairs import Reader, check_pairs, open_folder, read_pairs
@@ -21,6 +21,7 @@ from linbp.evaluation.predict import load_victim, name_of
 from linbp.evaluation.result import Evaluation
 from linbp.evaluation.selection import Select, Selection, select_every_victim
 from linbp.evaluation.victim_input import VictimInput, preprocessing_for, resolve_victim_input
+from linbp.evaluation.victim_labels import labels_of_folder
 from linbp.jobs.progress import ProgressCallback
 from linbp.jobs.provenance import run_facts
 from linbp.models import Classifier
@@ -37,7 +38,7 @@ class FolderEvaluation:
         manifest: what made them.
         expected: how many adversarial images the manifest promises.
         evaluations: one a victim, in their order.
-        missing: names of victims that were not evaluated, because an earlier one failed.
+        missing: names of victims without an evaluation: the labels are not their classes, or an earlier one failed.
         victim_input: whose preprocessing the victims got.
         selection: success over the images that every victim has right when they are clean, if that was wanted.
         run: versions, device, command and time of this evaluation.
@@ -61,6 +62,9 @@ def evaluate_folder(
     victims: Sequence[Classifier | str],
     *,
     data: str | os.PathLike[str] | None = None,
+    labels: str | os.PathLike[str] | None = None,
+    classes: Sequence[str] | None = None,
+    first_label: int = 0,
     partial: bool = False,
     trust_labels: bool = False,
     trust_victim: bool = False,
@@ -83,6 +87,12 @@ def evaluate_folder(
         folder: with `manifest.json`, `records.jsonl` and the PNGs.
         victims: models, or names for `load_model`.
         data: the list of clean images, if they do not lie any more where they lay; matched by image id.
+        labels: of the victims, whose classes may be others than the surrogate's: `recorded` or None, those that the
+            images were crafted with; `given`, the list's, numbers or names; `predicted`, each victim's own predictions
+            of the clean images; a CSV (`image_id` or `file`, `label`) or a folder; or another column of the list's CSV.
+        classes: names of the victims' classes in their order, where labels are names: of victims that have so many, or
+            that name none themselves.
+        first_label: what `labels` call the first class, where they are numbers.
         partial: count an unfinished folder too, and one whose adversarial images are not all there.
         trust_labels: do not suspect a victim of other classes than the labels': it may have another number of classes
             than the surrogate, and predict clean images as the labels' neighbours, or in another order.
@@ -103,8 +113,8 @@ def evaluate_folder(
     Raises:
         StoreError: no such folder, adversarial images are missing, or a file is not the one that was crafted.
         ImageError: an image is missing or broken.
-        ModelError: a victim cannot be loaded, gives NaN, its classes are not or seem not to be those of the labels, or
-            its answers depend on chance or on the batch.
+        ModelError: a victim cannot be loaded, gives NaN, or its answers depend on chance or on the batch.
+        LabelsError: a victim's classes are not or seem not to be those of the labels; other victims are asked first.
     """
     store, manifest = open_folder(folder)
     if not victims:
@@ -117,6 +127,14 @@ def evaluate_folder(
     pairs, gone = read_pairs(store, expected, partial, data)
     prepared = manifest["settings"].get("preparation")
     reader = Reader(None if prepared is None else Preparation.from_dict(prepared), threads)
+    victim_labels = labels_of_folder(
+        labels,
+        manifest,
+        [pair.record for pair in pairs],
+        data=data,
+        names=classes,
+        first_label=first_label,
+    )
     sizes, distances = check_pairs(pairs, reader, tell)
     questions = Questions(
         ids=[pair.image_id for pair in pairs],
@@ -132,9 +150,12 @@ def evaluate_folder(
         trust_victim=trust_victim,
         manifest=manifest,
         records=[pair.record for pair in pairs],
+        victim_labels=victim_labels,
     )
     # One victim at a time, so that memory holds one network.
     evaluations: list[Evaluation] = []
+    asked: list[str] = []
+    faults: list[LabelsError] = []
     facts, names = run_facts(device or "cpu", command), [v if isinstance(v, str) else name_of(v) for v in victims]
 
     def so_far() -> FolderEvaluation:
@@ -144,19 +165,27 @@ def evaluate_folder(
             manifest=manifest,
             expected=expected,
             evaluations=named,
-            missing=tuple(names[len(evaluations) :]),
+            missing=tuple(name for name in names if name not in asked),
             victim_input=chosen,
             selection=select_every_victim(named) if chosen_select == "every-victim" else None,
             run=facts,
             notes=(*gone, *manifest.get("notes", ()), *same_networks(named)),
         )
 
-    for victim in victims:
+    for name, victim in zip(names, victims, strict=True):
         network = load_victim(victim, device)
         preprocessing = preprocessing_for(network, manifest, chosen)
-        evaluations.append(ask(network, questions, preprocessing, functools.partial(tell, network.name)))
+        try:
+            found = ask(network, questions, preprocessing, functools.partial(tell, network.name))
+        except LabelsError as fault:  # the labels may be another victim's
+            faults.append(fault)
+            continue
+        evaluations.append(found)
+        asked.append(name)
         if on_victim is not None:
             on_victim(so_far())
+    if faults:
+        raise SuiteError.of(faults)
     return so_far()
 
 

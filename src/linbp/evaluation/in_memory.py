@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from linbp.data.arrays import CHECKED, as_classes, as_images, as_levels, check_levels
@@ -14,6 +16,7 @@ from linbp.evaluation.ask import Questions, ask
 from linbp.evaluation.predict import load_victim
 from linbp.evaluation.result import Evaluation
 from linbp.evaluation.victim_input import VictimPreprocessing
+from linbp.evaluation.victim_labels import PREDICTED, VictimLabels, in_list
 from linbp.models import Classifier
 
 __all__ = ["Evaluation", "evaluate"]
@@ -27,6 +30,7 @@ def evaluate(
     *,
     targets: Any = None,
     ids: Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
     trust_labels: bool = False,
     trust_victim: bool = False,
     batch_size: int = 32,
@@ -41,9 +45,11 @@ def evaluate(
         model_or_name: a model, or its name for `load_model`.
         images: clean images (N, 3, H, W), a tensor, an array or a sequence of images: uint8, or floats k/255 in [0, 1].
         adv: adversarial images of the same shape, of any floating-point precision.
-        labels: integers (N,), counted from 0.
+        labels: integers (N,), counted from 0; or names of the victim's classes; or `predicted`, for the victim's own
+            predictions of the clean images.
         targets: integers (N,), for targeted attacks.
         ids: the images' names; default: `0`, `1`, ...
+        classes: names of the victim's classes in their order, where it names none itself.
         trust_labels: do not suspect that the network numbers its classes otherwise than the labels.
         trust_victim: neither ask the network again, about a few images in other company, nor try other preprocessing
             if it is often wrong.
@@ -60,7 +66,8 @@ def evaluate(
             f"Images have shape {tuple(given.shape)} and adversarial images {tuple(made.shape)} (N, channels, H, W).",
             "Give one adversarial image of the same size for each image.",
         )
-    wanted = as_classes(labels, len(given), "label").tolist()
+    named = _named(labels, classes, len(given))
+    wanted = [0] * len(given) if named is not None else as_classes(labels, len(given), "label").tolist()
     aimed = None if targets is None else as_classes(targets, len(given), "target").tolist()
     names = [str(index) for index in range(len(given))] if ids is None else [str(name) for name in ids]
     if len(names) != len(given):
@@ -79,8 +86,28 @@ def evaluate(
         adv=lambda rows: (changed[row] for row in rows),
         trust_labels=trust_labels,
         trust_victim=trust_victim,
+        victim_labels=named,
     )
     return ask(load_victim(model_or_name), questions, VictimPreprocessing())
+
+
+def _named(labels: Any, names: Sequence[str] | None, count: int) -> VictimLabels | None:
+    """What tells the labels that are no numbers; None for numbers.
+
+    Raises:
+        ImageError: another word than `predicted`, or another number of names than images.
+    """
+    if isinstance(labels, str):
+        if labels != PREDICTED:
+            raise ImageError(f"The labels are {labels!r}.", "Give one for each image, or predicted.")
+        return VictimLabels(listed=None, source=labels)
+    words = labels.tolist() if isinstance(labels, np.ndarray) else labels
+    if not isinstance(words, Sequence) or not words or not all(isinstance(one, str) for one in words):
+        return None
+    if len(words) != count:
+        raise ImageError(f"There are {count} images but {len(words)} labels.", "Give one label for each image.")
+    listed = in_list(list(words), [(str(row), Path()) for row in range(count)], "the labels")
+    return VictimLabels(listed=listed, source="the labels", names=None if names is None else tuple(names))
 
 
 def _levels(images: torch.Tensor, names: Sequence[str]) -> Pixels:

@@ -11,7 +11,7 @@ import torch
 
 from linbp.data.images import Pixels
 from linbp.data.numbering import order_of
-from linbp.errors import ModelError
+from linbp.errors import LabelsError
 from linbp.evaluation.answers import answers_of
 from linbp.models import BlackBox, Classifier, Model, OnnxModel, load_model
 from linbp.models.refined import refuse_turns
@@ -58,11 +58,11 @@ def check_classes(name: str, classes: int, ids: Sequence[str], labels: Sequence[
     """Refuse a network that has no class for one of the labels.
 
     Raises:
-        ModelError: a label lies outside the network's classes.
+        LabelsError: a label lies outside the network's classes.
     """
     for image_id, label in zip(ids, labels, strict=True):
         if not 0 <= label < classes:
-            raise ModelError(
+            raise LabelsError(
                 f"{name} has {classes} classes (0 to {classes - 1}), but image {image_id!r} has {what} {label}.",
                 "Evaluate on networks with the same classes as the labels; labels count from 0.",
             )
@@ -78,7 +78,7 @@ def check_victim_not_shifted(name: str, labels: Sequence[int], predictions: Sequ
         classes: how many the network has.
 
     Raises:
-        ModelError: its predictions are the labels' neighbours, or the labels in another order; see `order_of`.
+        LabelsError: its predictions are the labels' neighbours, or the labels in another order; see `order_of`.
     """
     order = order_of(labels, predictions, classes)
     if order is None:
@@ -86,12 +86,12 @@ def check_victim_not_shifted(name: str, labels: Sequence[int], predictions: Sequ
     counts = f"of {len(labels)} clean images it predicts {order.explained} {order.name} and {order.equal} as label."
     trust = "if its predictions are only bad, --trust-labels (trust_labels=True)."
     if order.by == 0:
-        raise ModelError(
+        raise LabelsError(
             f"The classes of {name} and the labels seem to be in different orders: {counts}",
             f"{order.mend} I{trust[1:]}",
         )
     from_1 = "If the labels count from 1: craft again with --first-label 1 (first_label=1) into a new folder. Else give"
-    raise ModelError(
+    raise LabelsError(
         f"The classes of {name} and the labels seem to be shifted: {counts}",
         f"{from_1 if order.by < 0 else 'Give'} a network whose classes are numbered like the labels, from 0, "
         f"without one for the background; {trust}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 
 from linbp.errors import LogitsError, ModelError
 
-__all__ = ["are_probabilities", "check_logits"]
+__all__ = ["SeveralLabels", "are_probabilities", "check_logits"]
 
 MATRIX = 2
 """The rank of logits."""
@@ -58,6 +59,42 @@ def are_probabilities(answers: torch.Tensor) -> bool:
     tolerance = max(1e-4, answers.shape[1] * torch.finfo(answers.dtype).eps / 2)
     sums = bool(((values.sum(1) - 1).abs() < tolerance).all())
     return sums and bool((values >= 0).all()) and not bool(((values == 0) | (values == 1)).all())
+
+
+class SeveralLabels:
+    """Looks out for scores that say yes or no for each of several labels, as sigmoids do: no class is the answer.
+
+    Such scores lie between 0 and 1, near both, and several of one image are above a half, as no probabilities of
+    classes that exclude each other are.
+    """
+
+    FEWEST = 4
+
+    def __init__(self) -> None:
+        self.images = self.several = 0
+        self.low, self.high = math.inf, -math.inf
+
+    def add(self, scores: torch.Tensor) -> None:
+        """Look at the scores (N, classes) of some images."""
+        self.images += len(scores)
+        self.several += int(((scores > 0.5).sum(1) > 1).sum())
+        self.low, self.high = min(self.low, float(scores.min())), max(self.high, float(scores.max()))
+
+    def check(self, name: str) -> None:
+        """Refuse such scores.
+
+        Raises:
+            ModelError: they are.
+        """
+        squashed = 0 <= self.low < 0.1 and 0.9 < self.high <= 1
+        if squashed and self.several and self.images >= self.FEWEST:
+            raise ModelError(
+                f"{name} says yes or no for each class by itself, as sigmoids do for several labels: {self.several} of "
+                f"{self.images} images have more than one class above a half.",
+                "An attack succeeds when the one class of an image changes, and here there is no such class. If each "
+                "image has one all the same, return logits: torch.logit(p) of these numbers, or the network without "
+                "its sigmoid.",
+            )
 
 
 _TWO_COLUMNS = (
