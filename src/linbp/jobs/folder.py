@@ -40,8 +40,6 @@ class JobFolder:
     """What writes such folders, for messages."""
     LAYOUT: ClassVar[Any]
     """Kind and version of the files' layout: `format` in the manifest and in the checkpoint."""
-    OLDER: ClassVar[tuple[Any, ...]] = ()
-    """Older layouts whose manifests can still be read."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         if not os.fspath(path):
@@ -91,20 +89,13 @@ class JobFolder:
 
     def read_manifest(self) -> dict[str, Any] | None:
         """The manifest without its `format`; None if there is none."""
-        return self._read_manifest()[1]
-
-    def _read_manifest(self) -> tuple[Any, dict[str, Any] | None]:
-        """The layout that the manifest names, and the manifest."""
         manifest = self._read_json(self.path / MANIFEST)
-        if manifest is None:
-            return None, None
-        layout = manifest.pop("format", None)
-        if layout not in (self.LAYOUT, *self.OLDER):
+        if manifest is not None and manifest.pop("format", None) != self.LAYOUT:
             raise StoreError(
                 f"{self.path} holds another job: {self.COMMAND} did not write its {MANIFEST}, or another version did.",
                 "Choose another folder for this job.",
             )
-        return layout, manifest
+        return manifest
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Replace the manifest."""

@@ -25,6 +25,7 @@ from linbp.attack.job.report import FolderReport
 from linbp.data.image_list import ImageRecord, list_images
 from linbp.data.images import Pixels, pixel_sha256, read_image, write_png
 from linbp.errors import BudgetError, ImageError, RecipeError, StoreError
+from linbp.evaluation import evaluate_folder
 from linbp.jobs.lock import locked
 
 COUNT = 7
@@ -322,6 +323,20 @@ def test_a_disk_that_refuses_loses_nothing(
     assert not list((tmp_path / "out").glob(".*.tmp"))
     report = run(model, images, tmp_path / "out")
     assert (report.made, report.kept) == (COUNT - 3, 3)
+
+
+def test_a_folder_of_an_earlier_layout_is_refused_and_left_alone(
+    model: Model, images: tuple[ImageRecord, ...], tmp_path: Path
+) -> None:
+    folder = tmp_path / "adv"
+    run(model, images, folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "format": 1}))
+    before = contents(folder)
+    for use in (lambda: run(model, images, folder), lambda: evaluate_folder(folder, [model])):
+        with pytest.raises(StoreError, match="another version did"):
+            use()
+    assert contents(folder) == before
 
 
 def test_two_processes_do_not_write_one_folder(model: Model, images: tuple[ImageRecord, ...], tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,6 @@ from linbp.jobs.rows import Rows
 
 __all__ = ["AdversarialFolder"]
 
-RENAMED = {"prediction_twin": "prediction_adv", "loss_twin": "loss_adv"}
-"""Fields of a record that had other names in folders of layout 1; nothing else was different."""
-
 
 class AdversarialFolder(JobFolder):
     """`manifest.json`, `records.jsonl` and `<image id>.png` in one folder.
@@ -26,7 +23,7 @@ class AdversarialFolder(JobFolder):
     written first, so an end between the two leaves an adversarial image without record, which is made again.
     """
 
-    COMMAND, LAYOUT, OLDER = "linbp craft", 2, (1,)
+    COMMAND, LAYOUT = "linbp craft", 2
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__(path)
@@ -36,20 +33,9 @@ class AdversarialFolder(JobFolder):
         """Where an image's adversarial image lies."""
         return self.path / f"{image_id}.png"
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Lock the folder, as every job's; an older layout becomes today's."""
-        with super().locked():
-            layout, manifest = self._read_manifest()
-            if manifest is not None and layout != self.LAYOUT:
-                # The manifest last: an end between the two leaves a folder that is still read as an older one.
-                self.write_records(self.read_records().values())
-                self.write_manifest(manifest)
-            yield
-
     def read_records(self) -> dict[str, dict[str, Any]]:
-        """Records by image id, the last one of each, with today's names; a line that was cut short is left out."""
-        records = [{RENAMED.get(name, name): value for name, value in row.items()} for row in self._rows.read()]
+        """Records by image id, the last one of each; a line that was cut short is left out."""
+        records = self._rows.read()
         return {record["image_id"]: record for record in records if {"image_id", "sha256"} <= record.keys()}
 
     def finished(self, records: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
