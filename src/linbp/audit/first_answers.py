@@ -105,7 +105,14 @@ def is_steady(plan: Plan, store: Store, network: Network, predictions: Ints) -> 
     )
     scores = torch.stack([first.scores[order.index(row)] for row in again])
     try:
-        notes = ask_twice(network, [images[row] for row in again], scores, first.margins, batch_size=size)
+        notes = ask_twice(
+            network,
+            [images[row] for row in again],
+            scores,
+            first.margins,
+            batch_size=size,
+            reserve=len(plan.attacks) * len(predictions),
+        )
     except UnsteadyError as fault:
         return (*flags, Flag(kind="unsteady", text=f"{fault.message} {fault.hint}", serious=True))
     changed = sum(

@@ -25,6 +25,7 @@ from linbp.bench.run_files import SUITE
 from linbp.bench.store import Store, open_store
 from linbp.bench.suite import Suite, tomllib
 from linbp.bench.suite_data import Data
+from linbp.data.secret_names import refuse_secrets
 from linbp.errors import BudgetError
 from linbp.jobs.progress import ProgressCallback
 from linbp.models import Classifier, Model
@@ -152,6 +153,7 @@ def prepare(
     Args and errors: as for `run_audit`.
     """
     began = clock()
+    refuse_secrets([victim, *surrogates])
     table = {**data_of(data, first_label), **({} if images is None else {"sample": images})}
     given: dict[str, Classifier] = {}
     spec = _named(victim, given)

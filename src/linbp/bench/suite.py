@@ -16,7 +16,8 @@ from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, m
 from linbp.bench.suite_data import Data, SuiteTable, with_data
 from linbp.bench.suite_faults import faults_of
 from linbp.data.image_id import UNSAFE
-from linbp.errors import SuiteError, nearest_name
+from linbp.data.secret_names import refuse_secrets
+from linbp.errors import ModelError, SuiteError, nearest_name
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -72,6 +73,11 @@ class SuiteSurrogate(SuiteTable):
     group_size: Literal[1, 4, 8, 16, 32] | None = None
     places: Places = ()
 
+    @model_validator(mode="after")
+    def _without_secrets(self) -> SuiteSurrogate:
+        _check_secrets(*self.models)
+        return self
+
 
 class SuiteRecipe(SuiteTable):
     """A recipe under a name.
@@ -93,6 +99,11 @@ class SuiteVictim(SuiteTable):
     name: str
     model: str
 
+    @model_validator(mode="after")
+    def _without_secrets(self) -> SuiteVictim:
+        _check_secrets(self.model)
+        return self
+
 
 class Cost(SuiteTable):
     """What each image may cost: the same number of steps for each recipe, or the same number of gradients.
@@ -112,6 +123,18 @@ class Cost(SuiteTable):
         if self.steps is not None and self.gradients is not None:
             raise ValueError("gives both steps and gradients; give one of them")
         return self
+
+
+def _check_secrets(*names: str) -> None:
+    """Refuse names that hold a secret before the suite is written into its run, in the words of a suite's fault.
+
+    Raises:
+        ValueError: there is one.
+    """
+    try:
+        refuse_secrets(names)
+    except ModelError as fault:
+        raise ValueError(f"{fault.message.rstrip('.')}; {fault.hint.rstrip('.')}") from None
 
 
 def _surrogates(given: Any) -> Any:

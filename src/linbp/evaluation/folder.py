@@ -13,6 +13,7 @@ import torch
 
 from linbp.data.images import size_batches
 from linbp.data.preprocessing import Preparation
+from linbp.data.secret_names import refuse_secrets
 from linbp.errors import ImageError, LabelsError, ModelError, SuiteError
 from linbp.evaluation.ask import Questions, ask
 from linbp.evaluation.names import distinguished, same_networks
@@ -116,6 +117,7 @@ def evaluate_folder(
         ModelError: a victim cannot be loaded, gives NaN, or its answers depend on chance or on the batch.
         LabelsError: a victim's classes are not or seem not to be those of the labels; other victims are asked first.
     """
+    refuse_secrets(victims)  # now: a later victim's name is told with the first one's numbers
     store, manifest = open_folder(folder)
     if not victims:
         raise ImageError("There is no victim.", "Name at least one network with --victim.")

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from linbp.data.secret_names import refuse_secrets
 from linbp.errors import ModelError
 from linbp.models.black_box import BlackBox
 from linbp.models.model import Model
@@ -52,6 +53,7 @@ def load_model(spec: str | os.PathLike[str]) -> Model | OnnxModel | BlackBox:
         ModelError: no such source, network, weights or file; weights that cannot be fetched, read or do not fit.
     """
     text = os.fspath(spec)
+    refuse_secrets([text])
     if os.path.isdir(text):  # of any string, also one that is too long for a path
         return _module("refined").load(Path(text))  # type: ignore[no-any-return]
     prefix, colon, rest = text.partition(":")

@@ -24,6 +24,8 @@ def hint_for(text: str, words: Collection[str], forms: Iterable[str]) -> str:
         forms: of names, for a text that is like none.
     """
     prefix, colon, _ = text.partition(":")
+    if prefix in ("http", "https", "grpc", "grpcs"):
+        return "A model on a server of the Open Inference Protocol is oip:http://HOST:PORT/MODEL (docs/http.md)."
     if ".py" in text:
         return _python(text)
     if not colon and (library := _library(text)):

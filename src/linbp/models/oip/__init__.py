@@ -32,4 +32,4 @@ def load(rest: str) -> BlackBox:
         from linbp.models.oip.rest_client import RestClient
 
         client = RestClient(address, headers, sidecar.timeout, sidecar.concurrency)
-    return BlackBox(OipVictim(address, sidecar, client))
+    return BlackBox(OipVictim(address, sidecar, client, headers))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit
 
+from linbp.data.secret_names import refuse_secrets
 from linbp.errors import ModelError, nearest_name
 
 __all__ = ["Address", "read_address"]
@@ -62,6 +63,7 @@ def read_address(text: str) -> Address:
     Raises:
         ModelError: it is no such address, or holds a password or a query, which might be a key.
     """
+    refuse_secrets([f"oip:{text}"])
     url, at, file = text.rpartition("@")
     if not at or not file.lower().endswith(".json") or "://" not in url:
         url, file = text, ""
@@ -70,13 +72,8 @@ def read_address(text: str) -> Address:
         host, port = parts.hostname, parts.port
     except ValueError:
         raise ModelError("oip: is followed by no URL.", FORM) from None
-    if "@" in parts.netloc or "@" in parts.path or parts.query or parts.fragment:
-        # Nothing of it is repeated: messages end up in logs.
-        raise ModelError(
-            "The URL behind oip: holds a user, a password or a query.",
-            "Names are recorded in results. Write the URL without, and put the secret into an environment variable: "
-            'LINBP_VICTIM_TOKEN, or one that "headers_env" of the JSON file names.',
-        )
+    if "@" in parts.path:
+        raise ModelError("What stands behind the @ of an oip: name is no JSON file.", FORM)
     if parts.scheme not in SCHEMES:
         known = nearest_name(parts.scheme, SCHEMES) if "://" in url else ""
         raise ModelError("oip: is followed by no http, https, grpc or grpcs URL.", known or FORM)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from linbp.errors import ModelError
+from linbp.errors import LinbpError, ModelError
+from linbp.models.oip.faults import PassingFault
 
 __all__ = ["TOKEN", "Headers"]
 
@@ -52,6 +54,28 @@ class Headers:
     def values(self) -> dict[str, str]:
         """The headers with their values, to be sent and nothing else."""
         return dict(self._values)
+
+    @contextlib.contextmanager
+    def kept_out_of_errors(self) -> Iterator[None]:
+        """Inside, what is raised says none of the values, also where a traceback is shown.
+
+        Raises:
+            ModelError: for whatever is no error of linbp's.
+        """
+        try:
+            yield
+        except LinbpError as error:
+            error.message, error.hint = self.censored(error.message), self.censored(error.hint)
+            error.args = (error.message,)
+            raise error from None
+        except (PassingFault, MemoryError):
+            raise
+        # Packages below may raise anything, with anything in its words.
+        except Exception as error:
+            raise ModelError(
+                f"Asking a server failed: {type(error).__name__}: {self.censored(str(error))}.",
+                "See the server's log; run the same command again, which asks only for what is missing.",
+            ) from None
 
     def censored(self, text: str) -> str:
         """A text without the values: a server may say in a message what it was sent."""

@@ -22,6 +22,7 @@ from linbp.models.oip.address import Address
 from linbp.models.oip.cache import AnswerCache
 from linbp.models.oip.faults import persistent
 from linbp.models.oip.outputs import rows_of
+from linbp.models.oip.secrets import Headers
 from linbp.models.oip.sidecar import Sidecar
 from linbp.models.oip.tensors import TORCH, Tensors, read_tensors
 from linbp.models.queries import Queries
@@ -55,16 +56,19 @@ class OipVictim:
         address: of the model.
         sidecar: what the server does not say.
         client: asks the server.
+        headers: that it sends, whose values must appear nowhere.
 
     Raises:
         ModelError: the server cannot be asked, or what it says and the sidecar do not tell how to ask it.
     """
 
-    def __init__(self, address: Address, sidecar: Sidecar, client: Client) -> None:
-        self.address, self.sidecar, self.client = address, sidecar, client
+    def __init__(self, address: Address, sidecar: Sidecar, client: Client, headers: Headers) -> None:
+        self.address, self.sidecar, self.client, self.headers = address, sidecar, client, headers
         self.name, self.answers = address.model, sidecar.answers
-        self._metadata = persistent(client.metadata, sidecar.retries, address.server)
-        self.tensors = read_tensors(self._metadata, sidecar, address.model)
+        with headers.kept_out_of_errors():
+            told = persistent(client.metadata, sidecar.retries, address.server)
+            self._metadata: dict[str, Any] = json.loads(headers.censored(json.dumps(told)))
+            self.tensors = read_tensors(self._metadata, sidecar, address.model)
         self.input_size: tuple[int, int, int] | None = self.tensors.size
         self.dtype = torch.float64 if self.tensors.dtype == "FP64" else torch.float32
         self.class_names, self.classes = sidecar.names, sidecar.count
@@ -194,8 +198,9 @@ class OipVictim:
                 self._images, self._requests = self._images + len(batch), self._requests + 1
             return self.client.infer(filled, self.tensors, self.sidecar.top)
 
-        outputs = persistent(send, self.sidecar.retries, self.address.server)
-        rows = rows_of(outputs, self.sidecar, len(filled), self.name)[: len(batch)]
+        with self.headers.kept_out_of_errors():
+            outputs = persistent(send, self.sidecar.retries, self.address.server)
+            rows = rows_of(outputs, self.sidecar, len(filled), self.name)[: len(batch)]
         if not self._fresh:
             self.cache.put(dict(zip(keys, rows, strict=True)))
         return rows
