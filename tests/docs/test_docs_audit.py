@@ -75,6 +75,26 @@ def test_the_page_on_audits(project: Path, capsys: pytest.CaptureFixture[str]) -
     assert linbp.audit.read_audit("runs/net").headline.worst.n > 0
 
 
+@pytest.mark.slow
+def test_the_page_on_substitutes(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_folders(project / "photos", 24)
+    page, backbone = "docs/substitutes.md", "file:surrogate.py:network"
+    given = [arguments for block in blocks(page, "sh") for arguments in commands(block.text, project)]
+    assert [arguments[0] for arguments in given] == ["substitute", "audit", "audit"]
+    for arguments, more in zip(given, ([], SHORT, [*SHORT, "--backbone", backbone]), strict=True):
+        if "--backbone" in arguments:  # its weights lie on a hub
+            arguments[arguments.index("--backbone") + 1] = backbone
+        result = CliRunner().invoke(app, [*arguments, *more])
+        assert result.exit_code == 0, f"linbp {arguments}:\n{result.output}\n{result.exception}"
+    for run in ("sub", "queried"):
+        assert json.loads(Path(f"runs/{run}/results.json").read_text())["threat_model"]["attacker_queries"] == 24
+    (script,) = blocks(page, "python")
+    (project / "script.py").write_text(script.text, encoding="utf-8")
+    capsys.readouterr()
+    runpy.run_path(str(project / "script.py"))
+    assert re.fullmatch(r"\d of 4 answers are the victim's\n", capsys.readouterr().out)
+
+
 def test_the_widths_of_intervals_on_the_page() -> None:
     text = (ROOT / PAGE).read_text(encoding="utf-8")
     rows = re.findall(r"^\| ([\d,]+) \| (\d+)% to (\d+)% \|$", text, re.MULTILINE)
