@@ -11,7 +11,8 @@ from linbp.attack.recipe.recipe import Recipe
 from linbp.attack.recipe.stage import Stage
 from linbp.errors import ModelError, RecipeError
 from linbp.graph import Rule, Surrogate
-from linbp.models import Model, load_model
+from linbp.models import Model, OnnxModel, load_model
+from linbp.models.onnx_torch import as_torch
 
 __all__ = ["load_surrogate", "load_surrogates", "split_rules"]
 
@@ -42,12 +43,14 @@ def split_rules(text: str) -> tuple[str, tuple[Rule, ...]]:
 
 
 def load_surrogate(name: str) -> Model:
-    """Load a network that gives gradients.
+    """Load a network that gives gradients; an ONNX file is turned into a PyTorch module.
 
     Raises:
         ModelError: there is no such network, or it gives no gradients.
     """
     model = load_model(name)
+    if isinstance(model, OnnxModel):
+        model = as_torch(model)
     if not isinstance(model, Model):
         raise ModelError(
             f"{model.name} gives no gradients, so it cannot be a surrogate.",

@@ -18,6 +18,7 @@ from linbp.evaluation.predict import load_victim
 from linbp.graph import Surrogate
 from linbp.graph.kernels.groups import GROUP
 from linbp.models import BlackBox, Classifier, Model, OnnxModel, load_model
+from linbp.models.onnx_torch import as_torch
 
 __all__ = ["Network", "Networks"]
 
@@ -53,12 +54,15 @@ class Networks:
         return found
 
     def model(self, name: str) -> Model:
-        """The network of that name, which gives gradients.
+        """The network of that name, which gives gradients; an ONNX file is turned into a PyTorch module.
 
         Raises:
             ModelError: it cannot be loaded, or gives none.
         """
         found = self.network(name)
+        if isinstance(found, OnnxModel):
+            file = found
+            found = self._keep(("module", name), lambda: self._placed(as_torch(file)))
         if not isinstance(found, Model):
             raise ModelError(
                 f"{found.name} gives no gradients, so it cannot be a surrogate.",
@@ -106,7 +110,10 @@ class Networks:
     def _load(self, name: str) -> Network:
         found = load_victim(self.given[name]) if name in self.given else load_model(name)
         assert isinstance(found, Model | OnnxModel | BlackBox)
-        return found if self.device is None or self.device == "cpu" else found.to(self.device)
+        return self._placed(found)
+
+    def _placed(self, network: Network) -> Network:
+        return network if self.device is None or self.device == "cpu" else network.to(self.device)
 
     def _capture(self, surrogate: SuiteSurrogate) -> Ensemble:
         members = []

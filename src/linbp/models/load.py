@@ -21,6 +21,7 @@ SOURCES: dict[str, str] = {
     "torchvision": "torchvision:resnet50@IMAGENET1K_V1, torchvision:resnet50@path/net.pth, torchvision:resnet50@random",
     "timm": "timm:resnet50.a1_in1k, timm:resnet50@path/net.safetensors, timm:resnet50@random",
     "hf": "hf:google/vit-base-patch16-224, hf:ORG/NAME@REVISION, hf:path/to/folder, image classifiers of transformers",
+    "onnx-torch": "onnx-torch:path/to/net.onnx, the same file as a PyTorch module, as a surrogate; --surrogate does it",
     "file": "file:path/model.py:function, which returns a linbp.Model (or, as a victim, any classifier)",
     "demo": "demo:squeezenet1_1, demo:efficientnet_lite0, demo:efficientnet_lite1, demo:efficientnet_lite2, "
     "demo:cifar10/NAME",
