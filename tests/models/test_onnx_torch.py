@@ -9,7 +9,6 @@ import warnings
 from pathlib import Path
 
 import onnx
-import onnx2pytorch
 import pytest
 import timm
 import torch
@@ -20,6 +19,9 @@ import linbp
 from linbp.attack.named_surrogates import load_surrogate
 from linbp.errors import ModelError
 from linbp.models import Model, OnnxModel, load_model
+
+
+onnx2pytorch = pytest.importorskip("onnx2pytorch", reason="needs Python 3.11")
 
 
 class Residual(nn.Module):
