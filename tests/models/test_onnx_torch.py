@@ -20,7 +20,6 @@ from linbp.attack.named_surrogates import load_surrogate
 from linbp.errors import ModelError
 from linbp.models import Model, OnnxModel, load_model
 
-
 onnx2pytorch = pytest.importorskip("onnx2pytorch", reason="needs Python 3.11")
 
 
