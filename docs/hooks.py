@@ -22,6 +22,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     """Replace the markers on a page by what the registries hold."""
     made = {
         "<!-- every part -->": every_part,
+        "<!-- every defence -->": every_defence,
         "<!-- every source -->": every_source,
         "<!-- every field of results.json -->": every_field,
     }
@@ -37,6 +38,8 @@ def every_part() -> Iterator[str]:
     from linbp.registry import kinds, names
 
     for kind in kinds():
+        if kind == "defence":
+            continue
         title, meaning = KINDS.get(kind, (f"{kind.capitalize()}s", ""))
         yield from (f"## {title}", "", meaning, "")
         for name, thing in names(kind).items():
@@ -51,6 +54,16 @@ def every_part() -> Iterator[str]:
                 continue
             yield from (f"### `{name}` {{ #{kind}-{name} }}", "", "```text", written(name, thing), "```", "")
             yield from (*docstring(thing), "")
+
+
+def every_defence() -> Iterator[str]:
+    """A section for each defence, with its signature and docstring."""
+    import linbp.models.defences  # noqa: F401  (registers them)
+    from linbp.registry import names
+
+    for name, thing in names("defence").items():
+        yield from (f"### `{name}` {{ #defence-{name} }}", "", "```text", written(name, thing), "```", "")
+        yield from (*docstring(thing), "")
 
 
 def every_source() -> Iterator[str]:
@@ -77,7 +90,7 @@ def every_field() -> Iterator[str]:
 
 def written(name: str, thing: Callable[..., Any]) -> str:
     """A part in the grammar of recipes, with every default."""
-    from linbp.attack.recipe.grammar import write_value
+    from linbp.registry.grammar import write_value
 
     parameters = [
         key if one.default is one.empty else f"{key}={write_value(one.default)}"

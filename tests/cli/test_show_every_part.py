@@ -20,14 +20,14 @@ PARTS = [(kind, name) for kind in kinds() for name in names(kind)]
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    """What the site puts onto the page of recipes."""
+    """What the site puts onto the pages of recipes and defences."""
     spec = importlib.util.spec_from_file_location("hooks", ROOT / "docs" / "hooks.py")
     assert spec is not None
     assert spec.loader is not None
     hooks = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(hooks)
-    text: str = hooks.on_page_markdown((ROOT / "docs" / "recipes.md").read_text(encoding="utf-8"))
-    return text
+    pages = [(ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("recipes.md", "defences.md")]
+    return "\n".join(map(hooks.on_page_markdown, pages))
 
 
 @pytest.mark.parametrize(("kind", "name"), PARTS)

@@ -8,8 +8,9 @@ from scipy.fft import dctn, idctn
 from scipy.ndimage import correlate1d, zoom
 
 from linbp.data.images import Pixels
+from linbp.data.jpeg import as_jpeg
 from linbp.errors import ImageError
-from linbp.evaluation.statistics import as_jpeg, rate, ssim, stealth, survival
+from linbp.evaluation.statistics import rate, ssim, stealth, survival
 
 DRAW = np.random.default_rng(0)
 SMOOTH = (127 + 100 * np.sin(np.mgrid[0:40, 0:52].sum(0) / 6))[..., None] * np.array([1.0, 0.8, 0.6])

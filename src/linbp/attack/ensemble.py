@@ -7,13 +7,13 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from linbp.attack.recipe.grammar import write
 from linbp.errors import ModelError, RecipeError
 from linbp.graph import Rule, Surrogate
 from linbp.graph.kernels.groups import group_fact
 from linbp.graph.recent import recent_surrogate
 from linbp.models.device import usable_device
 from linbp.models.model import Model
+from linbp.registry.grammar import write
 
 __all__ = ["Attackable", "Ensemble", "Fuse", "as_ensemble", "fused", "identity_of", "models_of", "same_device"]
 

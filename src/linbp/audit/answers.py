@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from linbp.errors import StoreError
 from linbp.evaluation.statistics import Attack, Outcomes, Rate, rate, worst_case
+from linbp.models.decisions import ABSTAINED
 
 __all__ = ["VictimOutcomes"]
 
@@ -93,7 +94,7 @@ class VictimOutcomes:
         return rate(int(self.counted.sum()), len(self.counted))
 
     def wrong(self, predictions: Mapping[str, int]) -> Bools:
-        """(images,) whether other predictions, by image, are no longer the label.
+        """(images,) whether other predictions, by image, are another class than the label.
 
         Raises:
             StoreError: they are of other images.
@@ -102,5 +103,5 @@ class VictimOutcomes:
         if missing is not None:
             raise StoreError(f"The controls have no answer to image {missing!r}.", "Run linbp audit again.")
         found = np.array([predictions[name] for name in self.table.images])
-        wrong: Bools = found != self.table.labels
+        wrong: Bools = (found != self.table.labels) & (found != ABSTAINED)
         return wrong

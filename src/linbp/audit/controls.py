@@ -21,9 +21,10 @@ from linbp.bench.plan import Plan, PlannedAttack
 from linbp.bench.store import Store
 from linbp.bench.table import parquet_bytes
 from linbp.data.images import Pixels, pixel_sha256, read_ahead, size_batches
+from linbp.data.jpeg import as_jpeg
 from linbp.errors import ModelError
 from linbp.evaluation.predict import predict
-from linbp.evaluation.statistics import JPEG_QUALITIES, as_jpeg
+from linbp.evaluation.statistics import JPEG_QUALITIES
 from linbp.randomness import generator
 
 __all__ = ["CHANGES", "CONTROLS", "NOISE", "ask_controls", "noisy", "read_controls", "resized"]

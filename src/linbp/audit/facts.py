@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from linbp.audit.audit_suite import AuditSuite
 from linbp.audit.result import SuiteFacts
 from linbp.bench.networks import Network
-from linbp.models import Model
+from linbp.models import Defended, Model
+from linbp.registry.grammar import write_first
 
 __all__ = ["hash_of", "preprocessing_of", "suite_facts"]
 
@@ -33,6 +34,8 @@ def hash_of(network: Network) -> str:
 
 def preprocessing_of(network: Network) -> str:
     """What is done to an image before the network sees it, in words."""
+    if isinstance(network, Defended):
+        return ", then ".join([*map(write_first, network.defences), preprocessing_of(network.inner)])
     own = network if isinstance(network, Model) else network.preprocessing
     if own is None:
         return "its own: it gets images in [0, 1] at their own size"

@@ -33,6 +33,7 @@ from linbp.bench.run_files import FACTS, read_object
 from linbp.errors import StoreError
 from linbp.evaluation.statistics import Outcomes, mcnemar, rate, survival, worst_case
 from linbp.evaluation.statistics import distinct as distinct_rows
+from linbp.models.decisions import class_words
 
 __all__ = ["read_audit"]
 
@@ -158,12 +159,8 @@ def _classes(mine: VictimOutcomes, numbers: Sequence[int], names: Sequence[str])
     for label in np.unique(mine.table.labels[mine.counted]).tolist():
         rows = mine.counted & (mine.table.labels == label)
         value = rate(int((fooled & rows).sum()), int(rows.sum()))
-        found.append(ClassExposure(label=label, name=_name(label, names), rate=value))
+        found.append(ClassExposure(label=label, name=class_words(label, names), rate=value))
     return tuple(sorted(found, key=lambda one: (-one.rate.low, one.label)))
-
-
-def _name(label: int, names: Sequence[str]) -> str:
-    return names[label] if 0 <= label < len(names) else f"class {label}"
 
 
 def _examples(
@@ -183,10 +180,10 @@ def _examples(
         Example(
             image_id=mine.table.images[row],
             file=mine.table.files[row],
-            label=_name(int(mine.table.labels[row]), names),
+            label=class_words(int(mine.table.labels[row]), names),
             attack=headline.best.attack,
-            clean=_name(int(mine.table.clean[mine.number, row]), names),
-            adv=_name(int(adv[row]), names),
+            clean=class_words(int(mine.table.clean[mine.number, row]), names),
+            adv=class_words(int(adv[row]), names),
             fooled=bool(success[row]),
         )
         for row in chosen

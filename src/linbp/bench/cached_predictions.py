@@ -25,6 +25,7 @@ class CachedPredictions:
         self.input_size = getattr(model, "input_size", None)
         self.class_names: tuple[str, ...] = getattr(model, "class_names", ())
         self.answers = getattr(model, "answers", "scores")
+        self.abstains = getattr(model, "abstains", False)
         self.reuse = reuse
         self._answers: dict[bytes, torch.Tensor] = {}
 

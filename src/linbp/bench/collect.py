@@ -18,6 +18,7 @@ from linbp.bench.table import SCHEMA
 from linbp.data.labels import check_labels
 from linbp.errors import ModelError
 from linbp.evaluation.predict import check_victim_not_shifted
+from linbp.models.decisions import ABSTAINED
 
 __all__ = ["Collected", "collect"]
 
@@ -205,7 +206,7 @@ def _part(
     victim, config, labels = plan.victims[number], attack.config, records.columns["label"]
     (eps,), (step_size,) = config.eps, config.step_sizes[-1]
     counted: Bools = clean == labels
-    success: Bools = adv != labels
+    success: Bools = (adv != labels) & (adv != ABSTAINED)
     if records.targets is not None:
         counted = counted & (records.targets != labels)
         success = adv == records.targets

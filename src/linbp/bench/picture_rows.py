@@ -10,6 +10,7 @@ from linbp.bench.pictures import Answer, PictureRow
 from linbp.data.images import Pixels, to_unit
 from linbp.evaluation import Evaluation
 from linbp.models import BlackBox, Classifier
+from linbp.models.decisions import class_words, decided
 
 __all__ = ["Viewer", "most_fooling", "picture_row"]
 
@@ -42,21 +43,18 @@ def picture_row(
         dtype = getattr(network, "dtype", torch.float32)
         images = torch.cat([to_unit(pixels[None], dtype) for pixels in (clean, adv)])
         logits = network.logits(images if preprocess is None else preprocess(images))
-        (before, after), (sure, still_sure) = (one.tolist() for one in reversed(logits.softmax(1).max(1)))
+        before, after = decided(network, logits).tolist()
+        sure, still_sure = logits.softmax(1).amax(1).tolist()
         told = not isinstance(getattr(network, "model", network), BlackBox)
         answers.append(
             Answer(
                 network=name,
-                clean=_words(before, classes),
+                clean=class_words(before, classes),
                 clean_probability=sure if told else None,
                 clean_right=before == label,
-                adv=_words(after, classes),
+                adv=class_words(after, classes),
                 adv_probability=still_sure if told else None,
                 adv_right=after == label,
             )
         )
-    return PictureRow(label=_words(label, classes), clean=clean, adv=adv, answers=tuple(answers))
-
-
-def _words(label: int, classes: Sequence[str]) -> str:
-    return classes[label] if 0 <= label < len(classes) else f"class {label}"
+    return PictureRow(label=class_words(label, classes), clean=clean, adv=adv, answers=tuple(answers))

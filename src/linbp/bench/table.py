@@ -55,8 +55,8 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "white_box": (pa.bool_(), "whether the victim has the weights of the surrogate, or of one of its members"),
     "surrogate_clean": (pa.int32(), "the surrogate's prediction of the clean image"),
     "surrogate_adv": (pa.int32(), "the surrogate's prediction of the adversarial image"),
-    "clean_prediction": (pa.int32(), "the victim's prediction of the clean image"),
-    "adv_prediction": (pa.int32(), "the victim's prediction of the adversarial image"),
+    "clean_prediction": (pa.int32(), "the victim's prediction of the clean image; -2: it gave no answer"),
+    "adv_prediction": (pa.int32(), "the victim's prediction of the adversarial image; -2: it gave no answer"),
     "selected": (pa.bool_(), "whether the suite's selection counts the image here"),
     "success": (
         pa.bool_(),

@@ -20,7 +20,7 @@ from typing import Any
 __all__ = ["CATALOGUE", "catalogue", "live_catalogue"]
 
 CATALOGUE = Path(__file__).with_name("catalogue.json")
-SOURCES = ("attack", "rules", "models", "graph/structure", "data/preprocessing.py", "registry.py", "cli/catalogue.py")
+SOURCES = ("attack", "rules", "models", "graph/structure", "data/preprocessing.py", "registry", "cli/catalogue.py")
 """Folders and files of the package that the catalogue is made of."""
 
 
@@ -51,7 +51,8 @@ def sources_sha256() -> str:
 
 def live_catalogue() -> dict[str, Any]:
     """The catalogue as the parts, protocols and sources themselves have it."""
-    import linbp.attack  # noqa: F401  (registers the parts)
+    import linbp.attack
+    import linbp.models.defences  # noqa: F401
     from linbp.attack.published_protocols import PROTOCOLS
     from linbp.cli.show_protocol import protocol_rows
     from linbp.models import SOURCES as MODELS
@@ -65,7 +66,7 @@ def live_catalogue() -> dict[str, Any]:
 
 
 def _describe(kind: str, name: str, thing: Callable[..., Any]) -> dict[str, Any]:
-    from linbp.attack.recipe.grammar import write_value
+    from linbp.registry.grammar import write_value
 
     try:
         hints = typing.get_type_hints(thing)

@@ -14,7 +14,7 @@ MOST_SIZES = 6
 
 def print_places(facts: dict[str, Any]) -> None:
     """Print what `linbp inspect --json` says as tables, with what LinBP can start from."""
-    from linbp.attack.recipe.grammar import write_value
+    from linbp.registry.grammar import write_value
 
     console, model = stdout(), facts["model"]
     console.print(

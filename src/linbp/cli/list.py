@@ -1,4 +1,4 @@
-"""`linbp list`: recipes and their parts, sources of networks, and protocols."""
+"""`linbp list`: recipes and their parts, defences of victims, sources of networks, and protocols."""
 
 from __future__ import annotations
 
@@ -16,7 +16,17 @@ from linbp.cli.output import add_row, make_table, print_json, stdout
 __all__ = ["list_parts"]
 
 Topic = Literal[
-    "recipes", "rules", "transforms", "objectives", "estimators", "updates", "starts", "models", "protocols", "suites"
+    "recipes",
+    "rules",
+    "transforms",
+    "objectives",
+    "estimators",
+    "updates",
+    "starts",
+    "defences",
+    "models",
+    "protocols",
+    "suites",
 ]
 
 HEADS = {"models": ("source", "how to name a network"), "suites": ("name", "what it compares; its file")}
@@ -33,13 +43,15 @@ def list_parts(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """List recipes, the parts of recipes, the sources of networks, protocols, or the suites that ship.
+    """List recipes, the parts of recipes, defences, the sources of networks, protocols, or the suites that ship.
 
     [bold]Examples[/bold]
 
       linbp list recipes
 
       linbp list transforms
+
+      linbp list defences
 
       linbp list models
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 from linbp.data.images import Pixels
 from linbp.errors import ImageError, ModelError
 from linbp.models import Classifier
-from linbp.models.decisions import answers_with
+from linbp.models.decisions import ABSTAINED, answers_with, decided
 from linbp.models.logits import SeveralLabels, are_probabilities
 from linbp.models.scores import Preprocess, scores_of
 
@@ -27,10 +27,10 @@ class Answers:
     """A victim's answers to N images.
 
     Attributes:
-        predictions: the class of each, (N,).
+        predictions: the class of each, (N,); `ABSTAINED` where the victim gave no answer.
         classes: how many the victim has.
         margins: by how much the best score exceeds the second, as a share of the image's scores' range, (N,); NaN for a
-            victim that answers with labels alone.
+            victim that answers with labels alone, and where there is no answer.
         losses: the cross-entropy to the classes that were asked about, in nats, (N,); NaN where there is none, and for
             a victim that does not tell the scores of all classes.
         probabilities: whether the scores of all classes are told, and all are probabilities.
@@ -84,8 +84,10 @@ def answers_of(
             )
         classes = scores.shape[1]
         # Not of `topk`, whose first of several equal scores is another one.
-        predictions.append(answer.argmax(1).numpy().astype(np.int64))
+        predicted = decided(model, answer).numpy().astype(np.int64)
+        predictions.append(predicted)
         margins.append(np.full(len(scores), np.nan) if answers == "labels" else _margins(scores))
+        margins[-1][predicted == ABSTAINED] = np.nan
         told = aims if answers == "scores" else None
         losses.append(_losses(scores, None if told is None else told[done : done + len(scores)]))
         kept.update({place: scores[place - done] for place in keep if done <= place < done + len(scores)})

@@ -10,7 +10,7 @@ import numpy as np
 from linbp.evaluation.answers import Answers
 from linbp.evaluation.statistics import Statistics
 from linbp.models import Classifier
-from linbp.models.decisions import answers_with
+from linbp.models.decisions import ABSTAINED, answers_with
 
 __all__ = ["notes_on_answers", "notes_on_counts"]
 
@@ -40,6 +40,12 @@ def notes_on_answers(victim: Classifier, clean: Answers, adv: Answers, labels: S
             f"{victim.name} answers with probabilities, not with logits. Its predictions are the same; as a surrogate "
             "or a proxy it would mislead: take the softmax off, or return log_softmax."
         )
+    silent = [int((one.predictions == ABSTAINED).sum()) for one in (clean, adv)]
+    if any(silent):
+        notes.append(
+            f"{victim.name} gives no answer to {silent[0]} clean and {silent[1]} adversarial images of {count}, "
+            "which is neither right nor a success."
+        )
     tied = int((clean.margins == 0).sum() + (adv.margins == 0).sum())
     if tied:
         notes.append(
@@ -47,7 +53,7 @@ def notes_on_answers(victim: Classifier, clean: Answers, adv: Answers, labels: S
             "its scores are too coarse, as saturated probabilities are. Evaluate its logits."
         )
     seen = np.unique(clean.predictions)
-    if len(seen) == 1 and len(set(labels)) > 1 and count > 2:
+    if len(seen) == 1 and seen[0] != ABSTAINED and len(set(labels)) > 1 and count > 2:
         notes.append(
             f"{victim.name} gives each of {count} clean images the class {seen[0]}: is it trained, and are size, mean, "
             "std and range those of its training?"

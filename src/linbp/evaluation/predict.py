@@ -14,6 +14,7 @@ from linbp.data.numbering import order_of
 from linbp.errors import LabelsError
 from linbp.evaluation.answers import answers_of
 from linbp.models import BlackBox, Classifier, Model, OnnxModel, load_model
+from linbp.models.decisions import ABSTAINED
 from linbp.models.refined import refuse_turns
 from linbp.models.scores import Preprocess
 
@@ -80,7 +81,8 @@ def check_victim_not_shifted(name: str, labels: Sequence[int], predictions: Sequ
     Raises:
         LabelsError: its predictions are the labels' neighbours, or the labels in another order; see `order_of`.
     """
-    order = order_of(labels, predictions, classes)
+    given = [pair for pair in zip(labels, predictions, strict=True) if pair[1] != ABSTAINED]
+    order = order_of([label for label, _ in given], [found for _, found in given], classes)
     if order is None:
         return
     counts = f"of {len(labels)} clean images it predicts {order.explained} {order.name} and {order.equal} as label."

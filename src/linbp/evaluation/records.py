@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from linbp.models.decisions import ABSTAINED
+
 __all__ = ["Record", "make_records"]
 
 
@@ -41,8 +43,8 @@ class Record:
 
     @property
     def fooled(self) -> bool:
-        """Right on the clean image and wrong on the adversarial image."""
-        return self.right_on_clean and self.adv_prediction != self.label
+        """Right on the clean image and wrong on the adversarial image; no answer is not wrong."""
+        return self.right_on_clean and self.adv_prediction not in (self.label, ABSTAINED)
 
     @property
     def can_hit(self) -> bool:

@@ -11,7 +11,7 @@ import torch
 from linbp.data.preprocessing import Crop, Network, View, apply_view, read_view
 from linbp.errors import ImageError, ModelError
 from linbp.evaluation.roles import has_weights_of_surrogate
-from linbp.models import BlackBox, Classifier, Model, OnnxModel
+from linbp.models import BlackBox, Classifier, Defended, Model, OnnxModel
 from linbp.models.centre_crop import CentreCrop
 
 __all__ = ["VictimInput", "VictimPreprocessing", "preprocessing_for", "resolve_victim_input"]
@@ -99,7 +99,9 @@ def preprocessing_for(victim: Classifier, manifest: Mapping[str, Any], chosen: V
 
 
 def own_crop(victim: Classifier) -> CentreCrop | None:
-    """The crop that a network of linbp's does itself."""
+    """The crop that a network of linbp's does itself, behind defences too."""
+    if isinstance(victim, Defended):
+        return own_crop(victim.inner)
     inner = victim.preprocessing if isinstance(victim, OnnxModel | BlackBox) else victim
     return inner.centre_crop if isinstance(inner, Model) else None
 

@@ -47,7 +47,7 @@ class BlackBox:
     need, and `class_names`; and `answers`: `scores` of all classes (the default), `labels` for a model that tells the
     best class alone, or `top-k` for one that tells the scores of a few. Labels are whole numbers (N,), with `classes`,
     how many there are, or `class_names`; of the best few, the other classes' scores are -inf. `preprocessing`, a Model
-    without a network, tells what it does to images first.
+    without a network, tells what it does to images first. With `abstains` True, a row of equal scores is no answer.
 
     Args:
         victim: returns a tensor or an array (N, classes); or a function of images that does.
@@ -75,6 +75,7 @@ class BlackBox:
         inner = getattr(victim, "preprocessing", None)
         self.preprocessing = inner if isinstance(inner, Model) else None
         self.answers = answers_with(victim)
+        self.abstains = bool(getattr(victim, "abstains", False))
         count = getattr(victim, "classes", None)
         self.classes = count if isinstance(count, int) else len(self.class_names) or None
         self._identity = self._described()

@@ -10,6 +10,7 @@ from typing import Any
 from linbp.data.secret_names import refuse_secrets
 from linbp.errors import ModelError
 from linbp.models.black_box import BlackBox
+from linbp.models.defences import behind
 from linbp.models.model import Model
 from linbp.models.onnx import OnnxModel
 from linbp.models.packages import load_of_package, names_of_packages
@@ -47,14 +48,21 @@ def load_model(spec: str | os.PathLike[str]) -> Model | OnnxModel | BlackBox:
             there is no default. `@random` gives an untrained network (seed 0).
 
     Returns:
-        A Model. For victims only: an OnnxModel for an `.onnx` file, a BlackBox for a `Classifier` from a Python
-        file and for a model behind HTTP.
+        A Model. For victims only: an OnnxModel for an `.onnx` file, a BlackBox for a `Classifier` from a Python file
+        and for a model behind HTTP, a Defended where defences stand before the name, as in
+        `jpeg(75) | torchvision:resnet50@IMAGENET1K_V1`.
 
     Raises:
+        RecipeError: no such defence, or a parameter out of range.
         ModelError: no such source, network, weights or file; weights that cannot be fetched, read or do not fit.
     """
     text = os.fspath(spec)
     refuse_secrets([text])
+    chain, bar, name = text.rpartition("|")
+    if bar and not os.path.exists(text):
+        found = behind(chain, load_model(name.strip()))
+        found.source["spec"] = text
+        return found
     if os.path.isdir(text):  # of any string, also one that is too long for a path
         return _module("refined").load(Path(text))  # type: ignore[no-any-return]
     prefix, colon, rest = text.partition(":")

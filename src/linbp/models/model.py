@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -113,6 +114,14 @@ class Model(nn.Module):
         if self.centre_crop is not None:
             return self.centre_crop.apply(images, self.interpolation)
         return resized(images, self.input_size[1:], self.interpolation)
+
+    def with_crop(self, crop: CentreCrop | None) -> Model:
+        """The same network behind another centre crop, or behind none; itself where nothing changes."""
+        if crop == self.centre_crop:
+            return self
+        other = copy.copy(self)
+        other.centre_crop = crop
+        return other
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
         """(image - mean) / std for each channel."""

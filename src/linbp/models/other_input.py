@@ -153,10 +153,8 @@ def _with(victim: Model | OnnxModel, mean: tuple[float, ...], std: tuple[float, 
 
 def _with_crop(victim: Model | OnnxModel, crop: CentreCrop | None) -> Model | OnnxModel:
     """The same network behind another crop, or behind none."""
+    if isinstance(victim, Model):
+        return victim.with_crop(crop)
     other = copy.copy(victim)
-    if isinstance(other, Model):
-        other.centre_crop = crop
-    else:
-        other.preprocessing = copy.copy(other.preprocessing)
-        other.preprocessing.centre_crop = crop
+    other.preprocessing = other.preprocessing.with_crop(crop)
     return other

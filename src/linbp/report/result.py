@@ -27,6 +27,7 @@ from linbp.evaluation.statistics import (
     standings,
     worst_cases,
 )
+from linbp.models.decisions import class_words
 
 __all__ = ["Flag", "Headline", "Network", "Report", "report_of"]
 
@@ -158,7 +159,7 @@ class Report:
 
     def label(self, label: int) -> str:
         """A class in words, or its number."""
-        return self.class_names[label] if 0 <= label < len(self.class_names) else f"class {label}"
+        return class_words(label, self.class_names)
 
 
 def report_of(

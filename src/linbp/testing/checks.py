@@ -16,13 +16,13 @@ from linbp.attack.config import AttackConfig
 from linbp.attack.context import Context, Goal
 from linbp.attack.first_use import kept_random_state, random_state, same_state
 from linbp.attack.gradients import StageGradients
-from linbp.attack.recipe.grammar import write
 from linbp.attack.recipe.recipe import Recipe
 from linbp.attack.recipe.stage import Stage
 from linbp.errors import LinbpError
 from linbp.graph import Surrogate
 from linbp.randomness import Draws
 from linbp.registry import find
+from linbp.registry.grammar import write
 from linbp.testing.networks import small_surrogate
 from linbp.testing.trial import EPS, Trial, torch_settings
 

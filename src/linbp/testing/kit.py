@@ -9,10 +9,10 @@ import torch
 
 from linbp.attack.ensemble import Attackable
 from linbp.attack.pool import Pool
-from linbp.attack.recipe.grammar import build, parse_stages
 from linbp.errors import LinbpError, nearest_name
 from linbp.graph import Rule, Surrogate
 from linbp.registry import is_part
+from linbp.registry.grammar import build, parse_stages
 from linbp.testing.checks import CHECKS
 from linbp.testing.networks import small_surrogate
 from linbp.testing.rule_checks import RULE_CHECKS

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from linbp.attack import DiverseInputs, FullStep, Momentum, RandomStart, Recipe, Sign, Stage, UniformNoise
-from linbp.attack.recipe.grammar import parse_stages, write_value
 from linbp.errors import LinbpError, RecipeError
+from linbp.registry.grammar import parse_stages, write_value
 from linbp.rules import SGM, LinBP
 
 paths = st.from_regex(r"[a-z_][a-z0-9_]{0,6}(\.[a-z0-9_]{1,4}){0,3}", fullmatch=True)

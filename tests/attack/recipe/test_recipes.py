@@ -12,9 +12,9 @@ from tiny_transformer import tiny_transformer
 import linbp
 from linbp.attack import Recipe, Stage
 from linbp.attack.parts.objective import ILA
-from linbp.attack.recipe.grammar import parse_stages
 from linbp.errors import RecipeError
 from linbp.registry import grammar_name, names
+from linbp.registry.grammar import parse_stages
 
 ROWS = [
     "fgsm",

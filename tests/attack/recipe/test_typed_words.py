@@ -14,11 +14,11 @@ from tiny_networks import images_and_labels, tiny, tiny_chain
 
 import linbp
 from linbp.attack import AttackConfig, Momentum, Recipe
-from linbp.attack.recipe.grammar import write_value
 from linbp.errors import LinbpError, RecipeError
 from linbp.registry import kinds, names, part, register
+from linbp.registry.grammar import write_value
 
-PARTS = {name for kind in kinds() if kind != "recipe" for name in names(kind)} - set(names("recipe"))
+PARTS = {name for kind in kinds() if kind not in ("recipe", "defence") for name in names(kind)} - set(names("recipe"))
 
 
 def untyped(message: str, *words: str) -> set[str]:

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from linbp.attack.recipe.grammar import parse_stages
 from linbp.attack.recipe.stage import Stage
 from linbp.errors import LinbpError, RecipeError
 from linbp.registry import grammar_name, is_part, typed
+from linbp.registry.grammar import parse_stages
 
 __all__ = ["Recipe", "as_recipe"]
 

@@ -17,11 +17,11 @@ from linbp.attack.recipe import named_copies as _named_copies  # noqa: F401  (th
 from linbp.attack.recipe import named_features as _named_features  # noqa: F401
 from linbp.attack.recipe import named_gradients as _named_gradients  # noqa: F401
 from linbp.attack.recipe import named_transformers as _named_transformers  # noqa: F401
-from linbp.attack.recipe.grammar import Term, build, write
 from linbp.attack.recipe.named import needs_targets
 from linbp.errors import RecipeError
 from linbp.graph import Rule
 from linbp.registry import Kind, grammar_name, home, is_part, typed_name
+from linbp.registry.grammar import Term, build, write
 
 __all__ = ["Stage"]
 
@@ -287,6 +287,11 @@ def _summed(parts: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     parts = list(parts)
     for word, part in parts:
         kind = part.kind
+        if kind == "defence":
+            raise RecipeError(
+                f"{word} is a defence of a victim, not a part of an attack.",
+                f'Write it before the victim\'s name: --victim "{word} | NAME".',
+            )
         role = grammar_name(part) if kind in MANY else ONE[kind]
         if role in words:
             both = f"{words[role]} and {word}"

@@ -30,7 +30,7 @@ from linbp.evaluation.statistics.standings import (
     settings_of,
     standings,
 )
-from linbp.evaluation.statistics.stealth import JPEG_QUALITIES, Stealth, as_jpeg, ssim, stealth, survival
+from linbp.evaluation.statistics.stealth import JPEG_QUALITIES, Stealth, ssim, stealth, survival
 from linbp.evaluation.statistics.summary import Statistics, summarise
 from linbp.evaluation.statistics.worst_case import worst_case
 
@@ -51,7 +51,6 @@ __all__ = [
     "Statistics",
     "Stealth",
     "WorstCase",
-    "as_jpeg",
     "bootstrap_mean",
     "clean_rates",
     "compare_tables",

@@ -75,7 +75,7 @@ def clean_rates(outcomes: Outcomes) -> dict[str, Rate]:
     """Each victim's accuracy on the clean images that it was asked about, selected or not."""
     found = {}
     for name, predictions in zip(outcomes.victims, outcomes.clean, strict=True):
-        asked = predictions >= 0
+        asked = predictions != -1
         found[name] = cached_rate(int((predictions == outcomes.labels)[asked].sum()), int(asked.sum()))
     return found
 

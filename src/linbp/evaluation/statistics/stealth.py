@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from linbp.errors import ImageError
 from linbp.evaluation.statistics.rates import Rate, rate
@@ -17,7 +15,7 @@ from linbp.evaluation.statistics.rates import Rate, rate
 if TYPE_CHECKING:
     from linbp.data.images import Pixels
 
-__all__ = ["JPEG_QUALITIES", "Stealth", "as_jpeg", "ssim", "stealth", "survival"]
+__all__ = ["JPEG_QUALITIES", "Stealth", "ssim", "stealth", "survival"]
 
 JPEG_QUALITIES = (90, 75)
 """What cameras and web sites save with, and what Pillow, libjpeg and many services take where nothing is said."""
@@ -74,16 +72,6 @@ def ssim(clean: Pixels, adv_image: Pixels) -> float:
         clean, adv_image, channel_axis=2, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
     )
     return float(similarity)
-
-
-def as_jpeg(pixels: Pixels, quality: int) -> Pixels:
-    """What is left of an image (H, W, 3) of levels after it was saved as a JPEG of that quality (1 to 95) by Pillow.
-
-    Colours are stored at half resolution (4:2:0), as is the custom.
-    """
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling="4:2:0")
-    return np.asarray(Image.open(file).convert("RGB"))
 
 
 def survival(success: npt.ArrayLike, success_after: npt.ArrayLike) -> Rate:

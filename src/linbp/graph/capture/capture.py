@@ -88,7 +88,8 @@ def capture(model: Model, *, fold: bool = True, cache: bool = True, check: bool 
             graph computes something else than the module does.
         ModelError: the module returns no finite logits.
     """
-    with plain_mode(), evaluation_mode(_trainable(_uncropped(model))) as ready, suppress_torch_messages():
+    # Resizing and a crop come before the graph, and would change the images that it is compared on.
+    with plain_mode(), evaluation_mode(_trainable(model.with_crop(None))) as ready, suppress_torch_messages():
         try:
             return _captured(ready, fold=fold, key=_key(ready) if cache else None, check=check)
         except (LinbpError, MemoryError, torch.OutOfMemoryError):
@@ -98,17 +99,6 @@ def capture(model: Model, *, fold: bool = True, cache: bool = True, check: bool 
                 f"{model.name} cannot be captured: {first_line(fault)}",
                 "Write its forward with simpler operations; as a victim linbp takes the network as it is.",
             ) from fault
-
-
-def _uncropped(model: Model) -> Model:
-    """The model without its resizing and crop, which come before the graph and would change the images that it is
-    compared on, although these have the network's size.
-    """
-    if model.centre_crop is None:
-        return model
-    other = copy.copy(model)
-    other.centre_crop = None
-    return other
 
 
 def _trainable(model: Model) -> Model:

@@ -38,8 +38,9 @@ __all__ = [
     "typed_name",
 ]
 
-Kind = Literal["recipe", "rule", "transform", "objective", "estimator", "update", "start"]
-"""What a part does. Each kind is a word of the documentation; `start` is where the first step begins."""
+Kind = Literal["recipe", "rule", "transform", "objective", "estimator", "update", "start", "defence"]
+"""What a part does. Each kind is a word of the documentation; `start` is where the first step begins, and a `defence`
+stands before a victim's name."""
 
 Class = TypeVar("Class")
 

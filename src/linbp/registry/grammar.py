@@ -1,4 +1,4 @@
-"""The grammar of recipes: `name(parameter=value, ...) + name + ...`, and `>>` between the stages."""
+"""The grammar of recipes: `name(parameter=value, ...) + name + ...`, `>>` between the stages; and of parts alone."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from fractions import Fraction
 from typing import Any, NoReturn
 
 from linbp.errors import LinbpError, RecipeError, nearest_name
-from linbp.registry import find, grammar_name, is_part, typed
+from linbp.registry import Kind, find, grammar_name, is_part, names, typed
 
-__all__ = ["Term", "build", "parse_stages", "write", "write_value"]
+__all__ = ["Term", "build", "parse_part", "parse_stages", "write", "write_first", "write_value"]
 
 TOKEN = re.compile(
     r"\s*(?:"
@@ -59,6 +59,24 @@ def parse_stages(text: str) -> list[list[Term]]:
         RecipeError: the text does not follow the grammar, with the place where it stops.
     """
     return _Parser(text).stages()
+
+
+def parse_part(text: str, kind: Kind) -> Term:
+    """One part of a kind, such as the defence `jpeg(75)`: the first parameters need no names.
+
+    Raises:
+        RecipeError: the text does not follow the grammar, or there is no such part.
+    """
+    parser = _Parser(text, kind)
+    term = parser.part()
+    known = names(kind)
+    if term.name not in known:
+        try:
+            other, _ = find(term.name)
+        except RecipeError:
+            raise RecipeError(f"There is no {kind} called {term.name!r}.", nearest_name(term.name, known)) from None
+        raise RecipeError(f"{term.name} is a {other}, and no {kind}.", f"`linbp list {kind}s` lists them.")
+    return term
 
 
 def build(term: Term) -> Any:
@@ -114,6 +132,20 @@ def write(part: Any) -> str:
     return grammar_name(part) + (f"({', '.join(given)})" if given else "")
 
 
+def write_first(part: Any) -> str:
+    """A part as `parse_part` reads it: its first parameter without a name, also where it is the default."""
+    first, *_ = [known.name for known in dataclasses.fields(part)] or [""]
+    if not first or getattr(part, first) is None:
+        return write(part)
+    given = [write_value(getattr(part, first))]
+    given += [
+        f"{known.name}={write_value(value)}"
+        for known in dataclasses.fields(part)
+        if known.name != first and (value := getattr(part, known.name)) != known.default
+    ]
+    return f"{grammar_name(part)}({', '.join(given)})"
+
+
 def write_value(value: Any) -> str:
     """A parameter's value as the grammar reads it."""
     if value is None:
@@ -152,8 +184,18 @@ def _parameters(maker: Callable[..., Any]) -> dict[str, bool]:
 
 
 class _Parser:
-    def __init__(self, text: str) -> None:
-        self.text, self.at = text, 0
+    """Reads a recipe, or one part of another kind, whose first parameters may stand without their names."""
+
+    def __init__(self, text: str, kind: Kind = "recipe") -> None:
+        self.text, self.at, self.kind = text, 0, kind
+
+    def part(self) -> Term:
+        if not self.text.strip():
+            self._fail(f"expected the name of a {self.kind}")
+        found = self._term()
+        if self.text[self.at :].strip():
+            self._fail("expected the end")
+        return found
 
     def stages(self) -> list[list[Term]]:
         if not self.text.strip():
@@ -173,23 +215,36 @@ class _Parser:
     def _term(self) -> Term:
         name = self._take("name")
         if name is None:
-            self._fail("expected the name of a recipe or part")
+            self._fail("expected the name of a recipe or part" if self.kind == "recipe" else f"expected a {self.kind}")
         options: dict[str, Any] = {}
         texts: list[str] = []
         if self._sign("("):
             while not self._sign(")"):
-                key = self._take("name")
+                key = self._key(name, len(options))
                 if key is None:
                     self._fail(f"expected a parameter's name, as in {name}({_first_parameter(name)}=...),")
                 if key in options:
                     raise RecipeError(f"{name} is given {key} twice.", "Leave one out.")
-                if not self._sign("="):
+                if not self._unnamed and not self._sign("="):
                     self._fail(f"expected = after {key}")
                 options[key], text = self._value()
                 texts.append(f"{key}={text}")
                 if not self._sign(",") and self._peek() != ")":
                     self._fail("expected , or )")
         return Term(name, options, name + (f"({', '.join(texts)})" if texts else ""))
+
+    def _key(self, name: str, given: int) -> str | None:
+        """The name of the next parameter: written before an equals sign, or that of the place."""
+        self._unnamed = False
+        before = self.at
+        key = self._take("name")
+        if self.kind == "recipe" or (key is not None and self._peek() == "="):
+            return key
+        self.at, self._unnamed = before, True
+        known = list(_parameters(names(self.kind)[name])) if name in names(self.kind) else []
+        if known and given >= len(known):
+            raise RecipeError(f"{name} takes no more than {len(known)}.", f"They are {', '.join(known)}.")
+        return known[given] if known else f"parameter {given + 1}"
 
     def _value(self, depth: int = 0) -> tuple[Any, str]:
         """A value, and how it is written."""
@@ -248,9 +303,13 @@ class _Parser:
         shown = self.text if len(self.text) <= SHOWN else f"{self.text[:SHOWN]}..."
         foreign = next((character for character in self.text[place:] if not character.isspace()), "")
         raise RecipeError(
-            f"The recipe {shown!r} cannot be read: {expected} {where}.",
+            f"The {self.kind} {shown!r} cannot be read: {expected} {where}.",
             ("" if foreign.isascii() else _ascii_hint(foreign))
-            + "A recipe is a sum of names with parameters, such as linbp(start=layer3.1) + di + mi.",
+            + (
+                "A recipe is a sum of names with parameters, such as linbp(start=layer3.1) + di + mi."
+                if self.kind == "recipe"
+                else f"A {self.kind} is a name with parameters, such as name(75) or name(parameter=75)."
+            ),
         )
 
 
