@@ -16,8 +16,8 @@ TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/demo.stamp  ## install into .venv and run the main job on twenty images (six minutes at most)
-	$(BIN)/linbp demo
+demo: $(VENV)/demo.stamp  ## install into .venv and audit a network on twenty photographs (four minutes); writes runs/demo/report.html
+	$(BIN)/linbp audit demo:efficientnet_lite0 --data demo:imagenet --eps 4/255 --time 4m --out runs/demo
 
 test: $(VENV)/test.stamp  ## install into .venv and run every check, on all cores (LINBP_TEST_ALL=1, as in CI: also the largest cases)
 	@$(MAKE) --no-print-directory --jobs=3 $(TOGETHER) lint types docs
@@ -55,7 +55,7 @@ $(VENV)/python.stamp:
 
 $(VENV)/demo.stamp: $(VENV)/python.stamp pyproject.toml constraints.txt
 	@echo "Installing linbp with the demo's packages into $(VENV) (about 3 GB with torch; once) ..."
-	@$(PIP) --editable '.[demo]'
+	@$(PIP) --editable '.[demo,report]'
 	@touch $@
 
 $(VENV)/test.stamp: $(VENV)/python.stamp pyproject.toml constraints.txt
