@@ -33,7 +33,8 @@ HEADS = {"models": ("source", "how to name a network"), "suites": ("name", "what
 AFTERWARDS = {
     "models": "",
     "protocols": "linbp show NAME prints values, their sources and oddities.",
-    "suites": "linbp bench NAME --out runs/NAME runs one. To change one, copy its file.",
+    "suites": "linbp bench NAME --out runs/NAME runs one; linbp audit MODEL --suite NAME one whose name begins with "
+    "exposure. To change one, copy its file.",
 }
 
 
@@ -74,9 +75,11 @@ def list_parts(
 
 def _entries(topic: str) -> list[dict[str, Any]]:
     if topic == "suites":
+        from linbp.audit.audit_suite import shipped_audit_suites
         from linbp.bench.suite import shipped_suites
 
-        return [{"name": name, "summary": _summary(path)} for name, path in shipped_suites().items()]
+        shipped = {**shipped_suites(), **shipped_audit_suites()}
+        return [{"name": name, "summary": _summary(path)} for name, path in shipped.items()]
     known = catalogue()
     if topic == "models":
         return [{"name": name, "summary": forms} for name, forms in {**known["models"], **_of_packages(known)}.items()]
