@@ -63,14 +63,16 @@ class OipServer:
 
     Attributes:
         port: on 127.0.0.1.
+        model: its name.
         asked: every request for answers, in order; those that are answered by a fault, too.
         answer: outputs by name for a batch as it was sent.
-        metadata: of the model `mean`.
+        metadata: of the model.
         extensions: that the server says it has.
         fault: what it does with the request of that number, counted from 0; None: it answers.
     """
 
     port: int = 0
+    model: str = "mean"
     asked: list[Asked] = field(default_factory=list)
     answer: Callable[[Array], dict[str, Array]] = lambda images: {"scores": mean_scores(images)}
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -82,7 +84,7 @@ class OipServer:
     @property
     def name(self) -> str:
         """The model as linbp names it."""
-        return f"oip:http://127.0.0.1:{self.port}/mean"
+        return f"oip:http://127.0.0.1:{self.port}/{self.model}"
 
     @property
     def images(self) -> int:
@@ -96,7 +98,7 @@ NAMES = {"float32": "FP32", "float64": "FP64", "int64": "INT64", "int32": "INT32
 
 @contextmanager
 def serve(*, shape: list[int] | None = None, dtype: str = "FP32", **options: Any) -> Iterator[OipServer]:
-    """A server of one model, `mean`, with an input `images` and an output `scores`.
+    """A server of one model with an input `images` and an output `scores`.
 
     Args:
         shape: of the input, as the metadata say it.
@@ -105,7 +107,7 @@ def serve(*, shape: list[int] | None = None, dtype: str = "FP32", **options: Any
     """
     server = OipServer(**options)
     server.metadata = {
-        "name": "mean",
+        "name": server.model,
         "versions": ["1"],
         "platform": "test",
         "inputs": [{"name": "images", "datatype": dtype, "shape": shape or [-1, 3, 8, 8]}],
@@ -136,12 +138,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        path = self.path.removeprefix("/prefix")
+        path, model = self.path.removeprefix("/prefix"), f"/v2/models/{self.about.model}"
         if path == "/v2":
             self._send({"name": "test", "version": "1.0", "extensions": self.about.extensions})
-        elif path in ("/v2/models/mean", "/v2/models/mean/versions/1"):
+        elif path in (model, f"{model}/versions/1"):
             self._send(self.about.metadata)
-        elif path == "/v2/models/mean/config":
+        elif path == f"{model}/config":
             self._send(self.about.config)
         else:
             self._send({"error": "no such model"}, 404)
@@ -178,7 +180,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             }
             for name, value in self.about.answer(array).items()
         ]
-        self._send({"model_name": "mean", "outputs": outputs}, fault.status, fault.headers, fault.cut)
+        self._send({"model_name": self.about.model, "outputs": outputs}, fault.status, fault.headers, fault.cut)
 
     def _send(self, value: Any, status: int = 200, headers: Any = None, cut: int | None = None) -> None:
         self._write(json.dumps(value).encode(), status, headers or {}, cut)
