@@ -15,9 +15,13 @@ LARGEST_CONSTANT = 64 * 2**20
 
 
 def freeze(module: fx.GraphModule) -> fx.GraphModule:
-    """The same graph over detached copies of parameters and buffers, as buffers of a module without children."""
+    """The same graph over detached copies of parameters and buffers, as buffers of a module without children.
+
+    Of tensors that are the same memory, such as tied weights, there is one copy.
+    """
     root = nn.Module()
     names: dict[str, str] = {}
+    copied: dict[tuple[Any, ...], str] = {}
     for node in module.graph.nodes:
         if node.op == "get_attr":
             target = str(node.target)
@@ -27,10 +31,18 @@ def freeze(module: fx.GraphModule) -> fx.GraphModule:
                     names[target] = target
                     root.add_module(target, value)
                     continue
-                names[target] = f"constant_{len(names)}"
-                root.register_buffer(names[target], value.detach().clone())
+                names[target] = name = copied.setdefault(_memory(value), f"constant_{len(names)}")
+                if not hasattr(root, name):
+                    root.register_buffer(name, value.detach().clone())
             node.target = names[target]
     return fx.GraphModule(root, module.graph)
+
+
+def _memory(tensor: torch.Tensor) -> tuple[Any, ...]:
+    """What tells a tensor's memory, as it reads it, from that of others."""
+    if tensor.layout != torch.strided or not tensor.numel():
+        return (id(tensor),)
+    return tensor.device, tensor.dtype, tensor.data_ptr(), tuple(tensor.shape), tensor.stride()
 
 
 def shallow_copy(network: fx.GraphModule) -> fx.GraphModule:

@@ -178,8 +178,8 @@ def _unfused(node: fx.Node, dominators: Dominators, varying: set[fx.Node]) -> di
     query, key = _operands(product)
     map_, value = _operands(output)
     groups = _groups(query, dominators)
-    if groups is None or map_ not in (node, *behind):
-        return None  # the value times the map sums over other axes
+    if groups is None or map_ not in (node, *behind) or len(_sizes(logits)) < TOKEN_AXES:
+        return None  # the value times the map sums over other axes, or the keys are the images of the batch
     inside = {*before, node, *behind}
     return {
         "module_path": module_path(output),
