@@ -60,7 +60,7 @@ $(VENV)/demo.stamp: $(VENV)/python.stamp pyproject.toml constraints.txt
 
 $(VENV)/test.stamp: $(VENV)/python.stamp pyproject.toml constraints.txt
 	@echo "Installing linbp with all extras into $(VENV) (about 3 GB with torch; once) ..."
-	@$(PIP) --editable '.[demo,docs,experiments,hf,http,onnx,ray,report,s3,test]'
+	@$(PIP) --editable '.[demo,docs,experiments,hf,http,onnx,ray,report,s3,test,tflite]'
 	@touch $@ $(VENV)/demo.stamp
 
 # MLServer says that it needs a Python older than 3.13; these versions of its packages run on newer ones.

@@ -23,19 +23,22 @@ SOURCES: dict[str, str] = {
     "timm": "timm:resnet50.a1_in1k, timm:resnet50@path/net.safetensors, timm:resnet50@random",
     "hf": "hf:google/vit-base-patch16-224, hf:ORG/NAME@REVISION, hf:path/to/folder, image classifiers of transformers",
     "onnx-torch": "onnx-torch:path/to/net.onnx, the same file as a PyTorch module, as a surrogate; --surrogate does it",
+    "torch.hub": "torch.hub:DIR:ENTRY@FILE.json, torch.hub:OWNER/REPO:ENTRY@input_size=224,mean=0.5,std=0.5, "
+    "entries of a hubconf.py, with preprocessing that you state",
     "file": "file:path/model.py:function, which returns a linbp.Model (or, as a victim, any classifier)",
     "demo": "demo:squeezenet1_1, demo:efficientnet_lite0, demo:efficientnet_lite1, demo:efficientnet_lite2, "
     "demo:cifar10/NAME",
     "cifar10": "cifar10:DIR/NAME.safetensors, what linbp zoo train wrote, cifar10:vgg19_bn@random",
     "program": "path/to/net.pt2, what torch.export.save wrote, with its preprocessing in net.json",
     "refined": "DIR, a folder that linbp refine, linearize or substitute wrote",
+    "tflite": "path/to/net.tflite, as a victim, with its preprocessing in net.json",
     "onnx": "path/to/net.onnx, as a victim, with its preprocessing in net.json",
     "oip": "oip:http://HOST:PORT/MODEL or oip:grpc://HOST:PORT/MODEL, as a victim, with more about it in @FILE.json",
 }
 """Each source and how its networks are named; the module `linbp.models.<source>` loads them, with `_` for `-` and `.`.
 Other packages add sources by entry points of the group `linbp.sources`."""
 
-_SUFFIXES = {".pt2": "program", ".onnx": "onnx"}
+_SUFFIXES = {".pt2": "program", ".onnx": "onnx", ".tflite": "tflite"}
 _FILES = (*_SUFFIXES.values(), "refined")
 """Sources that are known by a file or a folder, without a word before it."""
 

@@ -19,18 +19,23 @@ PREPROCESSING = ("mean", "std", "interpolation", "resize", "crop")
 _FIELDS = ("input_size", *PREPROCESSING, "classes")
 
 
+_MORE = {".onnx": ("output",), ".tflite": ("output",), ".json": ("arguments",)}
+"""Further fields, by the ending of the network's file; a network of torch.hub has only the JSON file."""
+
+
 def read_sidecar(path: Path) -> dict[str, Any]:
     """The content of `net.json` beside `net.pt2` or `net.onnx`; empty if there is no such file.
 
     Without the file the network gets RGB in [0, 1], not normalised. Every field is optional: `input_size`
     [channels, height, width] or the side of a square, `mean` and `std` (one number, or one a channel, on the scale of
     [0, 1]), `interpolation` (`bilinear`, `bicubic`, `nearest`), `resize` and `crop` (see `Model`), `classes` (the names
-    of the classes in order) and, for `.onnx`, `output` (which of several outputs holds the logits).
+    of the classes in order) and, for `.onnx` and `.tflite`, `output` (which of several outputs holds the logits). The
+    file of a network of torch.hub is named itself, and may have `arguments` of the entry.
 
     Raises:
         ModelError: the file is not a JSON object, or has an unknown field or a value of another kind.
     """
-    place, fields = path.with_suffix(".json"), (*_FIELDS, *(("output",) if path.suffix == ".onnx" else ()))
+    place, fields = path.with_suffix(".json"), (*_FIELDS, *_MORE.get(path.suffix.lower(), ()))
     if not place.is_file():
         other = path.with_name(path.name + ".json")
         if other.is_file():
@@ -70,6 +75,8 @@ def _fits(field: str, value: Any) -> bool:
     """Whether a value is of its field's kind; numbers are checked together."""
     if field in ("interpolation", "output"):
         return isinstance(value, str)
+    if field == "arguments":
+        return isinstance(value, dict)
     if field == "classes":
         return isinstance(value, list) and all(isinstance(entry, str) for entry in value)
     return isinstance(value, list | int | float) and not isinstance(value, bool)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from linbp.models.checkpoint import file_sha256, fill, is_path, preserved_random
 from linbp.models.model import Model
 from linbp.models.own_head import class_names_beside, head_size, preprocessing_beside
 
-__all__ = ["load"]
+__all__ = ["class_names_of", "load", "quiet", "with_preprocessing"]
 
 
 def load(rest: str) -> Model:
@@ -33,6 +35,10 @@ def load(rest: str) -> Model:
     Raises:
         ModelError: unknown network or tag; weights that cannot be downloaded or do not fit.
     """
+    if rest.startswith(("hf-hub:", "local-dir:")):
+        from linbp.models import timm_folder  # it imports this module
+
+        return timm_folder.load(rest)
     name, at, wanted = rest.partition("@")
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
@@ -49,7 +55,7 @@ def load(rest: str) -> Model:
     given: dict[str, Any] = {}
     if not at:
         module, source = _published(name), {"weights": tag or name}
-        names = _class_names(module)
+        names = class_names_of(module)
     elif wanted == "random":
         module, source = _build(name), {"weights": "random, seed 0"}
     elif is_path(wanted):
@@ -66,20 +72,31 @@ def load(rest: str) -> Model:
             f"Published weights are a tag, as in timm:{(published or [architecture + '.TAG'])[0]}; "
             "after an @ stands the path of a checkpoint, or random.",
         )
+    full = f"timm:{name}" + (f"@{source['weights'].partition(',')[0]}" if at else "")
+    return with_preprocessing(module, full, source, names, given)
+
+
+def with_preprocessing(
+    module: nn.Module, name: str, source: Mapping[str, Any], names: tuple[str, ...], given: Mapping[str, Any]
+) -> Model:
+    """A network of timm with the preprocessing of its weights.
+
+    Args:
+        module: the network.
+        name: what results call it.
+        source: further facts for the results.
+        names: of its classes, or nothing.
+        given: preprocessing that counts more than that of the weights.
+    """
     config = resolve_data_config({}, model=module)  # type: ignore[no-untyped-call]
-    usual_input = {key: config[key] for key in ("input_size", "mean", "std", "interpolation")}
-    model = Model(
-        module,
-        **{**usual_input, **given},
-        name=f"timm:{name}" + (f"@{source['weights'].partition(',')[0]}" if at else ""),
-        source=source,
-    )
+    usual = {key: config[key] for key in ("input_size", "mean", "std", "interpolation")}
+    model = Model(module, **{**usual, **given}, name=name, source=source)
     model.published_crop = _crop(config)
     model.class_names = names
     return model
 
 
-def _class_names(module: nn.Module) -> tuple[str, ...]:
+def class_names_of(module: nn.Module) -> tuple[str, ...]:
     """The names of published weights' classes, where timm has them: in their settings, or ImageNet's of that number."""
     usual: dict[str, Any] = module.pretrained_cfg  # type: ignore[assignment]
     names = usual.get("label_names")
@@ -105,12 +122,8 @@ def _build(name: str, **options: Any) -> nn.Module:
 
 def _published(name: str) -> nn.Module:
     """The network with published weights, which timm reads as safetensors or with `weights_only=True`."""
-    loggers = [logging.getLogger(part) for part in ("timm", "huggingface_hub")]
-    levels = [logger.level for logger in loggers]
     try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        with preserved_random_state():
+        with quiet(), preserved_random_state():
             module: nn.Module = timm.create_model(name, pretrained=True)
     # The hub's client raises its own, its transport's and the operating system's exceptions; all mean the same here.
     except Exception as error:
@@ -120,7 +133,18 @@ def _published(name: str) -> nn.Module:
             f"Without a network, fetch the model.safetensors of hf.co/timm/{name} elsewhere and write "
             f"timm:{name}@path/to/model.safetensors.",
         ) from error
+    return module
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Inside, timm and the hub's client log errors only."""
+    loggers = [logging.getLogger(part) for part in ("timm", "huggingface_hub")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-    return module
