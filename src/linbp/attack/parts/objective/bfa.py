@@ -11,17 +11,16 @@ from torch.nn import functional
 
 from linbp.attack.context import Context
 from linbp.attack.image_norms import divided, euclidean
-from linbp.attack.parts.objective.base import Features, Measure, Objective
-from linbp.attack.parts.objective.feature_maps import Paths, against, check_paths, middle_feature_maps
-from linbp.graph import Structure
+from linbp.attack.parts.objective.base import Features
+from linbp.attack.parts.objective.weighted_map import WeightedMap
 from linbp.registry import part
-from linbp.validation import number, whole
+from linbp.validation import number
 
 __all__ = ["BFA"]
 
 
 @part("objective", "bfa")
-class BFA(Objective):
+class BFA(WeightedMap):
     """Black-box features: a feature map is led against gradients of the label's logit at images fitted to mislead.
 
         w.h(x),    w = -u(sum_k dz_label/dh at p_k),    p_k = clean + radius sqrt(d) u(gradient of CE at p_(k-1))
@@ -44,31 +43,16 @@ class BFA(Objective):
         radius: their root mean square distance from the clean image on the scale of [0, 1], above 0.
     """
 
-    at: Paths | None = None
-    samples: int = 30
     radius: float = 28 / math.sqrt(3 * 299 * 299)
 
-    takes_targets: ClassVar[bool] = False
-    reads_logits: ClassVar[bool] = False
+    passes: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
-        check_paths(self)
-        whole(self, "samples", least=1)
+        super().__post_init__()
         number(self, "radius", least=1e-9)
 
-    def feature_maps(self, structure: Structure) -> tuple[str, ...]:
-        """The modules of `at`, or the middle one."""
-        return middle_feature_maps(self.at, structure)
-
-    def gradients_before(self, members: int) -> int:
-        """Two for each fitted image, of every surrogate."""
-        return 2 * self.samples * members
-
-    def bind(self, context: Context, features: Features) -> Measure:
-        """The measure of one batch, from gradients at fitted images."""
-        return against(self._at_fitted(context, features))
-
-    def _at_fitted(self, context: Context, features: Features) -> Iterator[Mapping[str, torch.Tensor]]:
+    def gradients(self, context: Context, features: Features) -> Iterator[Mapping[str, torch.Tensor]]:
+        """Those of the label's logit at fitted images, each fitted at the one before."""
         clean, labels = context.budget.clean, context.goal.labels
         length = self.radius * math.sqrt(clean[0].numel())
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
-from linbp.attack.image_norms import divided, euclidean
-from linbp.attack.parts.objective.base import Measure
 from linbp.errors import RecipeError
 from linbp.graph import Structure, published_feature_map, stage_outputs
 from linbp.registry import typed_name
 
 __all__ = [
     "Paths",
-    "against",
     "as_vector",
     "check_paths",
     "guided_feature_maps",
@@ -94,13 +91,3 @@ def unit_or_zero(vectors: torch.Tensor) -> torch.Tensor:
     """Each row of (N, D) over its Euclidean norm; a row of zeros stays one."""
     norms = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
     return vectors / torch.where(norms > 0, norms, 1)
-
-
-def against(gradients: Iterable[Mapping[str, torch.Tensor]]) -> Measure:
-    """The measure -u(sum of gradients with respect to feature maps).h, with u(g) = g / |g|_2 for each image."""
-    rows = iter(gradients)
-    total = as_vector(next(rows))
-    for more in rows:
-        total = total + as_vector(more)
-    weights = -divided(total[..., None, None], euclidean(total[..., None, None]))[..., 0, 0]
-    return lambda observation: (as_vector(observation.features) * weights).sum(1)

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
 
 from linbp.attack.context import Context
-from linbp.attack.parts.objective.base import Features, Measure, Objective
-from linbp.attack.parts.objective.feature_maps import Paths, against, check_paths, middle_feature_maps
+from linbp.attack.parts.objective.base import Features
+from linbp.attack.parts.objective.weighted_map import WeightedMap
 from linbp.errors import RecipeError
-from linbp.graph import Structure
 from linbp.randomness import Draws
 from linbp.registry import part, typed_name
-from linbp.validation import number, whole
+from linbp.validation import number
 
 __all__ = ["FIA"]
 
 
 @part("objective", "fia")
-class FIA(Objective):
+class FIA(WeightedMap):
     """Feature importance: a feature map is led against the mean gradient of the label's logit with respect to it.
 
         w.h(x),    w = -u(sum_k dz_label/dh at M_k clean),    u(g) = g / |g|_2
@@ -41,16 +40,10 @@ class FIA(Objective):
         keep: probability of keeping a value, above 0 and below 1.
     """
 
-    at: Paths | None = None
-    samples: int = 30
     keep: float = 0.7
 
-    takes_targets: ClassVar[bool] = False
-    reads_logits: ClassVar[bool] = False
-
     def __post_init__(self) -> None:
-        check_paths(self)
-        whole(self, "samples", least=1)
+        super().__post_init__()
         number(self, "keep", least=1e-9, most=1)
         if self.keep == 1:
             raise RecipeError(
@@ -58,25 +51,15 @@ class FIA(Objective):
                 "Give a probability below 1.",
             )
 
-    def feature_maps(self, structure: Structure) -> tuple[str, ...]:
-        """The modules of `at`, or the middle one."""
-        return middle_feature_maps(self.at, structure)
-
-    def gradients_before(self, members: int) -> int:
-        """One for each mask, of every surrogate."""
-        return self.samples * members
-
-    def bind(self, context: Context, features: Features) -> Measure:
-        """The measure of one batch, from gradients at the masked clean images."""
+    def gradients(self, context: Context, features: Features) -> Iterator[Mapping[str, torch.Tensor]]:
+        """Those of the label's logit at masked clean images."""
         clean, labels = context.budget.clean, context.goal.labels[:, None]
 
         def label_logit(logits: torch.Tensor) -> torch.Tensor:
             return logits.gather(1, labels)[:, 0]
 
-        return against(
-            features.gradients(clean * self._mask(clean, features.draws, sample), label_logit)
-            for sample in range(self.samples)
-        )
+        for sample in range(self.samples):
+            yield features.gradients(clean * self._mask(clean, features.draws, sample), label_logit)
 
     def _mask(self, clean: torch.Tensor, draws: Draws, sample: int) -> torch.Tensor:
         rows = [draw.random(clean.shape[1:]) < self.keep for draw in draws.generators(f"fia {sample}")]

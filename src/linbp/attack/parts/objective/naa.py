@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Iterator, Mapping
 
 import torch
 
 from linbp.attack.context import Context
-from linbp.attack.parts.objective.base import Features, Measure, Objective
-from linbp.attack.parts.objective.feature_maps import Paths, against, check_paths, middle_feature_maps
-from linbp.graph import Structure
+from linbp.attack.parts.objective.base import Features
+from linbp.attack.parts.objective.weighted_map import WeightedMap
 from linbp.randomness import Draws
 from linbp.registry import part
-from linbp.validation import number, whole
+from linbp.validation import number
 
 __all__ = ["NAA"]
 
 
 @part("objective", "naa")
-class NAA(Objective):
+class NAA(WeightedMap):
     """Neuron attribution: a feature map is led against its gradients of the label's probability on the way to black.
 
         w.h(x),    w = -u(sum_l dp_label/dh at (1 - l/n) (clean + xi_l)),    l = 0 ... n - 1,    u(g) = g / |g|_2
@@ -40,39 +39,22 @@ class NAA(Objective):
         noise: standard deviation on the scale of [0, 1], at least 0; 0.1 is 0.2 on [-1, 1].
     """
 
-    at: Paths | None = None
-    samples: int = 30
     noise: float = 0.1
 
-    takes_targets: ClassVar[bool] = False
-    reads_logits: ClassVar[bool] = False
-
     def __post_init__(self) -> None:
-        check_paths(self)
-        whole(self, "samples", least=1)
+        super().__post_init__()
         number(self, "noise", least=0)
 
-    def feature_maps(self, structure: Structure) -> tuple[str, ...]:
-        """The modules of `at`, or the middle one."""
-        return middle_feature_maps(self.at, structure)
-
-    def gradients_before(self, members: int) -> int:
-        """One for each point, of every surrogate."""
-        return self.samples * members
-
-    def bind(self, context: Context, features: Features) -> Measure:
-        """The measure of one batch, from gradients between the clean images and black."""
+    def gradients(self, context: Context, features: Features) -> Iterator[Mapping[str, torch.Tensor]]:
+        """Those of the label's probability at points between the clean image, with noise, and black."""
         clean, labels = context.budget.clean, context.goal.labels[:, None]
 
         def label_probability(logits: torch.Tensor) -> torch.Tensor:
             return logits.softmax(1).gather(1, labels)[:, 0]
 
-        return against(
-            features.gradients(
-                (1 - step / self.samples) * (clean + self._noise(clean, features.draws, step)), label_probability
-            )
-            for step in range(self.samples)
-        )
+        for step in range(self.samples):
+            point = (1 - step / self.samples) * (clean + self._noise(clean, features.draws, step))
+            yield features.gradients(point, label_probability)
 
     def _noise(self, clean: torch.Tensor, draws: Draws, step: int) -> torch.Tensor:
         rows = [torch.from_numpy(draw.standard_normal(clean.shape[1:])) for draw in draws.generators(f"naa {step}")]
