@@ -74,7 +74,7 @@ def test_an_attacks_folder_is_what_craft_writes_and_evaluate_reads(done: tuple[P
     suite, run = done
     (folder,) = (suite.parent / "run" / "attacks").glob("tiny-linbp-16of255-*")
     config = AttackConfig.resolve("linbp(start=1) + mi", eps="16/255", steps=3)
-    photos = list_images(suite.parent / "photos")
+    photos = list_images(suite.parent / "photos" / "images.csv")
     crafted = craft_folder(tiny(), photos, tmp_path / "adv", config, trust_labels=True)
     manifest = json.loads((folder / "manifest.json").read_text())
     wanted = json.loads((tmp_path / "adv" / "manifest.json").read_text())

@@ -10,58 +10,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from colours import COLOURS, COUNT, colours, image, surrogate, write_photos
 from resolved_jobs import craft_folder
 from torch import nn
 
 from linbp import Model, craft, evaluate
 from linbp.data.image_list import list_images
-from linbp.data.images import Pixels, read_image, write_png
+from linbp.data.images import read_image, write_png
 from linbp.errors import ImageError, LabelsError, LinbpError, ModelError
 from linbp.evaluation import FolderEvaluation, evaluate_folder
-
-COLOURS = ("rot", "grün", "Himmel blau")
-COUNT = 24
-
-
-class Colour(nn.Module):
-    """Its class is the channel with the largest mean, or the next ones: it has as many classes as it is given."""
-
-    def __init__(self, order: Sequence[int] = (0, 1, 2)) -> None:
-        super().__init__()
-        self.order = list(order)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        means = torch.cat([x.mean((2, 3)), torch.full((len(x), 9), -1.0)], 1)
-        return 20 * means[:, self.order]
-
-
-def colours(order: Sequence[int] = (0, 1, 2), names: Sequence[str] = (), name: str = "colours") -> Model:
-    model = Model(Colour(order), input_size=8, name=name)
-    model.class_names = tuple(names)
-    return model
-
-
-def surrogate(classes: int = 6) -> Model:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        layers = [nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, classes)]
-        return Model(nn.Sequential(*layers).double(), input_size=8, name="surrogate")
-
-
-def image(number: int) -> Pixels:
-    pixels = np.random.default_rng(number).integers(80, 100, (8, 8, 3), dtype=np.uint8)
-    pixels[..., number % 3] += 5
-    return pixels
 
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Images in folders that are named by the victim's classes, and their adversarial images of a surrogate of six."""
     place = tmp_path_factory.mktemp("labels")
-    for number in range(COUNT):
-        folder = place / "photos" / COLOURS[number % 3].replace(" ", "_")
-        folder.mkdir(parents=True, exist_ok=True)
-        write_png(folder / f"{number}.png", image(number))
+    write_photos(place / "photos")
     craft_folder(surrogate(), list_images(place / "photos"), place / "adv", "pgd", eps="16/255", labels="predicted")
     return place
 

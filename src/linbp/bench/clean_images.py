@@ -25,11 +25,13 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from linbp.bench.store import Store
 from linbp.bench.suite_data import Cifar10Data, Data, DemoData, FilesData, TableData
 from linbp.bench.table import parquet_bytes
+from linbp.data.class_file import read_class_names
 from linbp.data.image_id import check_ids
 from linbp.data.image_list import list_images
-from linbp.data.image_record import ImageRecord
+from linbp.data.image_record import ImageList, ImageRecord
 from linbp.data.image_tables import read_image_table
 from linbp.data.images import Pixels, pixel_sha256, png_bytes, read_image
+from linbp.data.named_labels import numbered
 from linbp.data.preprocessing import Preparation
 from linbp.data.unused import Unused
 from linbp.errors import ImageError
@@ -79,10 +81,33 @@ class Entry:
 
 @dataclass(frozen=True)
 class Listing:
-    """The images of a suite's data, not decoded yet, and what the data hold besides."""
+    """The images of a suite's data, not decoded yet, and what the data hold besides.
+
+    Attributes:
+        entries: the images.
+        unused: what else there is.
+        source, order, classes, notes: of an `ImageList`.
+    """
 
     entries: Iterable[Entry]
     unused: tuple[Unused, ...] = ()
+    source: str = ""
+    order: tuple[str, ...] = ()
+    classes: int | None = None
+    notes: tuple[str, ...] = ()
+
+    def numbered(self, names: Sequence[str], network: str, classes: int | None) -> Listing:
+        """The images with numbers of a network's classes where the list has words: see `linbp.data.named_labels`.
+
+        Raises:
+            ImageError: a word is none of its classes.
+        """
+        if not isinstance(self.entries, Sequence):  # a table has numbers
+            return self
+        listed = ImageList((one.record for one in self.entries), order=self.order, classes=self.classes)
+        found = numbered(listed, names, network=network, classes=classes)
+        entries = [dataclasses.replace(one, record=record) for one, record in zip(self.entries, found, strict=True)]
+        return dataclasses.replace(self, entries=entries, classes=found.classes, notes=found.notes)
 
 
 @dataclass(frozen=True)
@@ -96,6 +121,8 @@ class CleanImages:
         hashes: of the prepared pixels of each, for each preparation.
         sample: the first few, unprepared, for measurements.
         unused: what the data hold besides.
+        source: the folder or the CSV; empty for other data.
+        notes: what should be known of the labels.
     """
 
     records: tuple[ImageRecord, ...]
@@ -104,6 +131,8 @@ class CleanImages:
     hashes: Mapping[str, tuple[str, ...]]
     sample: tuple[Pixels, ...]
     unused: tuple[Unused, ...]
+    source: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -132,7 +161,7 @@ def list_entries(data: Data, base: Path) -> Listing:
     names = sorted((entry.record.image_id for entry in found.entries), key=_mixed)
     chosen = set(names[: data.sample])
     again = found if isinstance(found.entries, Sequence) else _listed(data, base)  # a table is read a second time
-    return Listing([entry for entry in again.entries if entry.record.image_id in chosen], found.unused)
+    return dataclasses.replace(again, entries=[one for one in again.entries if one.record.image_id in chosen])
 
 
 def _mixed(name: str) -> str:
@@ -155,9 +184,10 @@ def _listed(data: Data, base: Path) -> Listing:
             "Say where they lie: --data PATH, or path in the suite's table data.",
         )
     if isinstance(data, FilesData):
-        listed = list_images(base / data.path, targets=data.targets, first_label=data.first_label)
+        classes = read_class_names(base / data.classes) if isinstance(data.classes, str) else data.classes
+        listed = list_images(base / data.path, targets=data.targets, first_label=data.first_label, classes=classes)
         own = [Entry(one, True, _stamp(one.path), partial(read_image, one.path)) for one in listed[: data.first]]
-        return Listing(own, listed.unused)
+        return Listing(own, listed.unused, listed.source, listed.order, listed.classes, listed.notes)
     if isinstance(data, DemoData):
         from linbp.models.demo import cifar10_images, demo_images
 
@@ -252,6 +282,8 @@ def read_clean(
         hashes={key: tuple(content for *_, content in found) for key, found in rows.items()},
         sample=tuple(sample),
         unused=listing.unused,
+        source=listing.source,
+        notes=listing.notes,
     )
 
 

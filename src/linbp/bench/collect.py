@@ -115,14 +115,13 @@ class _Reader:
         counts = {part.classes for part in answers}
         if len(counts) > 1:
             raise ModelError(f"{name} answers with {' and with '.join(map(str, sorted(counts)))} classes.", "Fix it.")
-        records = [record for record in self.plan.images.records if record.label is not None]
         self.classes[victim] = counts.pop()
-        check_labels(
-            [record.image_id for record in records],
-            [record.label for record in records if record.label is not None],
-            self.classes[victim],
-            network=name,
-        )
+        planned = self.plan.victims[victim]
+        records = self.plan.images.records
+        labels = planned.labels or [record.label for record in records]
+        pairs = [(record.image_id, label) for record, label in zip(records, labels, strict=True) if label is not None]
+        if not planned.by_itself:
+            check_labels([one for one, _ in pairs], [label for _, label in pairs], self.classes[victim], network=name)
 
 
 def collect(plan: Plan, store: Store, notes: Mapping[str, str | None], *, check: bool = True) -> Collected:
@@ -147,11 +146,12 @@ def collect(plan: Plan, store: Store, notes: Mapping[str, str | None], *, check:
             continue
         after = [reader.predictions(v, number, False, records.sha256) for v in range(len(plan.victims))]
         if check:
-            _check_shift(plan, reader.classes, records, before)
-        selected = _selected(plan, records, before)
-        for victim, (clean, adv) in enumerate(zip(before, after, strict=True)):
-            if clean is not None and adv is not None and selected is not None:
-                parts.append(_part(plan, attack, victim, records, clean, adv, selected, notes.get(attack.name)))
+            _check_shift(plan, reader.classes, records, before, attack.config.labels == "predicted")
+        labels = [_labels(plan, victim, records, clean) for victim, clean in enumerate(before)]
+        selected = _selected(plan, records, before, labels)
+        for victim, (clean, adv, own) in enumerate(zip(before, after, labels, strict=True)):
+            if clean is not None and adv is not None and own is not None and selected is not None:
+                parts.append(_part(plan, attack, victim, records, own, clean, adv, selected, notes.get(attack.name)))
     return Collected(_table(plan, parts), reader.missing, reader.broken)
 
 
@@ -159,17 +159,28 @@ def _in_shards(plan: Plan, values: Sequence[str]) -> list[Sequence[str]]:
     return [values[rows.start : rows.stop] for rows in plan.shards]
 
 
-def _check_shift(plan: Plan, classes: Mapping[int, int], records: _Records, before: Sequence[Ints | None]) -> None:
-    if plan.suite.trust_labels or plan.suite.labels == "predicted":
+def _labels(plan: Plan, number: int, records: _Records, clean: Ints | None) -> Ints | None:
+    """What a victim is scored by: its own labels, or those that the images were crafted with."""
+    victim = plan.victims[number]
+    if victim.by_itself:
+        return clean
+    return records.columns["label"] if victim.labels is None else np.array(victim.labels, np.int64)
+
+
+def _check_shift(
+    plan: Plan, classes: Mapping[int, int], records: _Records, before: Sequence[Ints | None], predicted: bool
+) -> None:
+    if plan.suite.trust_labels:
         return
-    labels = records.columns["label"]
     for number, clean in enumerate(before):
-        if clean is not None:
-            name = plan.victims[number].victim.name
-            check_victim_not_shifted(name, labels.tolist(), clean.tolist(), classes[number])
+        victim = plan.victims[number]
+        labels = _labels(plan, number, records, clean)
+        if clean is None or labels is None or victim.by_itself or (victim.labels is None and predicted):
+            continue
+        check_victim_not_shifted(victim.victim.name, labels.tolist(), clean.tolist(), classes[number])
 
 
-def _selected(plan: Plan, records: _Records, before: Sequence[Ints | None]) -> Bools | None:
+def _selected(plan: Plan, records: _Records, before: Sequence[Ints | None], own: Sequence[Ints | None]) -> Bools | None:
     """Which images count; None if that is not known yet."""
     labels = records.columns["label"]
     if plan.selection == "none":
@@ -178,10 +189,10 @@ def _selected(plan: Plan, records: _Records, before: Sequence[Ints | None]) -> B
         right: Bools = records.columns["prediction_clean"] == labels
         return right
     every = np.ones(len(labels), bool)
-    for clean in before:
-        if clean is None:
+    for clean, victims_own in zip(before, own, strict=True):
+        if clean is None or victims_own is None:
             return None
-        every &= clean == labels
+        every &= clean == victims_own
     return every
 
 
@@ -198,12 +209,13 @@ def _part(
     attack: PlannedAttack,
     number: int,
     records: _Records,
+    labels: Ints,
     clean: Ints,
     adv: Ints,
     selected: Bools,
     notes: str | None,
 ) -> _Part:
-    victim, config, labels = plan.victims[number], attack.config, records.columns["label"]
+    victim, config = plan.victims[number], attack.config
     (eps,), (step_size,) = config.eps, config.step_sizes[-1]
     counted: Bools = clean == labels
     success: Bools = (adv != labels) & (adv != ABSTAINED)

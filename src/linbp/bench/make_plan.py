@@ -15,21 +15,24 @@ from linbp.attack.named_surrogates import split_rules
 from linbp.attack.protocol import Protocol
 from linbp.attack.published_protocols import find_protocol
 from linbp.bench.class_lists import check_class_lists
-from linbp.bench.clean_images import CleanImages, list_entries, preparation_key, read_clean
+from linbp.bench.clean_images import CleanImages, Listing, list_entries, preparation_key, read_clean
 from linbp.bench.cost import needs_pool
 from linbp.bench.faults import Faults
 from linbp.bench.keys import content_key, package_versions
 from linbp.bench.networks import Network, Networks
+from linbp.bench.own_labels import with_own_labels
 from linbp.bench.plan import Plan, PlannedAttack, PlannedVictim
 from linbp.bench.plan_recipes import configs_of, recipes_of
 from linbp.bench.store import Store
 from linbp.bench.suite import Selection, Suite, SuiteRecipe, SuiteSurrogate
+from linbp.bench.suite_data import FilesData
 from linbp.data.image_list import ImageRecord, list_images
 from linbp.data.labels import check_labels
 from linbp.data.preprocessing import Preparation
 from linbp.errors import ImageError, RecipeError
 from linbp.evaluation.roles import has_weights_of_surrogate
 from linbp.evaluation.victim_input import VictimPreprocessing, preprocessing_for, resolve_victim_input
+from linbp.evaluation.victim_labels import PREDICTED
 from linbp.jobs.progress import ProgressCallback
 from linbp.models import Model
 from linbp.models.refined import refuse_turns
@@ -57,6 +60,7 @@ class _Planner:
     faults: Faults = field(default_factory=Faults)
     classes: dict[str, int] = field(default_factory=dict)
     names: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    roles: dict[str, str] = field(default_factory=dict)
 
     def protocol(self) -> Protocol | None:
         return None if self.suite.protocol is None else find_protocol(self.suite.protocol)
@@ -72,8 +76,46 @@ class _Planner:
                     self.count_classes(model, f"surrogate {surrogate.name if len(models) == 1 else model.name}")
                     for model in models
                 ]
+                self.roles[surrogate.name] = (
+                    next(reversed(self.classes)) if len(models) == 1 else f"surrogate {models[0].name}"
+                )
                 found.append(_Surrogate(surrogate, self.networks.identity(surrogate), preparation, counts[0] or 0))
         return found
+
+    def classes_agree(self) -> None:
+        """Refuse networks that are held to one list of labels, and have other classes.
+
+        Raises:
+            ModelError: there are such networks.
+        """
+        one_list = any(victim.labels is None for victim in self.suite.victims)
+        apart = {f"victim {one.name}" for one in self.suite.victims if one.labels is not None}
+        if not one_list:
+            apart |= {self.roles.get(one.name, "") for one in self.suite.surrogates if self._labels(one) == PREDICTED}
+        kept = [role for role in self.classes if role not in apart]
+        check_class_lists(
+            {role: self.classes[role] for role in kept},
+            {role: names for role, names in self.names.items() if role not in apart},
+        )
+
+    def _labels(self, surrogate: SuiteSurrogate) -> str:
+        return surrogate.labels or self.suite.labels
+
+    @property
+    def first_given(self) -> SuiteSurrogate | None:
+        """The first surrogate whose classes the data's labels are; None where all take their own predictions."""
+        return next((one for one in self.suite.surrogates if self._labels(one) != PREDICTED), None)
+
+    def numbered(self, listing: Listing) -> Listing:
+        """The data with numbers of the surrogates' classes where they are named in words.
+
+        Raises:
+            ImageError: a word is none of them.
+        """
+        if self.first_given is None or self.first_given.name not in self.roles:
+            return listing
+        role = self.roles[self.first_given.name]
+        return listing.numbered(self.names.get(role, ()), self.first_given.name, self.classes.get(role))
 
     def count_classes(self, network: Network, role: str) -> int | None:
         """How many classes a network has; None where only asking it would tell."""
@@ -110,14 +152,15 @@ class _Planner:
     def check_labels(self, images: CleanImages) -> None:
         """Refuse labels that are missing, or that the first network does not have."""
         with self.faults.collected():
-            if self.suite.labels == "given" and (
+            if self.first_given is not None and (
                 missing := next((record for record in images.records if record.label is None), None)
             ):
                 raise ImageError(
                     f"Image {missing.image_id!r} has no label.",
                     'Give labels in a CSV or as names of sub-folders, or write labels = "predicted" in the suite.',
                 )
-            for name, count in list(self.classes.items())[:1]:
+            role = "" if self.first_given is None else self.roles.get(self.first_given.name, "")
+            for name, count in [(role, self.classes[role])] if role in self.classes else []:
                 for what in ("label", "target"):
                     rows = [
                         (one.image_id, value) for one in images.records if (value := getattr(one, what)) is not None
@@ -163,17 +206,21 @@ def make_plan(
     tell("loading the networks", 1, 1)
     if not suite.trust_labels:
         with faults.collected():
-            check_class_lists(planner.classes, planner.names)
+            planner.classes_agree()
     preparations = {preparation_key(one.preparation): one.preparation for one in surrogates} or {"": None}
     images: CleanImages | None = None
     pool: tuple[ImageRecord, ...] = ()
     with faults.collected():
         # Nothing is written for a suite that has a fault.
-        images = read_clean(list_entries(suite.data, base), preparations, None if faults.found else store, tell)
+        listing = planner.numbered(list_entries(suite.data, base))
+        images = read_clean(listing, preparations, None if faults.found else store, tell)
     with faults.collected("The pool: "):
         pool = _pool(suite, base, configs)
-    if images is not None and not suite.trust_labels:
-        planner.check_labels(images)
+    if images is not None:
+        counts = {name.removeprefix("victim "): count for name, count in planner.classes.items()}
+        victims = [with_own_labels(one, suite, base, images, networks, counts, faults) for one in victims]
+        if not suite.trust_labels:
+            planner.check_labels(images)
     faults.raise_any()
     assert images is not None
     first = next(iter(configs.values()))
@@ -245,12 +292,20 @@ def _filled(suite: Suite, base: Path, first: AttackConfig) -> Suite:
     data = suite.data
     if "path" in type(data).model_fields:
         data = data.model_copy(update={"path": str((base / data.path).absolute())})  # type: ignore[union-attr]
+    if isinstance(data, FilesData) and isinstance(data.classes, str):
+        data = data.model_copy(update={"classes": str((base / data.classes).absolute())})
     cost = suite.cost
     if cost.steps is None and cost.gradients is None:
         cost = cost.model_copy(update={"steps": first.steps})
     return suite.model_copy(
         update={
             "data": data,
+            "victims": tuple(
+                one.model_copy(update={"labels": str((base / one.labels).absolute())})
+                if one.labels is not None and (base / one.labels).exists()
+                else one
+                for one in suite.victims
+            ),
             "pool": None if suite.pool is None else str((base / suite.pool).absolute()),
             "norm": first.norm,
             "rounding": first.rounding,

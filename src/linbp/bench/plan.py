@@ -15,6 +15,7 @@ from linbp.bench.suite import Selection, Suite, SuiteRecipe, SuiteSurrogate, Sui
 from linbp.data.image_list import ImageRecord, list_sha256
 from linbp.data.preprocessing import Preparation, write_view
 from linbp.evaluation.victim_input import VictimPreprocessing
+from linbp.evaluation.victim_labels import PREDICTED
 
 __all__ = ["AnswerTask", "CraftTask", "Plan", "PlannedAttack", "PlannedVictim", "Task"]
 
@@ -73,12 +74,20 @@ class PlannedVictim:
         identity: the network's.
         preprocessing: what is done to its images, by the surrogate's name: a white box may have its own.
         white_box: names of the surrogates that have its weights.
+        labels: of the images in its own classes; None: those that the images were crafted with, or, where the suite
+            says so, its own predictions.
     """
 
     victim: SuiteVictim
     identity: dict[str, Any]
     preprocessing: dict[str, VictimPreprocessing]
     white_box: frozenset[str]
+    labels: tuple[int, ...] | None = None
+
+    @property
+    def by_itself(self) -> bool:
+        """Whether its labels are its own predictions of the clean images."""
+        return self.victim.labels == PREDICTED
 
 
 @dataclass(frozen=True)
@@ -181,7 +190,10 @@ class Plan:
     def fingerprint(self) -> str:
         """What determines the whole table of results."""
         named = [(a.surrogate.name, a.recipe.name, a.recipe.recipe, a.eps_text) for a in self.attacks]
-        asked = [(v.victim.name, v.victim.model) for v in self.victims]
+        asked = [
+            (v.victim.name, v.victim.model, *([v.victim.labels, v.labels] if v.victim.labels is not None else []))
+            for v in self.victims
+        ]
         return content_key(named, asked, self.selection, self.images.ids, sorted(self.files()))
 
     def files(self) -> Iterator[str]:

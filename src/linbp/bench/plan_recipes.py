@@ -46,12 +46,15 @@ def configs_of(
     """
     found = {}
     members = {one.name: len(one.models) for one in suite.surrogates}
+    own = {one.name: suite.model_copy(update={"labels": one.labels or suite.labels}) for one in suite.surrogates}
     for (surrogate, name), recipe in recipes.items():
         with faults.collected(f"Recipe {name}: "):
             parsed = Recipe.parse(recipe.recipe)
             _refuse_auto(parsed)
             for eps in suite.eps:
-                found[surrogate, name, str(eps)] = settings_for(suite, parsed, eps, members[surrogate], protocol)
+                found[surrogate, name, str(eps)] = settings_for(
+                    own[surrogate], parsed, eps, members[surrogate], protocol
+                )
     return found
 
 

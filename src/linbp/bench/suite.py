@@ -65,6 +65,7 @@ class SuiteSurrogate(SuiteTable):
         fuse: what an ensemble averages; None for one network.
         group_size: images that are computed at a time in float32 on a CPU; it changes last bits. None: the default, 8.
         places: what recipes mean by `{NAME}` on this surrogate, such as a position: each network has its own modules.
+        labels: `predicted` for a surrogate of other classes than the data's; None: the suite's.
     """
 
     name: str
@@ -72,6 +73,7 @@ class SuiteSurrogate(SuiteTable):
     fuse: Literal["logits", "probabilities", "losses"] | None = None
     group_size: Literal[1, 4, 8, 16, 32] | None = None
     places: Places = ()
+    labels: Literal["given", "predicted"] | None = None
 
     @model_validator(mode="after")
     def _without_secrets(self) -> SuiteSurrogate:
@@ -94,10 +96,19 @@ class SuiteRecipe(SuiteTable):
 
 
 class SuiteVictim(SuiteTable):
-    """A network that is asked, under a name."""
+    """A network that is asked, under a name.
+
+    Attributes:
+        name: in results.
+        model: its name, as `load_model` takes it.
+        labels: what it is scored by, if its classes are its own: `given` by the data, numbers or names; `predicted`,
+            its own predictions of the clean images; a CSV, relative to the suite file; or another column of the data's
+            CSV. None: the labels that the images were crafted with.
+    """
 
     name: str
     model: str
+    labels: str | None = None
 
     @model_validator(mode="after")
     def _without_secrets(self) -> SuiteVictim:

@@ -35,13 +35,17 @@ class FilesData(_Images):
 
     Attributes:
         path: the folder or the CSV; relative to the suite file.
-        first_label: what the list calls the first class, 0 or 1.
+        first_label: what the list calls the first class, 0 or 1; -1 if it counts from 0, and class 0 of the surrogates
+            is the background.
+        classes: a file of the names of the classes in the surrogates' order, relative to the suite file, or the names,
+            for folders and lists that name them; None: the surrogates' own names.
         targets: the CSV's column of target classes, which makes the attacks targeted.
     """
 
     kind: Literal["folder", "csv"]
     path: str
-    first_label: Literal[0, 1] = 0
+    first_label: Literal[-1, 0, 1] = 0
+    classes: str | Annotated[tuple[str, ...], Field(strict=False)] | None = None
     targets: str | None = None
 
 

@@ -27,7 +27,7 @@ from linbp.bench.suite import suite_text
 from linbp.bench.table import RESULTS, results_bytes
 from linbp.bench.tasks import Outcome
 from linbp.data.files import MANIFEST, json_bytes
-from linbp.data.image_list import not_used
+from linbp.data.image_list import ImageList, not_used
 from linbp.data.unused import Unused
 from linbp.errors import LinbpError, StoreError, SuiteError
 from linbp.jobs.progress import ProgressCallback
@@ -209,9 +209,14 @@ class RunWork:
     def _manifest(self, attack: PlannedAttack, images_sha256: str) -> dict[str, Any]:
         prepared = self.networks.prepared(attack.surrogate, attack.config.recipe)
         settings = {**attack.settings, "images_sha256": images_sha256}
-        manifest = new_manifest(settings, attack.config, self.plan.images.records, self._unused, prepared)
+        manifest = new_manifest(settings, attack.config, self._listed, self._unused, prepared)
         run = {**self.facts, "batch_size": attack.config.batch_size, "kept": 0}
         return {"format": AdversarialFolder.LAYOUT, **manifest, "runs": [run]}
+
+    @functools.cached_property
+    def _listed(self) -> ImageList:
+        images = self.plan.images
+        return ImageList(images.records, source=images.source, notes=images.notes)
 
     @functools.cached_property
     def _unused(self) -> tuple[Unused, ...]:

@@ -41,13 +41,13 @@ class VictimLabels:
     names: tuple[str, ...] | None = None
 
     def of(
-        self, victim: Classifier, classes: int, predictions: npt.NDArray[np.int64]
+        self, victim: Classifier, classes: int | None, predictions: npt.NDArray[np.int64]
     ) -> tuple[list[int], tuple[str, ...]]:
         """One label for each image, counted from 0, and what should be noted.
 
         Args:
             victim: the network, whose names of classes are used where the list has words.
-            classes: how many it has.
+            classes: how many it has; None where that is not known yet.
             predictions: its answers to the clean images.
 
         Raises:
@@ -64,8 +64,8 @@ class VictimLabels:
         try:
             found = numbered(self.listed, names, network=victim.name, classes=classes, given=given)
             labels = [-1 if one.label is None else one.label for one in found]
-            wrong = next((row for row, label in enumerate(labels) if not 0 <= label < classes), None)
-            if wrong is not None:
+            wrong = next((row for row, label in enumerate(labels) if classes and not 0 <= label < classes), None)
+            if wrong is not None and classes is not None:
                 raise ImageError(
                     f"The label of image {found[wrong].image_id!r} is {labels[wrong]}, and {victim.name} has the "
                     f"classes 0 to {classes - 1}.",

@@ -52,7 +52,8 @@ class Outcomes:
         attacks: all attacks, ordered by norm, radius, surrogate, seed, recipe and gradients.
         victims: their names, in the order in which they first come up.
         images: the images' names, likewise.
-        labels: (images,) their classes.
+        labels: (images,) their classes, as the first victim has them.
+        own_labels: (victims, images) their classes, as each victim has them; -1 where the table has none.
         files: the images' files.
         white_box: (attacks, victims) whether the victim has the weights that the attack had.
         asked: (attacks, victims) whether the table has rows of both.
@@ -90,6 +91,9 @@ class Outcomes:
         self.shape = shape
         first = _first(images, len(self.images))
         self.labels: Integers = _numbers(table, "label")[first]
+        self.own_labels: Integers = np.full(shape[1:], -1, dtype=np.int64)
+        # Where attacks have labels of their own, those of the first count.
+        self.own_labels[victims[::-1], images[::-1]] = _numbers(table, "label")[::-1]
         self.files: list[str] = table["file"].take(pa.array(first)).to_pylist()
         self.white_box: Bools = np.zeros(shape[:2], dtype=bool)
         self.white_box[ranks[attacks], victims] = _numbers(table, "white_box").astype(bool)

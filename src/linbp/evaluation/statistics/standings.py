@@ -74,9 +74,9 @@ def standings(outcomes: Outcomes) -> tuple[Standing, ...]:
 def clean_rates(outcomes: Outcomes) -> dict[str, Rate]:
     """Each victim's accuracy on the clean images that it was asked about, selected or not."""
     found = {}
-    for name, predictions in zip(outcomes.victims, outcomes.clean, strict=True):
+    for name, predictions, labels in zip(outcomes.victims, outcomes.clean, outcomes.own_labels, strict=True):
         asked = predictions != -1
-        found[name] = cached_rate(int((predictions == outcomes.labels)[asked].sum()), int(asked.sum()))
+        found[name] = cached_rate(int((predictions == labels)[asked].sum()), int(asked.sum()))
     return found
 
 
