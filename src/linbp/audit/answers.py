@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +15,7 @@ from linbp.models.decisions import ABSTAINED
 __all__ = ["VictimOutcomes"]
 
 Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.int8]
 
 
@@ -24,19 +25,24 @@ class VictimOutcomes:
     Args:
         outcomes: a table of results.
         victim: the victim's name.
+        other_classes: names of the surrogates that have others than the victim.
 
     Attributes:
         table: the table of results.
         number: of the victim in it.
+        labels: (images,) their classes.
+        other_classes: names of the surrogates whose attacks lead away from their own predictions.
 
     Raises:
         StoreError: the table has no such victim.
     """
 
-    def __init__(self, outcomes: Outcomes, victim: str) -> None:
+    def __init__(self, outcomes: Outcomes, victim: str, other_classes: Collection[str] = ()) -> None:
         if victim not in outcomes.victims:
             raise StoreError(f"The results have nothing about {victim}.", "Finish the audit: run it again.")
         self.table, self.number = outcomes, outcomes.victims.index(victim)
+        self.labels: Ints = outcomes.own_labels[self.number]
+        self.other_classes = other_classes
 
     @cached_property
     def numbers(self) -> tuple[int, ...]:
@@ -61,7 +67,7 @@ class VictimOutcomes:
     @cached_property
     def counted(self) -> Bools:
         """(images,) whether the victim had the clean image right."""
-        found: Bools = self.table.clean[self.number] == self.table.labels
+        found: Bools = self.table.clean[self.number] == self.labels
         return found
 
     def successes(self, numbers: Iterable[int]) -> Bools:
@@ -82,10 +88,15 @@ class VictimOutcomes:
         return worst_case(self.successes(numbers), self.counted)
 
     def on_own_surrogate(self, number: int) -> tuple[Rate, Rate]:
-        """How many clean images an attack's surrogate has right, and how many of these its adversarial images fool."""
+        """How many clean images an attack's surrogate has right, and how many of these its adversarial images fool.
+
+        One of other classes has none right, and is fooled where its own prediction changes.
+        """
         clean, adv = (self.table.column(name, number, self.number) for name in ("surrogate_clean", "surrogate_adv"))
-        right = clean == self.table.labels
-        fooled = right & (adv != self.table.labels)
+        if self.attack(number).surrogate in self.other_classes:
+            return rate(0, 0), rate(int((adv != clean).sum()), len(clean))
+        right = clean == self.labels
+        fooled = right & (adv != self.labels)
         return rate(int(right.sum()), len(right)), rate(int(fooled.sum()), int(right.sum()))
 
     @cached_property
@@ -103,5 +114,5 @@ class VictimOutcomes:
         if missing is not None:
             raise StoreError(f"The controls have no answer to image {missing!r}.", "Run linbp audit again.")
         found = np.array([predictions[name] for name in self.table.images])
-        wrong: Bools = (found != self.table.labels) & (found != ABSTAINED)
+        wrong: Bools = (found != self.labels) & (found != ABSTAINED)
         return wrong

@@ -41,14 +41,22 @@ def bench_suite(
             # A recipe for all of them need not say so.
             recipes.append({"name": name, "recipe": text, **({} if set(on) == set(surrogates) else {"on": on})})
     name, model = victim
+    # Attacks on other classes lead away from the surrogate's own predictions, and everybody is scored by the data.
+    scored = {"labels": "given"} if choice.other_classes else {}
     return Suite.model_validate(
         {
             "name": choice.suite.name,
             "data": dict(data),
-            "surrogates": [{"name": one, "model": one} for one in surrogates],
+            "surrogates": [
+                {"name": one, "model": one, **({"labels": "predicted"} if one in choice.other_classes else {})}
+                for one in surrogates
+            ],
             "recipes": recipes,
             "eps": list(eps),
-            "victims": [{"name": name, "model": model}, *({"name": one, "model": one} for one in choice.references)],
+            "victims": [
+                {"name": name, "model": model, **scored},
+                *({"name": one, "model": one, **scored} for one in choice.references),
+            ],
             "selection": "none",
             "norm": "linf",
             "cost": dict(cost),

@@ -22,7 +22,8 @@ __all__ = ["Choice", "LeftOut", "Pair", "choose"]
 
 WAYS_OUT = (
     "Name a network of the same classes with --surrogate MODEL; or train one on the model's own answers with "
-    "--queries N (linbp substitute does it by itself)."
+    "--queries N (linbp substitute does it by itself); or name one of other classes, such as --surrogate "
+    "demo:squeezenet1_1, whose attacks are weaker."
 )
 
 
@@ -53,6 +54,7 @@ class Choice:
         references: networks that the victim is compared with.
         left_out: networks that are not used.
         looks: what the surrogates and references make of some clean images.
+        other_classes: surrogates that the user names and that have other classes than the victim.
     """
 
     suite: AuditSuite
@@ -61,6 +63,7 @@ class Choice:
     references: tuple[str, ...]
     left_out: tuple[LeftOut, ...]
     looks: dict[str, Look]
+    other_classes: tuple[str, ...] = ()
 
     @property
     def surrogates(self) -> tuple[str, ...]:
@@ -75,6 +78,7 @@ class _Candidates:
         self._networks, self._sample, self._classes = networks, sample, classes
         self._weights = victim.identity().get("weights_sha256")
         self.looks: dict[str, Look] = {}
+        self.other_classes: list[str] = []
         self.left_out: dict[str, str] = {}
 
     def usable(self, name: str, role: str) -> bool:
@@ -102,14 +106,10 @@ class _Candidates:
         """Look at a surrogate that the user names: it is used, whatever it knows.
 
         Raises:
-            ModelError: it cannot be loaded, gives no gradients, or has another number of classes.
+            ModelError: it cannot be loaded, or gives no gradients.
         """
-        look = self._look(name, self._networks.model(name))
-        if look.classes != self._classes:
-            raise ModelError(
-                f"The surrogate {name} has {look.classes} classes, and the audited model {self._classes}.",
-                "Name a surrogate of the model's own classes.",
-            )
+        if self._look(name, self._networks.model(name)).classes != self._classes:
+            self.other_classes.append(name)
 
     def _look(self, name: str, network: Network) -> Look:
         if name not in self.looks:
@@ -178,6 +178,7 @@ def choose(
         references=tuple(name for name in chosen if name not in surrogates),
         left_out=tuple(LeftOut(name, why) for name, why in candidates.left_out.items() if name not in used),
         looks={name: look for name, look in candidates.looks.items() if name in used},
+        other_classes=tuple(candidates.other_classes),
     )
 
 

@@ -9,7 +9,7 @@ from linbp.audit.record import AuditRecord
 from linbp.audit.result import AttackRate, Exposure, Reference, SurrogateFacts
 from linbp.evaluation.statistics import SATURATED, Rate
 
-__all__ = ["FEW", "doubts"]
+__all__ = ["FEW", "doubts", "other_classes"]
 
 FEW = 100
 """Fewer counted images than that are few: the interval of the exposure is up to 20 points wide."""
@@ -43,12 +43,20 @@ def doubts(
     found = [
         *_about_the_run(record),
         *record.checks,
-        *_about_accuracy(record.victim, clean, surrogates, references),
+        *_about_accuracy(record.victim, clean, [one for one in surrogates if not one.other_classes], references),
         *_about_counts(headline),
         *_about_noise(radii, headline),
         *_about_surrogates(record, surrogates, headline),
     ]
     return tuple(sorted(found, key=lambda one: not one.serious))
+
+
+def other_classes(surrogate: str) -> str:
+    """What should be known of a surrogate that has other classes than the model."""
+    return (
+        f"The surrogate {surrogate} has other classes than the model: its attacks lead away from its own predictions, "
+        "and what counts are the model's labels. Networks of its classes, or a substitute (--queries), may do more."
+    )
 
 
 def _about_the_run(record: AuditRecord) -> Iterator[Flag]:
@@ -112,7 +120,9 @@ def _about_noise(radii: Sequence[Exposure], headline: Exposure) -> Iterator[Flag
 
 def _about_surrogates(record: AuditRecord, surrogates: Sequence[SurrogateFacts], headline: Exposure) -> Iterator[Flag]:
     for one in surrogates:
-        if one.clean.low <= max(0.1, 2 / record.classes):
+        if one.other_classes:
+            yield Flag(kind="surrogate-classes", text=other_classes(one.name))
+        elif one.clean.low <= max(0.1, 2 / record.classes):
             yield Flag(
                 kind="surrogate-classes",
                 text=f"The surrogate {one.name} has {one.clean.successes} of {one.clean.n} clean images right: its "

@@ -14,7 +14,8 @@ from linbp.attack.budget import parse_radius
 from linbp.audit.bench_suite import bench_suite
 from linbp.audit.choose import Choice, LeftOut, choose
 from linbp.audit.controls import CHANGES
-from linbp.audit.data import data_of
+from linbp.audit.data import data_of, with_class_names
+from linbp.audit.doubts import other_classes
 from linbp.audit.fit import Fit, Pace, fit_time, keep
 from linbp.audit.look import look_at, sample_of
 from linbp.audit.substitute import Substitution
@@ -52,6 +53,7 @@ class AuditPlan:
         disk: bytes in the end.
         resumed: whether a part of it is done already.
         fitted: what was taken away to fit the time, and what that costs; empty for nothing.
+        notes: what should be known of labels and surrogates.
     """
 
     victim: str
@@ -69,6 +71,7 @@ class AuditPlan:
     disk: int
     resumed: bool
     fitted: str
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -91,6 +94,7 @@ class Prepared:
         models: networks that were given as objects, by name.
         expected: what it takes.
         fitted: what was taken away to fit the time, in words.
+        label_notes: what should be known of the labels.
     """
 
     spec: str
@@ -104,6 +108,7 @@ class Prepared:
     models: Mapping[str, Classifier]
     expected: Estimate
     fitted: str
+    label_notes: tuple[str, ...] = ()
 
     @property
     def plan(self) -> AuditPlan:
@@ -125,6 +130,7 @@ class Prepared:
             disk=self.expected.disk,
             resumed=self.expected.done > 0,
             fitted=self.fitted,
+            notes=(*self.label_notes, *map(other_classes, self.choice.other_classes)),
         )
 
 
@@ -141,6 +147,7 @@ def prepare(
     budget: int | None,
     time: float | None,
     fail_above: Sequence[str | float],
+    classes: Sequence[str] | None,
     first_label: int,
     trust_labels: bool,
     seed: int,
@@ -161,15 +168,16 @@ def prepare(
     networks = Networks(device, given)
     tell("loading the model", 0, 1)
     network = networks.network(spec)
+    table, label_notes = with_class_names(table, network, classes)
     sample = sample_of(TypeAdapter(Data).validate_python(table))
     tell("loading the model", 1, 1)
     first = dataclasses.replace(sample, records=sample.records[:1], pixels=sample.pixels[:1])
-    classes = look_at(network, first).classes
+    count = look_at(network, first).classes
     if eps is not None:
         read_thresholds(fail_above, _radii(eps), _radii(eps)[-1])  # before the time that a substitute takes
     if substitution is not None:
         named.append(substitution.make(network, tell))
-    choice = choose(networks, network, sample, classes, suite=suite, surrogates=named, tell=tell)
+    choice = choose(networks, network, sample, count, suite=suite, surrogates=named, tell=tell)
     radii = _radii(choice.suite.eps if eps is None else eps)
     decisive = decisive_radius(radii, choice.suite.decisive)
     thresholds = read_thresholds(fail_above, radii, decisive)
@@ -198,7 +206,8 @@ def prepare(
     return Prepared(
         spec=spec,
         network=network,
-        classes=classes,
+        classes=count,
+        label_notes=label_notes,
         choice=choice,
         radii=radii,
         decisive=decisive,

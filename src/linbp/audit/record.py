@@ -39,6 +39,7 @@ class AuditRecord:
         images: the hash of each clean image's pixels, by name.
         failure: why the audit is not complete; empty otherwise.
         command: what the user typed.
+        other_classes: names of the surrogates that have other classes than the model.
     """
 
     suite: SuiteFacts
@@ -57,6 +58,7 @@ class AuditRecord:
     images: Mapping[str, str]
     failure: str
     command: str
+    other_classes: tuple[str, ...] = ()
 
 
 def write_record(store: Store, record: AuditRecord) -> None:

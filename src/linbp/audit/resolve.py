@@ -50,7 +50,7 @@ def read_audit(place: str | os.PathLike[str]) -> Audit:
     """
     store, table = results_at(place)
     record = read_record(store, os.fspath(place))
-    mine = VictimOutcomes(Outcomes(table), record.victim)
+    mine = VictimOutcomes(Outcomes(table), record.victim, record.other_classes)
     run = read_object(store, FACTS) or {}
     controls = read_controls(store)
     radii = tuple(_exposure(mine, controls, eps, numbers) for eps, numbers in mine.by_radius.items())
@@ -156,8 +156,8 @@ def _changed(
 def _classes(mine: VictimOutcomes, numbers: Sequence[int], names: Sequence[str]) -> tuple[ClassExposure, ...]:
     """The surest first: by the lower bound, so that a class of one image does not lead."""
     fooled, found = mine.fooled(numbers), []
-    for label in np.unique(mine.table.labels[mine.counted]).tolist():
-        rows = mine.counted & (mine.table.labels == label)
+    for label in np.unique(mine.labels[mine.counted]).tolist():
+        rows = mine.counted & (mine.labels == label)
         value = rate(int((fooled & rows).sum()), int(rows.sum()))
         found.append(ClassExposure(label=label, name=class_words(label, names), rate=value))
     return tuple(sorted(found, key=lambda one: (-one.rate.low, one.label)))
@@ -180,7 +180,7 @@ def _examples(
         Example(
             image_id=mine.table.images[row],
             file=mine.table.files[row],
-            label=class_words(int(mine.table.labels[row]), names),
+            label=class_words(int(mine.labels[row]), names),
             attack=headline.best.attack,
             clean=class_words(int(mine.table.clean[mine.number, row]), names),
             adv=class_words(int(adv[row]), names),
@@ -207,6 +207,7 @@ def _surrogates(table: pa.Table, mine: VictimOutcomes, run: Mapping[str, Any]) -
             sha256=str(networks.get(name, {}).get("weights_sha256", "")),
             recipes=tuple(facts["recipes"]),
             clean=facts["clean"],
+            other_classes=name in mine.other_classes,
             **_substitute(networks.get(name, {}).get("substitute"), mine),
         )
         for name, facts in found.items()

@@ -77,7 +77,8 @@ class SurrogateFacts:
 
     Attributes:
         name, sha256, recipes: of the network, of its weights, and of the attacks on it.
-        clean: what it has right.
+        clean: what it has right; of one of other classes, nothing is counted.
+        other_classes: whether its classes are not the model's, so that its attacks lead away from its own predictions.
         queries: how many answers of a victim it was trained on; 0 for what is no substitute.
         agreement: of a substitute: how often it says the victim's class of images it was not trained on.
     """
@@ -87,6 +88,7 @@ class SurrogateFacts:
     recipes: tuple[str, ...]
     clean: Rate
     queries: int = 0
+    other_classes: bool = False
     agreement: Rate | None = None
 
 

@@ -72,6 +72,7 @@ def run_audit(
     fail_above: Sequence[str | float] = (),
     strict: bool = False,
     baseline: str | os.PathLike[str] | None = None,
+    classes: Sequence[str] | None = None,
     first_label: int = 0,
     trust_labels: bool = False,
     trust_victim: bool = False,
@@ -89,7 +90,8 @@ def run_audit(
         victim: a network's name as `load_model` takes it, or a network.
         data: a folder of images or a CSV, with labels.
         out: the folder of the run, or an fsspec URL.
-        surrogates: networks of the same classes that attacks are made on; default: those of the suite.
+        surrogates: networks that attacks are made on; default: those of the suite. On one of other classes attacks lead
+            away from its own predictions.
         queries: train a substitute first: a surrogate that learns the model's answers to so many images.
         backbone: the network that becomes the substitute; its classes do not matter.
         query_data: a folder of images or a CSV to ask the model about; default: the images of `data` themselves.
@@ -102,6 +104,8 @@ def run_audit(
         fail_above: thresholds: `0.35` at the decisive radius, `8/255=0.35` at another one.
         strict: fail unless the exposure is shown to be at most the threshold.
         baseline: the folder of another audit; the exposure must not have grown significantly since.
+        classes: the names of the model's classes in their order, for lists and folders that name them; default: the
+            model's own.
         first_label: what the list calls the first class.
         trust_labels: do not suspect labels of being shifted.
         trust_victim: do not ask the model again, nor with other preprocessing.
@@ -144,6 +148,7 @@ def run_audit(
         budget=budget,
         time=time,
         fail_above=fail_above,
+        classes=classes,
         first_label=first_label,
         trust_labels=trust_labels,
         seed=seed,
@@ -217,10 +222,11 @@ def _record(
         strict=strict,
         baseline=baseline,
         left_out=choice.left_out,
-        checks=(*fitted, *seen.checks),
+        checks=(*fitted, *(Flag(kind="classes", text=note) for note in prepared.label_notes), *seen.checks),
         images=_hashes(seen.plan),
         failure=failure,
         command=command,
+        other_classes=choice.other_classes,
     )
 
 

@@ -106,6 +106,15 @@ class _Planner:
         """The first surrogate whose classes the data's labels are; None where all take their own predictions."""
         return next((one for one in self.suite.surrogates if self._labels(one) != PREDICTED), None)
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes that the first victim is scored by; empty where nobody names them."""
+        first, data = self.suite.victims[0], self.suite.data
+        if isinstance(data, FilesData) and isinstance(data.classes, tuple):
+            return data.classes
+        own = self.names.get(f"victim {first.name}", ())
+        return own if own or first.labels is not None else next(iter(self.names.values()), ())
+
     def numbered(self, listing: Listing) -> Listing:
         """The data with numbers of the surrogates' classes where they are named in words.
 
@@ -241,7 +250,7 @@ def make_plan(
         device=device,
         pool=pool,
         folder=os.getcwd(),
-        class_names=next(iter(planner.names.values()), ()),
+        class_names=planner.class_names,
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from linbp.cli.guard import Interrupted, guard
-from linbp.cli.options import BatchSize, Debug, Device, Json, command_line, usable_device
+from linbp.cli.options import BatchSize, ClassesFile, Debug, Device, Json, command_line, read_classes, usable_device
 from linbp.cli.output import add_row, counted, make_table, print_json, progress_bars, stdout
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ def audit(
         typer.Option(
             "--surrogate",
             metavar="MODEL",
-            help="A network of the same classes that attacks are made on; may be given several times. Default: those "
-            "of the suite for as many classes.",
+            help="A network that attacks are made on, best of the same classes; may be given several times. Default: "
+            "those of the suite for as many classes.",
         ),
     ] = None,
     queries: Annotated[
@@ -113,8 +113,9 @@ def audit(
             help="Exit with status 1 if the exposure has grown significantly since that audit, image by image.",
         ),
     ] = None,
+    classes: ClassesFile = None,
     first_label: Annotated[
-        int, typer.Option("--first-label", min=0, help="What the list calls the first class: 0, or 1.")
+        int, typer.Option("--first-label", min=-1, help="What the list calls the first class: 0, 1 or -1.")
     ] = 0,
     trust_labels: Annotated[
         bool, typer.Option("--trust-labels", help="Do not suspect that labels and classes are shifted.")
@@ -137,7 +138,7 @@ def audit(
 ) -> None:
     """How exposed is a model to attacks made on other networks, and how sure is that?
 
-    Attacks your images on public networks of the same classes, asks your model about the results, and writes
+    Attacks your images on public networks, asks your model about the results, and writes
     report.html, summary.md, results.json and junit.xml into RUN. Before it starts it says what it will do and how long
     that takes. Interrupted and started again, it goes on.
 
@@ -201,6 +202,7 @@ def audit(
                 fail_above=fail_above or (),
                 baseline=baseline,
                 strict=strict,
+                classes=read_classes(classes),
                 first_label=first_label,
                 trust_labels=trust_labels,
                 trust_victim=trust_victim,
@@ -238,6 +240,7 @@ def _print_plan(console: Console, plan: AuditPlan, workers: int) -> None:
         *(f"Not used: {one.network}. {one.why}" for one in plan.left_out),
         f"Compared with {', '.join(plan.references)}." if plan.references else "",
         plan.fitted,
+        *plan.notes,
         f"The model is asked about {plan.queries:,} images. Time: about {in_words(plan.seconds / workers)} with "
         f"{counted(workers, 'worker')}{' for what is left' if plan.resumed else ''}. Disk: about "
         f"{plan.disk / 2**20:,.0f} MiB.",

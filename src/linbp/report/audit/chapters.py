@@ -99,8 +99,12 @@ def threat(audit: Audit) -> Chapter:
     ids = ", ".join(f"{ident} ({name})" for ident, name in atlas(audit))
     source = "networks that you named" if audit.named else "public networks"
     asked = audit.queries.attacker
+    others = sum(one.other_classes for one in audit.surrogates)
+    classes = (
+        "the same classes" if not others else "other classes" if others == len(audit.surrogates) else "any classes"
+    )
     paragraphs = [
-        f"The attacker does not have the model. They take {source} of the same classes (surrogates), compute on them "
+        f"The attacker does not have the model. They take {source} of {classes} (surrogates), compute on them "
         "how to change an image so that it is misclassified, and hope that the model is fooled by the same change. "
         "That is called transfer.",
     ]

@@ -146,7 +146,7 @@ def surrogates_table(audit: Audit) -> Table:
         [
             Cell(one.name),
             Cell(", ".join(one.recipes)),
-            _rate(one.clean),
+            Cell("other classes") if one.other_classes else _rate(one.clean),
             *([Cell("–") if one.agreement is None else _rate(one.agreement)] if substitutes else []),
             Cell(one.sha256[:12] or "–"),
         ]
