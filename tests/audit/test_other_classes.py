@@ -63,8 +63,6 @@ def test_folders_are_sorted_where_the_model_names_no_classes(photos: Path, tmp_p
     assert found.victim.clean.successes == COUNT
     assert "ImageFolder" in plan.notes[0]
     assert any(one.kind == "classes" and "ImageFolder" in one.text for one in found.flags)
-    named, _ = audited(photos, tmp_path / "named", victim=colours(), surrogates=[surrogate()], classes=COLOURS)
-    assert named.victim.clean.successes == COUNT
     with pytest.raises(ImageError, match="'rot'"):
         audited(photos, tmp_path / "other", surrogates=[surrogate()], classes=("a", "b", "c"))
 

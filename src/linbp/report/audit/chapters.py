@@ -100,9 +100,8 @@ def threat(audit: Audit) -> Chapter:
     source = "networks that you named" if audit.named else "public networks"
     asked = audit.queries.attacker
     others = sum(one.other_classes for one in audit.surrogates)
-    classes = (
-        "the same classes" if not others else "other classes" if others == len(audit.surrogates) else "any classes"
-    )
+    every = others == len(audit.surrogates)
+    classes = "other classes" if every else "the same classes and of others" if others else "the same classes"
     paragraphs = [
         f"The attacker does not have the model. They take {source} of {classes} (surrogates), compute on them "
         "how to change an image so that it is misclassified, and hope that the model is fooled by the same change. "
