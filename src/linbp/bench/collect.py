@@ -163,7 +163,7 @@ def _labels(plan: Plan, number: int, records: _Records, clean: Ints | None) -> I
     """What a victim is scored by: its own labels, or those that the images were crafted with."""
     victim = plan.victims[number]
     if victim.by_itself:
-        return clean
+        return None if clean is None else np.where(clean == ABSTAINED, -1, clean)
     return records.columns["label"] if victim.labels is None else np.array(victim.labels, np.int64)
 
 

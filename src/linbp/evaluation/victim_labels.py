@@ -20,6 +20,7 @@ from linbp.data.named_labels import numbered
 from linbp.data.numbering import order_of
 from linbp.errors import ImageError, LabelsError, nearest_name
 from linbp.models import Classifier
+from linbp.models.decisions import ABSTAINED
 
 __all__ = ["PREDICTED", "VictimLabels", "behind_background", "in_list", "labels_of_folder"]
 
@@ -54,11 +55,11 @@ class VictimLabels:
             LabelsError: the list's classes are not the victim's.
         """
         if self.listed is None:
+            but = ", but for those that it does not answer" if ABSTAINED in predictions else ""
             note = (
-                f"The labels of {victim.name} are its own predictions on the clean images: it is right on all of them "
-                "by definition."
+                f"The labels of {victim.name} are its own predictions, so that it is right on clean by definition{but}."
             )
-            return predictions.tolist(), (note,)
+            return np.where(predictions == ABSTAINED, -1, predictions).tolist(), (note,)
         given = self.names is not None and (len(self.names) == classes or not getattr(victim, "class_names", ()))
         names = self.names if given and self.names is not None else getattr(victim, "class_names", ())
         try:
