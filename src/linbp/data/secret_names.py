@@ -9,7 +9,7 @@ from linbp.errors import ModelError
 
 __all__ = ["refuse_secrets"]
 
-SECRET = re.compile(r"\s*(?:[\w-]+:)?\w+://[^/?#\s]*@|\s*oip:\w+://[^@\s]*[?#]")
+SECRET = re.compile(r"\w+://[^/?#\s]*@|oip:\w+://[^@\s]*[?#]")
 """A URL with a user or a password; of a served model, also one with a query or a fragment."""
 
 
@@ -20,7 +20,7 @@ def refuse_secrets(names: Iterable[object]) -> None:
         ModelError: there is one; it is not repeated, because messages end up in logs.
     """
     for name in names:
-        if isinstance(name, str) and SECRET.match(name):
+        if isinstance(name, str) and SECRET.search(name):
             raise ModelError(
                 "The URL of a model holds a user, a password or a query.",
                 "Names are recorded in results. Write the URL without it, and put the secret into an environment "

@@ -215,7 +215,7 @@ def test_a_victim_is_asked_twice_in_spite_of_kept_answers(tmp_path: Path) -> Non
     draw = np.random.default_rng(1)
     clean = np.random.default_rng(0).integers(0, 256, (20, 3, 8, 8), dtype=np.uint8)
     labels = clean.mean((2, 3)).argmax(1)
-    with serve(answer=lambda images: {"scores": draw.random((len(images), 3), dtype=np.float32)}) as server:
+    with serve(answer=lambda images: {"scores": 9 * draw.random((len(images), 3), dtype=np.float32)}) as server:
         name = named(server, tmp_path)
         with pytest.raises(LinbpError, match="other scores"):
             linbp.evaluate(name, clean, clean, labels, trust_labels=True)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
+import socket
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +25,9 @@ TABLES = (
     "CREATE TABLE IF NOT EXISTS answers "
     "(image BLOB PRIMARY KEY, dtype TEXT NOT NULL, shape TEXT NOT NULL, content BLOB NOT NULL) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS claims "
+    "(image BLOB PRIMARY KEY, owner TEXT NOT NULL, host TEXT NOT NULL, pid INTEGER NOT NULL, until REAL NOT NULL) "
+    "WITHOUT ROWID",
     "INSERT OR IGNORE INTO facts VALUES ('images', 0)",
 )
 
@@ -81,6 +87,33 @@ class AnswerCache:
                     found[image] = np.frombuffer(row[2], dtype=row[0]).reshape(json.loads(row[1]))
         return found
 
+    def claim(self, images: Sequence[bytes], owner: str, seconds: float) -> list[bytes]:
+        """Those of some images that nobody has answered or is asking about: they are now the owner's to ask about.
+
+        Args:
+            images: their hashes.
+            owner: a name that no other question has.
+            seconds: after which others may ask about them. On this machine they may as soon as this process has ended.
+        """
+        now, host, pid = time.time(), socket.gethostname(), os.getpid()
+        claimed = []
+        with self._open() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            for image in images:
+                if connection.execute("SELECT 1 FROM answers WHERE image = ?", (image,)).fetchone():
+                    continue
+                other = connection.execute("SELECT host, pid, until FROM claims WHERE image = ?", (image,)).fetchone()
+                if other is None or other[2] < now or (other[0] == host and not _runs(other[1])):
+                    row = (image, owner, host, pid, now + seconds)
+                    connection.execute("INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?, ?)", row)
+                    claimed.append(image)
+        return claimed
+
+    def release(self, owner: str) -> None:
+        """Give back what is the owner's to ask about, answered or not."""
+        with self._open() as connection:
+            connection.execute("DELETE FROM claims WHERE owner = ?", (owner,))
+
     def put(self, answers: Mapping[bytes, npt.NDArray[Any]]) -> None:
         """Keep answers; of an image that has one already, that one stays."""
         rows = [
@@ -114,3 +147,16 @@ class AnswerCache:
         with self._open() as connection:
             (value,) = connection.execute("SELECT value FROM facts WHERE name = 'images'").fetchone()
             return int(value)
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process of this machine runs, as far as that can be known."""
+    if os.name == "nt":  # there, a signal of 0 would end it
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

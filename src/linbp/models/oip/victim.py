@@ -7,6 +7,7 @@ import hashlib
 import json
 import threading
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
@@ -20,7 +21,7 @@ from linbp.models.centre_crop import read_crop
 from linbp.models.model import Model
 from linbp.models.oip.address import Address
 from linbp.models.oip.cache import AnswerCache
-from linbp.models.oip.faults import persistent
+from linbp.models.oip.faults import LONGEST, persistent
 from linbp.models.oip.outputs import rows_of
 from linbp.models.oip.secrets import Headers
 from linbp.models.oip.sidecar import Sidecar
@@ -29,6 +30,9 @@ from linbp.models.queries import Queries
 from linbp.models.sidecar import PREPROCESSING
 
 __all__ = ["Client", "OipVictim"]
+
+WAIT = 0.1
+"""Seconds between two looks for what another process is asking about."""
 
 Array = npt.NDArray[Any]
 
@@ -136,19 +140,36 @@ class OipVictim:
         """
         pixels = images.detach().to(device="cpu", dtype=self.dtype).contiguous()
         keys = [hashlib.sha256(f"{tuple(one.shape)}".encode() + one.numpy().tobytes()).digest() for one in pixels]
-        known = {} if self._fresh else self.cache.get(keys)
-        self._kept += sum(key in known for key in keys)
-        places = {key: row for row, key in reversed(list(enumerate(keys))) if key not in known}
-        rows = list(range(len(keys))) if self._fresh else sorted(places.values())
-        found: dict[int, Array] = {}
-        if rows:
-            ready = self._prepared(pixels[rows])
-            found = dict(zip(rows, self._ask_all(ready, [keys[row] for row in rows]), strict=True))
-        first = {keys[row]: answer for row, answer in found.items()}
-        answers = [
-            found[row] if row in found else known[key] if key in known else first[key] for row, key in enumerate(keys)
-        ]
-        return self._as_tensor(np.stack(answers))
+        if self._fresh:
+            return self._as_tensor(np.stack(self._ask_all(self._prepared(pixels), keys)))
+        known = self._once(pixels, {key: row for row, key in reversed(list(enumerate(keys)))})
+        return self._as_tensor(np.stack([known[key] for key in keys]))
+
+    def _once(self, pixels: torch.Tensor, places: dict[bytes, int]) -> dict[bytes, Array]:
+        """Answers to images, by hash, which have places in `pixels`: nobody asks about one that another asks about."""
+        known = self.cache.get(list(places))
+        self._kept += len(known)
+        owner = uuid.uuid4().hex
+        while missing := sorted((key for key in places if key not in known), key=places.__getitem__):
+            mine = self.cache.claim(missing, owner, self._longest(len(missing)))
+            if mine:
+                try:
+                    ready = self._prepared(pixels[[places[key] for key in mine]])
+                    known |= zip(mine, self._ask_all(ready, mine), strict=True)
+                finally:
+                    self.cache.release(owner)
+            else:
+                others = self.cache.get(missing)
+                self._kept += len(others)
+                known |= others
+                if not others:
+                    time.sleep(WAIT)
+        return known
+
+    def _longest(self, images: int) -> float:
+        """Seconds that images may take to be answered: in requests one after the other, each repeated every time."""
+        one = (self.sidecar.timeout + LONGEST) * (self.sidecar.retries + 1)
+        return images * (one + 1 / (self.sidecar.rate or 1.0))
 
     def _as_tensor(self, answers: Array) -> torch.Tensor:
         """Rows as they are kept, as a classifier answers: labels (N,), or scores (N, classes)."""
