@@ -76,7 +76,8 @@ def answers_of(
         answer = scores_of(model, pixels, preprocess)
         sums_to_one = sums_to_one and are_probabilities(answer)
         scores = answer.double()
-        several.add(scores)
+        if answers == "scores":
+            several.add(scores)
         if classes and scores.shape[1] != classes:
             raise ModelError(
                 f"{model.name} answers with {classes} classes for one batch and {scores.shape[1]} for another.",
