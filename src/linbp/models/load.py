@@ -22,6 +22,7 @@ SOURCES: dict[str, str] = {
     "torchvision": "torchvision:resnet50@IMAGENET1K_V1, torchvision:resnet50@path/net.pth, torchvision:resnet50@random",
     "timm": "timm:resnet50.a1_in1k, timm:resnet50@path/net.safetensors, timm:resnet50@random",
     "hf": "hf:google/vit-base-patch16-224, hf:ORG/NAME@REVISION, hf:path/to/folder, image classifiers of transformers",
+    "hf-clip": "hf-clip:openai/clip-vit-base-patch32, hf-clip:path/to/folder@classes.txt, CLIP with classes as prompts",
     "onnx-torch": "onnx-torch:path/to/net.onnx, the same file as a PyTorch module, as a surrogate; --surrogate does it",
     "torch.hub": "torch.hub:DIR:ENTRY@FILE.json, torch.hub:OWNER/REPO:ENTRY@input_size=224,mean=0.5,std=0.5, "
     "entries of a hubconf.py, with preprocessing that you state",
