@@ -9,11 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, try_to_load_from_cache
 from huggingface_hub.errors import (
     GatedRepoError,
     HFValidationError,
-    LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -68,7 +67,7 @@ def _fetch(name: str, revision: str | None, source: str) -> Path:
     try:
         info = hub.model_info(name, revision=revision)
         files = list(_wanted(entry.rfilename for entry in info.siblings or ()))
-        return Path(hub.snapshot_download(name, revision=info.sha, allow_patterns=files))
+        return Path(hub.snapshot_download(name, revision=revision, allow_patterns=files))
     except HFValidationError as error:
         raise ModelError(
             f"{source}:{name} is neither a folder nor a name of the hub.",
@@ -90,7 +89,7 @@ def _fetch(name: str, revision: str | None, source: str) -> Path:
         ) from error
     # The hub's client raises its own, its transport's and the operating system's exceptions; all mean the same here.
     except Exception as error:
-        return _cached(hub, name, revision, source, error)
+        return _cached(name, revision, source, error)
 
 
 def _wanted(files: Iterable[str]) -> Iterator[str]:
@@ -101,16 +100,21 @@ def _wanted(files: Iterable[str]) -> Iterator[str]:
     yield from (file for file in top if file.endswith(_TEXT) and file not in weights and ".index." not in file)
 
 
-def _cached(hub: HfApi, name: str, revision: str | None, source: str, error: Exception) -> Path:
-    try:
-        return Path(hub.snapshot_download(name, revision=revision, local_files_only=True))
-    except LocalEntryNotFoundError:
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise ModelError(
-            f"{source}:{name} could not be fetched: {line}.",
-            f"Without a network, run `hf download {name} --local-dir {name.rpartition('/')[2]}` elsewhere, copy the "
-            f"folder, and write {source}:path/to/{name.rpartition('/')[2]}.",
-        ) from error
+def _cached(name: str, revision: str | None, source: str, error: Exception) -> Path:
+    found = try_to_load_from_cache(name, "config.json", revision=revision)
+    if isinstance(found, str):
+        return Path(found).parent
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    raise ModelError(
+        f"{source}:{name} could not be fetched: {line}.",
+        f"Without a network, run `hf download {name} --local-dir {name.rpartition('/')[2]}` elsewhere, copy the "
+        f"folder, and write {_of_folder(source)}path/to/{name.rpartition('/')[2]}.",
+    ) from error
+
+
+def _of_folder(source: str) -> str:
+    """What stands before the path of a folder."""
+    return "timm:local-dir:" if source.startswith("timm:") else f"{source}:"
 
 
 @contextmanager
