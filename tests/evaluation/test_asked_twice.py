@@ -144,7 +144,7 @@ def test_functions_and_objects_are_asked_too() -> None:
         return inner(images).detach().numpy()
 
     def uncertain(images: torch.Tensor) -> torch.Tensor:
-        return torch.rand(len(images), 10)
+        return 9 * torch.rand(len(images), 10)
 
     assert asked(service).name == "service"
     with pytest.raises(ModelError, match="uncertain gives an image other scores"):

@@ -64,6 +64,12 @@ def notes_on_answers(victim: Classifier, clean: Answers, adv: Answers, labels: S
             f"{victim.name} gets RGB in [0, 1] as it is. If it was trained on normalised images, say so in "
             f"{place.with_suffix('.json').name} beside it (docs/victims.md)."
         )
+    spec = str(getattr(victim, "source", {}).get("spec", "")).rpartition("|")[2].strip()
+    if spec.startswith("oip:") and not spec.lower().endswith(".json") and victim.identity()["dtype"] != "UINT8":
+        notes.append(
+            f"{victim.name} gets RGB in [0, 1] as it is. If it was trained on normalised images, and its server does "
+            "not normalise them, say so in a JSON file: oip:URL@FILE.json (docs/http.md)."
+        )
     return tuple(notes)
 
 

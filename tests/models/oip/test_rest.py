@@ -41,6 +41,7 @@ def test_a_served_model_is_a_victim() -> None:
         assert again.records == found.records
         assert (server.images, again.queries.images, again.queries.kept) == (24, 0, 24)
     facts = found.victim
+    assert any("gets RGB in [0, 1] as it is" in note for note in found.notes)
     assert (facts["name"], facts["url"], facts["model"]) == ("mean", f"http://127.0.0.1:{server.port}", "mean")
 
 
