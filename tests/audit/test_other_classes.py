@@ -71,3 +71,13 @@ def test_without_a_surrogate_the_ways_out_are_named(photos: Path, tmp_path: Path
     with pytest.raises(ModelError, match="No network that comes with linbp has the 3 classes") as caught:
         audited(photos, tmp_path / "run")
     assert "demo:squeezenet1_1" in caught.value.hint
+
+
+def test_trusted_labels_are_not_suspected_of_another_order(photos: Path, tmp_path: Path) -> None:
+    names = [COLOURS[at] for at in (1, 0, 2)]  # the first two are called by each other's name
+    with pytest.raises(ModelError, match="different orders"):
+        audited(photos, tmp_path / "run", victim=colours(names=names), surrogates=[surrogate()])
+    found, _ = audited(
+        photos, tmp_path / "run", victim=colours(names=names), surrogates=[surrogate()], trust_labels=True
+    )
+    assert found.victim.clean.successes == COUNT // 3

@@ -98,3 +98,14 @@ def test_labels_that_do_not_fit_are_told_before_any_work(
         run_bench(suite(photos, **changes), tmp_path / "run", models=given)
     assert words in str(caught.value).replace("classes called", "class called")
     assert not (tmp_path / "run" / "attacks").exists()
+
+
+def test_images_without_labels_are_told_also_where_labels_are_trusted(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("file\n" + "".join(f"{path}\n" for path in photos.glob("*/*.png")))
+    data = {"kind": "csv", "path": str(tmp_path / "list.csv")}
+    with pytest.raises(LinbpError, match="has no label"):
+        run_bench(
+            suite(photos, data=data, surrogates=["own"], victims=["own"], trust_labels=True),
+            tmp_path / "run",
+            models=networks(),
+        )

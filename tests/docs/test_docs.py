@@ -234,7 +234,7 @@ def test_the_page_on_victims(project: Path, served: list[str], monkeypatch: pyte
     (card,) = blocks("docs/victims.md", "json")
     (project / str(card.title)).write_text(card.text, encoding="utf-8")
     save_mean_of_colours(project / "exported" / "net.onnx")
-    of_onnx, of_service = (one.text for one in blocks("docs/victims.md", "sh"))
+    of_onnx, of_service, _ = (one.text for one in blocks("docs/victims.md", "sh"))
     printed = run_shell(of_onnx, project)
     assert "net.onnx" in printed
     assert "gets RGB" not in printed

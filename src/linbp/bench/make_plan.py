@@ -228,8 +228,7 @@ def make_plan(
     if images is not None:
         counts = {name.removeprefix("victim "): count for name, count in planner.classes.items()}
         victims = [with_own_labels(one, suite, base, images, networks, counts, faults) for one in victims]
-        if not suite.trust_labels:
-            planner.check_labels(images)
+        planner.check_labels(images)
     faults.raise_any()
     assert images is not None
     first = next(iter(configs.values()))

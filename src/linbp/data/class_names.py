@@ -101,7 +101,7 @@ class ClassNames:
         for level in (self._levels[1], self._levels[2]):
             for key, numbers in level.items():
                 keys.setdefault(key, numbers[0])
-        close = difflib.get_close_matches(same_name(text), keys, n=2 * NEAR, cutoff=0.5)
+        close = difflib.get_close_matches(same_name(text), keys, n=2 * NEAR, cutoff=0.6)
         numbers = list(dict.fromkeys(keys[key] for key in close))[:NEAR]
         return [f"{self.names[number]} ({number})" for number in numbers]
 

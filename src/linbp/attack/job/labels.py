@@ -36,13 +36,12 @@ def with_numbers(ensemble: Ensemble, config: AttackConfig, read: JobImages) -> J
         ImageError: a word is none of the surrogate's classes.
     """
     names = next((one.model.class_names for one in ensemble.surrogates if one.model.class_names), ())
-    found = numbered(
-        read.records,
-        names,
-        network=ensemble.name,
-        classes=ensemble.classes,
-        labels=config.labels == "given",
-    )
+    given = config.labels == "given"
+    try:
+        found = numbered(read.records, names, network=ensemble.name, classes=ensemble.classes, labels=given)
+    except ImageError as error:
+        other = " If they are another network's classes: --labels predicted (labels='predicted')." if given else ""
+        raise ImageError(error.message, error.hint + other) from error
     return dataclasses.replace(read, records=found)
 
 
