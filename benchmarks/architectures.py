@@ -69,7 +69,8 @@ class Logits(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits (N, classes) of images (N, 3, H, W)."""
-        logits: torch.Tensor = self.network(pixel_values=images).logits
+        answer = self.network(pixel_values=images)
+        logits: torch.Tensor = answer.logits if "logits" in answer else answer.last_hidden_state  # of PP-LCNet
         return logits
 
 
@@ -169,6 +170,7 @@ def _transformers(name: str) -> list[Try]:
 
     def make(side: int | None) -> nn.Module:
         config = transformers.AutoConfig.for_model(name, num_labels=CLASSES)
+        config.architectures = config.architectures or []  # where one name has several classes, they are asked for
         vision = getattr(config, "vision_config", config)
         if side is not None and hasattr(vision, "image_size"):
             vision.image_size = side if isinstance(vision.image_size, int) else type(vision.image_size)((side, side))

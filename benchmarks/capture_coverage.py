@@ -119,8 +119,18 @@ def logits_and_gradient(surrogate: linbp.Surrogate, images: torch.Tensor) -> tup
     return logits.detach(), torch.autograd.grad(loss, leaf)[0]
 
 
-def in_process(architecture: Architecture, seconds: float, mib: float, postpone: bool) -> dict[str, Any]:
-    """`tried` in a forked process with limits; `{"later": parameters}` where a large network is to be postponed."""
+def in_process(
+    architecture: Architecture, seconds: float, wait: float, mib: float, postpone: bool = False
+) -> dict[str, Any]:
+    """`tried` in a forked process, within limits.
+
+    Args:
+        architecture: what is tried.
+        seconds: of processor time.
+        wait: seconds by the clock.
+        mib: of memory.
+        postpone: large networks only say `{"later": parameters}`.
+    """
     with tempfile.TemporaryDirectory() as folder:
         answer, begin = Path(folder) / "row.json", time.monotonic()
         child = os.fork()
@@ -129,16 +139,18 @@ def in_process(architecture: Architecture, seconds: float, mib: float, postpone:
         row: dict[str, Any] = {"outcome": "crashed"}
         while True:
             ended, status, usage = os.wait4(child, os.WNOHANG)
-            taken = time.monotonic() - begin
             if ended:
                 if os.WIFSIGNALED(status):
                     row["reason"] = f"signal {os.WTERMSIG(status)}"
                 break
-            if taken > seconds or _mib(child) > mib:
+            late = time.monotonic() - begin > wait
+            if late or _seconds(child) > seconds or _mib(child) > mib:
+                large = _mib(child) > mib
                 os.kill(child, signal.SIGKILL)
                 _, _, usage = os.wait4(child, 0)
-                reason = f"longer than {seconds:.0f} s" if taken > seconds else f"more than {mib:.0f} MiB"
-                row = {"outcome": "too slow" if taken > seconds else "too large", "reason": reason}
+                slow = f"no end in {wait:.0f} s" if late else f"more than {seconds:.0f} s of processor time"
+                row = {"outcome": "too large", "reason": f"more than {mib:.0f} MiB"}
+                row = row if large else {"outcome": "too slow", "reason": slow}
                 break
             time.sleep(0.05)
         if answer.is_file():
@@ -167,7 +179,17 @@ def _in_child(architecture: Architecture, answer: Path, postpone: bool) -> None:
     os._exit(0)
 
 
+def _seconds(process: int) -> float:
+    """The processor time that a process has taken."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def _mib(process: int) -> float:
+    """The memory that a process has at present."""
     try:
         pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
     except (OSError, IndexError):
@@ -206,7 +228,7 @@ def try_all(options: argparse.Namespace) -> None:
 
 
 def _try_one(architecture: Architecture, facts: dict[str, Any], options: Any, postpone: bool) -> dict[str, Any]:
-    row = in_process(architecture, options.seconds, options.mib, postpone)
+    row = in_process(architecture, options.seconds, options.wait, options.mib, postpone)
     return {**vars(architecture), **row, **facts}
 
 
@@ -265,8 +287,9 @@ def main() -> None:
     parser.add_argument("--names", nargs="+", help="these architectures only")
     parser.add_argument("--first", type=int, help="no more architectures than this")
     parser.add_argument("--again", action="store_true", help="also those that failed")
-    parser.add_argument("--seconds", type=float, default=180, help="limit for each architecture")
-    parser.add_argument("--mib", type=float, default=8192, help="limit for each architecture")
+    parser.add_argument("--seconds", type=float, default=180, help="of processor time, for each architecture")
+    parser.add_argument("--wait", type=float, default=3600, help="by the clock, for each architecture")
+    parser.add_argument("--mib", type=float, default=8192, help="of memory, for each architecture")
     options = parser.parse_args()
     if options.what == "try":
         try_all(options)

@@ -69,6 +69,8 @@ def fate(architecture: Any, parameters: int | None) -> dict[str, Any]:
         os.kill(os.getpid(), signal.SIGKILL)
     if architecture.name == "hangs":
         time.sleep(60)
+    while architecture.name == "computes":
+        pass
     if architecture.name == "large":
         kept = b"x" * 2**30
         time.sleep(60 + len(kept) % 2)
@@ -79,7 +81,7 @@ def fate(architecture: Any, parameters: int | None) -> dict[str, Any]:
 def test_what_kills_one_process_is_one_line_and_a_rerun_goes_on(
     tmp_path: Path, coverage: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = ["fine", "killed", "hangs", "large"]
+    names = ["fine", "killed", "hangs", "computes", "large"]
     monkeypatch.setattr(
         coverage, "architectures", lambda library: [coverage.Architecture(library, n, n) for n in names]
     )
@@ -88,17 +90,31 @@ def test_what_kills_one_process_is_one_line_and_a_rerun_goes_on(
     monkeypatch.setattr(coverage, "IMPORTED", ())
     mib = 256 + int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
     path = tmp_path / "found.jsonl"
-    options: dict[str, Any] = {"libraries": ["timm"], "names": None, "first": None, "again": False, "out": path}
-    coverage.try_all(argparse.Namespace(**options, seconds=4.0, mib=mib))
+    options: dict[str, Any] = {
+        "seconds": 2.0,
+        "mib": mib,
+        "libraries": ["timm"],
+        "names": None,
+        "first": None,
+        "again": False,
+        "out": path,
+    }
+    coverage.try_all(argparse.Namespace(**options, wait=4.0))
     found = {row["name"]: row["outcome"] for row in coverage.read(path)}
-    assert found == {"fine": "captured", "killed": "crashed", "hangs": "too slow", "large": "too large"}
+    assert found == {
+        "fine": "captured",
+        "killed": "crashed",
+        "hangs": "too slow",
+        "computes": "too slow",
+        "large": "too large",
+    }
     assert {row["parameters"] for row in coverage.read(path) if row["name"] != "fine"} == {100}
     lines = path.read_text().splitlines()
-    path.write_text("\n".join([*lines[:3], lines[3][: len(lines[3]) // 2]]))  # as an interrupted write leaves it
+    path.write_text("\n".join([*lines[:4], lines[4][: len(lines[4]) // 2]]))  # as an interrupted write leaves it
     monkeypatch.setattr(coverage, "tried", lambda architecture, parameters: {"outcome": "captured"})
-    coverage.try_all(argparse.Namespace(**options, seconds=30.0, mib=mib))
+    coverage.try_all(argparse.Namespace(**options, wait=30.0))
     after = {row["name"]: row["outcome"] for row in coverage.read(path)}
-    rerun = json.loads(lines[3])["name"]
+    rerun = json.loads(lines[4])["name"]
     assert after == {**found, rerun: "captured"}
 
 
