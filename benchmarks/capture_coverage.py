@@ -1,6 +1,6 @@
 """Which classifiers of timm, torchvision and transformers linbp captures: every architecture, with random weights.
 
-    python benchmarks/capture_coverage.py try --out found.jsonl       # hours on one core; a rerun goes on where it was
+    python benchmarks/capture_coverage.py try --out found.jsonl       # what the table and the file do not have yet
     python benchmarks/capture_coverage.py write --out found.jsonl     # docs/tables/coverage.csv and docs/coverage.md
 
 Each architecture gets a process of its own, forked from one that has imported the libraries, with a limit on time and
@@ -27,7 +27,7 @@ from typing import Any
 
 import torch
 from architectures import SHARED, Architecture, architectures, build, count_parameters
-from coverage_page import write
+from coverage_page import read_table, write
 
 import linbp
 from linbp.errors import LinbpError
@@ -172,7 +172,7 @@ def _in_child(architecture: Architecture, answer: Path, postpone: bool) -> None:
         row: dict[str, Any] = {"later": parameters}
     else:
         answer.write_text(json.dumps({"parameters": parameters}))  # of a process that does not come to an end
-        row = {"shared": parameters is not None and parameters > SHARED, **tried(architecture, parameters)}
+        row = tried(architecture, parameters)
     whole = answer.with_suffix(".whole")
     whole.write_text(json.dumps(row))
     os.replace(whole, answer)
@@ -198,8 +198,8 @@ def _mib(process: int) -> float:
 
 
 def try_all(options: argparse.Namespace) -> None:
-    """Append a line for each architecture that the file does not hold yet with the same versions."""
-    found = {(row["library"], row["name"]): row for row in read(options.out)}
+    """Append a line for each architecture that neither table nor file holds yet with the same versions."""
+    found = {(row["library"], row["name"]): row for row in (*read_table(), *read(options.out))}
     for module in (*IMPORTED, *options.libraries):
         importlib.import_module(module)
     torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),))  # imports what it needs, for all processes
@@ -279,6 +279,17 @@ def read(path: Path) -> list[dict[str, Any]]:
     return list(rows.values())
 
 
+def everything(path: Path) -> list[dict[str, Any]]:
+    """A row for each architecture of the installed libraries, from the file, else from the table, else `not tried`."""
+    found = {(row["library"], row["name"]): row for row in (*read_table(), *read(path))}
+    rows = []
+    for library in LIBRARIES:
+        for one in architectures(library):
+            untried = {**vars(one), "outcome": "not tried", "versions": versions(library)}
+            rows.append(found.get((library, one.name), untried))
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("try", "write"))
@@ -294,7 +305,7 @@ def main() -> None:
     if options.what == "try":
         try_all(options)
     else:
-        write(read(options.out))
+        write(everything(options.out))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from architectures import SHARED
+
 DOCS = Path(__file__).parents[1] / "docs"
 TABLE, PAGE = DOCS / "tables" / "coverage.csv", DOCS / "coverage.md"
 COUNTS = ("sites", "blocks", "pools", "attentions")
@@ -18,6 +20,7 @@ COLUMNS = (
 LIBRARIES = {"timm": "timm", "torchvision": "torchvision", "transformers": "transformers"}
 OUTCOMES = {
     "refused": "linbp refuses it",
+    "not tried": "not tried",
     "not built": "the library's own constructor or forward pass fails",
     "too slow": "it took too long",
     "too large": "it took too much memory",
@@ -33,14 +36,13 @@ agree to 1e-3 relative, image by image, where float32 leaves a doubt in float64.
 
 {totals}
 
-- **Captured**: of all architectures, those whose graph has the module's logits and gradients. Whatever was not tried
-  for its size, or took too long, counts as not captured.
+- **Tried**: so far; the next run goes on with the others. What took too long or too much memory was tried.
+- **Captured**: those whose graph has the module's logits and gradients; the share is that of those that were tried.
 - **Gradients equal**: compared as above, and not zero.
 - **LinBP**: with LinBP from the middle of the network on, logits stay the same, and there is a gradient.
 
-Every architecture is a row of
-[tables/coverage.csv](https://github.com/linbp/linbp/blob/main/docs/tables/coverage.csv), with its sites, residual
-blocks, max-pools and attentions, and the versions of the libraries.
+Every architecture is a row of [coverage.csv](tables/coverage.csv), with its sites, residual blocks, max-pools and
+attentions, and the versions of the libraries.
 
 ## How it was measured
 
@@ -48,10 +50,10 @@ The networks have ten classes. Images have 64 px, or 96 px, or the side that an 
 them that it takes; a network for large images has fewer windows then, and the same operations. Weights come from each
 library's constructor. Zeros that a block begins with and LayerScale's 1e-6 got noise, so that no branch is hidden from
 the comparison, and batch norms got the statistics of four images of noise.{shared} Each architecture had a process of
-its own, with a limit of {limit}; the median took {median:.0f} s of one core, the longest {longest:.0f} s.
+its own, limited to {limit}; the median took {median:.0f} s, the longest {longest:.0f} s.
 
 ```sh
-python benchmarks/capture_coverage.py try --out found.jsonl     # goes on where it was
+python benchmarks/capture_coverage.py try --out found.jsonl     # what the table does not have yet
 python benchmarks/capture_coverage.py write --out found.jsonl   # this page and its table
 ```
 
@@ -68,6 +70,14 @@ from the fewest to the most.
 """
 
 
+def read_table(table: Path = TABLE) -> list[dict[str, Any]]:
+    """The rows of the table of architectures that were tried."""
+    if not table.is_file():
+        return []
+    with table.open(newline="", encoding="utf-8") as file:
+        return [row for row in csv.DictReader(file) if was_tried(row)]
+
+
 def write(rows: Sequence[dict[str, Any]], table: Path = TABLE, page: Path = PAGE) -> None:
     """Write the table and the page."""
     ordered = sorted(rows, key=lambda row: (list(LIBRARIES).index(row["library"]), row["family"], row["name"]))
@@ -80,18 +90,23 @@ def write(rows: Sequence[dict[str, Any]], table: Path = TABLE, page: Path = PAGE
 
 def text_of(rows: Sequence[dict[str, Any]]) -> str:
     """The page."""
-    spent = sorted(float(row["seconds"]) for row in rows)
-    large = [row for row in rows if row.get("shared")]
+    spent = sorted(float(row["seconds"]) for row in rows if was_tried(row))
+    large = [row for row in rows if row.get("parameters") and int(row["parameters"]) > SHARED]
     shared = f" In the {len(large)} of more than 400 million parameters, weights of one shape share memory."
     return TEXT.format(
         totals="\n".join(totals(rows)),
         failures="\n".join(failures(rows)),
         families="\n".join(families(rows)),
         shared=shared if large else "",
-        limit="180 s and 8 GiB",
+        limit="180 s of processor time and 8 GiB",
         median=spent[len(spent) // 2],
         longest=spent[-1],
     )
+
+
+def was_tried(row: dict[str, Any]) -> bool:
+    """Whether a row says what became of an architecture."""
+    return bool(row["outcome"] != "not tried")
 
 
 def is_captured(row: dict[str, Any]) -> bool:
@@ -102,18 +117,19 @@ def is_captured(row: dict[str, Any]) -> bool:
 def totals(rows: Sequence[dict[str, Any]]) -> list[str]:
     """One line for each library."""
     lines = [
-        "| library | architectures | captured | share | gradients equal | with LinBP |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| library | architectures | tried | captured | share | gradients equal | with LinBP |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for library in LIBRARIES:
         of_it = [row for row in rows if row["library"] == library]
         if not of_it:
             continue
-        taken = [row for row in of_it if is_captured(row)]
+        tried, taken = [row for row in of_it if was_tried(row)], [row for row in of_it if is_captured(row)]
         equal = sum(row["gradients"] == "equal" for row in taken)
         ruled = sum(row["linbp"] == "yes" for row in taken)
         version = next(part for part in of_it[0]["versions"].split(", ") if part.startswith(library))
-        lines.append(f"| {version} | {len(of_it)} | {len(taken)} | {len(taken) / len(of_it):.1%} | {equal} | {ruled} |")
+        counts = f"{len(of_it)} | {len(tried)} | {len(taken)}"
+        lines.append(f"| {version} | {counts} | {len(taken) / max(1, len(tried)):.1%} | {equal} | {ruled} |")
     return lines
 
 
@@ -121,6 +137,8 @@ def failures(rows: Iterable[dict[str, Any]]) -> list[str]:
     """One line for each architecture that is not captured, or with whose gradients something is odd."""
     lines = []
     for row in rows:
+        if not was_tried(row):
+            continue
         if not is_captured(row):
             lines.append(f"- {row['library']} `{row['name']}`: {OUTCOMES[row['outcome']]}: {_plain(row['reason'])}")
         elif row["gradients"] != "equal":
@@ -136,14 +154,16 @@ def families(rows: Iterable[dict[str, Any]]) -> list[str]:
     for row in rows:
         by_family[row["library"], row["family"]].append(row)
     lines = [
-        "| library | family | architectures | captured | gradients equal | sites | blocks | max-pools | attentions |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
+        "| library | family | architectures | tried | captured | gradients equal "
+        "| sites | blocks | max-pools | attentions |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for (library, family), of_it in by_family.items():
         taken = [row for row in of_it if is_captured(row)]
         equal = sum(row["gradients"] == "equal" for row in taken)
         counts = " | ".join(_range([int(row[count]) for row in taken]) for count in COUNTS)
-        lines.append(f"| {library} | {family} | {len(of_it)} | {len(taken)} | {equal} | {counts} |")
+        tried = sum(map(was_tried, of_it))
+        lines.append(f"| {library} | {family} | {len(of_it)} | {tried} | {len(taken)} | {equal} | {counts} |")
     return lines
 
 

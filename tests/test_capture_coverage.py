@@ -72,7 +72,7 @@ def fate(architecture: Any, parameters: int | None) -> dict[str, Any]:
     while architecture.name == "computes":
         pass
     if architecture.name == "large":
-        kept = b"x" * 2**30
+        kept = b"x" * 2**28
         time.sleep(60 + len(kept) % 2)
     return {"outcome": "captured"}
 
@@ -88,7 +88,7 @@ def test_what_kills_one_process_is_one_line_and_a_rerun_goes_on(
     monkeypatch.setattr(coverage, "count_parameters", lambda architecture: 100)
     monkeypatch.setattr(coverage, "tried", fate)
     monkeypatch.setattr(coverage, "IMPORTED", ())
-    mib = 256 + int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
+    mib = 96 + int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
     path = tmp_path / "found.jsonl"
     options: dict[str, Any] = {
         "seconds": 2.0,
