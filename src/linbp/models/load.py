@@ -24,6 +24,7 @@ SOURCES: dict[str, str] = {
     "hf": "hf:google/vit-base-patch16-224, hf:ORG/NAME@REVISION, hf:path/to/folder, image classifiers of transformers",
     "hf-clip": "hf-clip:openai/clip-vit-base-patch32, hf-clip:path/to/folder@classes.txt, CLIP with classes as prompts",
     "onnx-torch": "onnx-torch:path/to/net.onnx, the same file as a PyTorch module, as a surrogate; --surrogate does it",
+    "robustbench": "robustbench:cifar10/Linf/Carmon2019Unlabeled, robustbench:DATASET/THREAT/NAME@path/to/NAME.pt",
     "torch.hub": "torch.hub:DIR:ENTRY@FILE.json, torch.hub:OWNER/REPO:ENTRY@input_size=224,mean=0.5,std=0.5, "
     "entries of a hubconf.py, with preprocessing that you state",
     "file": "file:path/model.py:function, which returns a linbp.Model (or, as a victim, any classifier)",
