@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
 from linbp.errors import LogitsError, ModelError
 
@@ -46,6 +47,33 @@ def check_logits(answer: Any, count: int, name: str) -> torch.Tensor:
             tuple((~finite).nonzero().flatten().tolist()),
         )
     return answer
+
+
+def select_logits(answer: Any) -> Any:
+    """The entry `logits` of what a network answers with, where it is a tensor: of a mapping, or an attribute.
+
+    Anything else stays as it is.
+    """
+    if isinstance(answer, torch.Tensor):
+        return answer
+    found = answer.get("logits") if isinstance(answer, Mapping) else getattr(answer, "logits", None)
+    return found if isinstance(found, torch.Tensor) else answer
+
+
+class LogitsOnly(nn.Module):
+    """A network that answers with more than logits, as one that answers with them.
+
+    Args:
+        network: whose answers have an entry or an attribute `logits`.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> Any:
+        """Logits (N, classes)."""
+        return select_logits(self.network(images))
 
 
 def are_probabilities(answers: torch.Tensor) -> bool:

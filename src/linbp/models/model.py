@@ -15,7 +15,7 @@ from linbp.errors import ModelError
 from linbp.models.centre_crop import CentreCrop, read_crop
 from linbp.models.evaluation_mode import evaluation_mode
 from linbp.models.identity import loose_tensors, network_hashes
-from linbp.models.logits import check_logits
+from linbp.models.logits import check_logits, select_logits
 from linbp.models.plain_mode import plain_mode
 from linbp.models.preprocessing import read_preprocessing
 from linbp.models.wrappers import unwrap
@@ -31,7 +31,8 @@ class Model(nn.Module):
     middle is kept, as torchvision's `Resize(256, antialias=True)` and `CenterCrop` do.
 
     Args:
-        module: takes a normalised batch (N, 3, H, W) and returns logits (N, classes). It is in evaluation mode only
+        module: takes a normalised batch (N, 3, H, W) and returns logits (N, classes), or a
+            mapping or an object that has them as `logits`. It is in evaluation mode only
             while it runs; its hooks and flags stay as they are. `DataParallel` and `torch.compile` are taken off.
         input_size: (channels, height, width) that the module takes; one number is the side of a square RGB image.
         mean: of each channel, on the scale of [0, 1], or one number for all.
@@ -59,6 +60,8 @@ class Model(nn.Module):
     """How many versions of its weights take turns in an attack, one a step; of an ordinary network, its only one."""
     class_names: tuple[str, ...] = ()
     """The names of the classes, in the order of the logits, where the source has them."""
+    selects = False
+    """Whether the network has answered with more than logits, of which the entry `logits` was taken."""
     published_crop: CentreCrop | None = None
     """How those who trained the weights resize and crop photographs, where the source says it: used only on demand."""
 
@@ -136,7 +139,10 @@ class Model(nn.Module):
         ready = self.normalise(self.resize(images))
         if ready is images:
             ready = images.clone()  # the module may write over its input
-        logits: torch.Tensor = self.module(ready)
+        answer = self.module(ready)
+        logits: torch.Tensor = select_logits(answer)
+        if logits is not answer:
+            self.selects = True
         return logits
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:

@@ -103,7 +103,7 @@ def _built(utils: Any, dataset: str, threat: str, name: str, file: Path | None) 
                 ) from error
             raise ModelError(
                 f"The checkpoint of robustbench:{dataset}/{threat}/{name} could not be had: {line}.",
-                f"Without a network, fetch it elsewhere and write robustbench:{dataset}/{threat}/{name}@path/to/FILE.pt.",
+                "Without a network, fetch it elsewhere and write the path of the file behind an @.",
             ) from error
 
 

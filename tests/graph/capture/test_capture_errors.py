@@ -60,7 +60,7 @@ def two_answers(head: nn.Linear, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def a_dictionary(head: nn.Linear, x: Tensor) -> dict[str, Tensor]:
-    return {"logits": head(x.mean((2, 3)))}
+    return {"scores": head(x.mean((2, 3)))}
 
 
 def a_map(head: nn.Linear, x: Tensor) -> Tensor:
@@ -93,7 +93,7 @@ FAULTS: list[tuple[Callable[..., object], type[LinbpError], str, str]] = [
     (python_numbers, CaptureError, "logits", "random numbers"),
     (mixed_batch, CaptureError, "logits", "mixes the images"),
     (two_answers, LinbpError, "tuple|2 things", "logits"),
-    (a_dictionary, LinbpError, "dict", "logits"),
+    (a_dictionary, LinbpError, "dict.*'scores'", "logits"),
     (a_map, LinbpError, r"shape \(3, 5, 6, 6\)", "pool or"),
     (not_a_number, ModelError, "NaN", "weights"),
 ]

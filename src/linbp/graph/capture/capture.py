@@ -27,6 +27,7 @@ from linbp.graph.structure.module_paths import module_paths
 from linbp.graph.structure.structure import Structure, analyse
 from linbp.models.evaluation_mode import evaluation_mode
 from linbp.models.identity import weights_sha256
+from linbp.models.logits import LogitsOnly
 from linbp.models.model import Model
 from linbp.models.plain_mode import plain_mode
 from linbp.models.torch_messages import suppress_torch_messages
@@ -107,6 +108,13 @@ def _trainable(model: Model) -> Model:
     return copy.deepcopy(model) if any(tensor.is_inference() for tensor in tensors) else model
 
 
+def _of_logits(model: Model) -> Model:
+    """A model that answers with more than logits, as one that answers with them; the given one stays as it is."""
+    other = copy.copy(model)
+    other._modules = {**model._modules, "module": LogitsOnly(model.module)}
+    return other
+
+
 def _key(model: Model) -> str | None:
     if model.program is None:
         return content_key(model.module, model.input_size)
@@ -121,6 +129,8 @@ def _captured(model: Model, *, fold: bool, key: str | None, check: bool) -> Capt
     if check:
         with untouched(model):  # what it keeps from these calls must not be in the program
             owner = Owner.asked(model)
+        if owner.selects:
+            owner.model = model = _of_logits(model)
     with untouched(model):
         found = graph_of(model, owner, key)
     network, notes = found.network, list(found.notes)

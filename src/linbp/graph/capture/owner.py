@@ -59,6 +59,7 @@ class Owner:
         functions: those with a backward pass of their own that its own goes through.
         written: the same in words, with hooks on tensors.
         factors: on the gradient at the logits; several where the backward pass may be anything.
+        selects: whether the module answers with more than logits.
         overwritten: whether it writes over what its own backward pass needs, or is a program of operations without a
             derivative, so that it has no gradient to compare with; the graph, which has neither, has one.
     """
@@ -69,6 +70,7 @@ class Owner:
     functions: tuple[type[torch.autograd.Function], ...] = ()
     written: tuple[str, ...] = ()
     factors: tuple[float, ...] = (1.0,)
+    selects: bool = False
     overwritten: bool = False
 
     @classmethod
@@ -82,6 +84,7 @@ class Owner:
         owner = cls(model, images_of_noise(model))
         owner.answers.append(owner._ask(COMPANIES[0], watched=True))
         owner.answers += [owner._ask(company) for company in COMPANIES[1:]]
+        owner.selects = model.selects
         owner._refuse_moods()
         return owner
 
