@@ -175,6 +175,17 @@ def test_onnx_files_and_black_boxes_have_defences_too(tmp_path: Path) -> None:
     assert isinstance(load_model(f"crop(none, 8) | {tmp_path}/net.onnx"), OnnxModel)
 
 
+def test_a_black_box_that_tells_its_size_is_cropped_to_it() -> None:
+    class Sized(_Flat):
+        input_size = (3, 8, 8)
+
+    images = torch.rand(2, 3, 30, 20)
+    expected = Model(nn.Flatten(), input_size=8, resize=10).logits(images)
+    torch.testing.assert_close(behind("crop(10)", Sized()).logits(images), expected)
+    with pytest.raises(ModelError, match="takes any size"):
+        behind("crop(10)", _Flat()).logits(images)
+
+
 class _Flat(_Seen):
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         return images.flatten(1)

@@ -60,6 +60,8 @@ def behind(defences: str | Sequence[Defence], victim: Classifier) -> Model | Onn
     if isinstance(last, Crop) and isinstance(inner, Model | OnnxModel):
         _crop(inner, last)
         chain.pop()
+    elif isinstance(last, Crop) and last.crop is None and inner.input_size is not None:
+        chain[-1] = dataclasses.replace(last, crop=inner.input_size[1:])
     return Defended(inner, chain) if chain else inner
 
 
