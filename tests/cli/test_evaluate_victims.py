@@ -54,7 +54,7 @@ def two(): return model(seed=2)
 def column(): return model("column", end=lambda z: z[:, :1])
 def classes(): return model("classes", end=lambda z: z.argmax(1))
 def pixels(): return model("pixels", end=lambda z: z[:, :, None, None])
-def wrapped(): return model("wrapped", end=lambda z: {"logits": z})
+def wrapped(): return model("wrapped", end=lambda z: {"scores": z})
 def probabilities(): return model("probabilities", seed=1, end=lambda z: z.softmax(1))
 def dropout(): return model("dropout", seed=1, end=lambda z: functional.dropout(z, 0.5, training=True))
 def batch(): return model("batch", seed=1, end=lambda z: z - z.mean(0))
@@ -127,7 +127,7 @@ REFUSED = {
     "column": ("column", "torch.cat"),
     "classes": ("classes", "one_hot"),
     "pixels": ("(24, 6, 1, 1)", "flatten(1)"),
-    "wrapped": ("'logits'", "answer['logits']"),
+    "wrapped": ("'scores'", "answer['scores']"),
     "scale": ("123.7", "0.485", "0.229"),
     "dropout": ("dropout", "chance", "--trust-victim"),
     "batch": ("in a batch with other images", "--trust-victim"),

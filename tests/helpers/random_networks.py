@@ -196,6 +196,8 @@ def _compare(module: nn.Module, surrogate: Surrogate, seed: int) -> None:
             child.ready = can_switch  # what its own eval() does, where no `train(loader)` is in its way
     leaf = images.clone().requires_grad_()
     logits = alone(leaf * 1)
+    if isinstance(logits, dict):
+        logits = logits["logits"]
     loose = {torch.float64: 1e-8, torch.float32: 1e-3}.get(surrogate.dtype, 0.1)
     _close(surrogate.logits(images), logits.detach(), loose, "logits")
     loss = functional.cross_entropy(logits, labels, reduction="sum")
