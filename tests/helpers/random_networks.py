@@ -13,6 +13,7 @@ import random
 import time
 import traceback
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from torch import nn
 from torch.nn import functional
 
 from linbp import Model, Surrogate
-from linbp.errors import LinbpError
+from linbp.errors import LinbpError, ModelError
 
 __all__ = ["Network", "check", "random_network"]
 
@@ -153,7 +154,8 @@ def check(seed: int) -> str:
         refusal = None
     if refusal is not None:
         assert _facts(network.module) == before, "the refused network was changed"
-        assert network.may_be_refused, f"refused: {refusal}"
+        # torch's own backward pass of InstanceNorm is wrong for gradients that come through a transposed view
+        assert network.may_be_refused or "InstanceNorm" in refusal.message, f"refused: {refusal}"
         assert refusal.message, "no reason"
         assert "\n" not in refusal.message + refusal.hint, f"several lines: {refusal}"
         assert refusal.hint, f"no hint: {refusal}"
@@ -211,7 +213,37 @@ def _compare(module: nn.Module, surrogate: Surrogate, seed: int) -> None:
         known = ("inplace operation", "use_reentrant")  # the same with its own backward pass
         assert any(words in fault for words in known), f"its own backward pass fails: {fault}"
         return
-    _close(surrogate.gradient(images, labels), expected, 30 * loose, "gradient")
+    if not torch.isfinite(expected).all():
+        with suppress(ModelError):
+            raise AssertionError(f"its gradient is not finite, and linbp's is: {surrogate.gradient(images, labels)}")
+        return
+    found = surrogate.gradient(images, labels)
+    try:
+        _close(found, expected, 30 * loose, "gradient")
+    except AssertionError:
+        unique = _unique(alone, images, labels, expected, 30 * loose)
+        if unique.all():
+            raise
+        _close(found[unique], expected[unique], 30 * loose, "gradient where it is unique")
+
+
+def _unique(module: nn.Module, images: Tensor, labels: Tensor, gradient: Tensor, bound: float) -> Tensor:
+    """Which images have one gradient (N,): not where the module's own jumps when the last digits of its weights change.
+
+    A max-pool over values that were rounded has ties, and rounding errors say which of them gets the gradient.
+    """
+    unique = torch.ones(len(images), dtype=torch.bool)
+    for seed in range(30):
+        moved, draw = copy.deepcopy(module), torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for weights in moved.parameters():
+                noise = torch.randn(weights.shape, generator=draw, dtype=torch.float64).to(weights.dtype)
+                weights.mul_(1 + 16 * torch.finfo(weights.dtype).eps * noise)
+        leaf = images.clone().requires_grad_()
+        (other,) = torch.autograd.grad(functional.cross_entropy(moved(leaf * 1), labels, reduction="sum"), leaf)
+        off = (other.double() - gradient.double()).flatten(1).norm(dim=1)
+        unique &= off <= bound * gradient.double().flatten(1).norm(dim=1)
+    return unique
 
 
 def _close(found: Tensor, expected: Tensor, bound: float, what: str) -> None:

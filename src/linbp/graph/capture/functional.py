@@ -30,6 +30,7 @@ def functional_graph(program: ExportedProgram) -> fx.GraphModule:
     module: fx.GraphModule = program.module(check_guards=False)
     inline_grad_modes(module)
     if not _rename_in_place(module):
+        _separate_buffers(program)
         module = program.run_decompositions({}).module(check_guards=False)
         inline_grad_modes(module)
         _keep_input(module)
@@ -136,6 +137,24 @@ def _restore_batch_norm(module: fx.GraphModule) -> None:
                 module.graph.erase_node(user)
         if not node.users:
             module.graph.erase_node(node)
+
+
+def _separate_buffers(program: ExportedProgram) -> None:
+    """Give each buffer one name: torch makes no program functional that writes into a buffer of two names.
+
+    A module that stands in two places of the network has such buffers.
+    """
+    graph, signature = program.graph_module.graph, program.graph_signature
+    inputs = {node.name: node for node in graph.nodes if node.op == "placeholder"}
+    first: dict[int, fx.Node] = {}
+    for name, target in signature.inputs_to_buffers.items():
+        kept = program.state_dict if target in program.state_dict else program.constants
+        node = first.setdefault(id(kept[target]), inputs[name])
+        if node is inputs[name]:
+            continue
+        inputs[name].replace_all_uses_with(node)
+        kept[target] = kept[target].clone()
+    program.graph_module.recompile()
 
 
 def _values_of_max_pools(module: fx.GraphModule) -> None:

@@ -1,0 +1,100 @@
+"""Gradients that are not what they should be: torch's own mistakes, and values that are not finite."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import linbp
+from linbp.errors import CaptureError
+from linbp.graph.capture.compare import _images_off
+
+SIZE = (3, 8, 8)
+
+
+class Tokens(nn.Module):
+    """A normalisation whose result a recurrent layer reads row by row, so that gradients come back transposed."""
+
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        self.first, self.norm, self.cell = nn.Conv2d(3, 4, 3, padding=1), norm, nn.GRU(4, 4, batch_first=True)
+        self.head = nn.Linear(256, 5)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        tokens = self.norm(self.first(images)).flatten(2).transpose(1, 2)
+        logits: torch.Tensor = self.head(self.cell(tokens)[0].flatten(1))
+        return logits
+
+
+def seeded(norm: nn.Module) -> nn.Module:
+    torch.manual_seed(0)
+    return Tokens(norm).double().eval()
+
+
+def test_instance_norm_is_refused_where_torch_differentiates_it_wrongly_and_its_equal_is_captured() -> None:
+    instance, group = seeded(nn.InstanceNorm2d(4, affine=True)), seeded(nn.GroupNorm(4, 4))
+    group.load_state_dict(instance.state_dict())
+    images = torch.rand(3, *SIZE, dtype=torch.float64)
+    assert torch.allclose(instance(images), group(images), atol=1e-12)
+    with pytest.raises(CaptureError, match="InstanceNorm is wrong") as refused:
+        linbp.Surrogate(linbp.Model(instance, input_size=SIZE), cache=False)
+    assert "GroupNorm" in refused.value.hint
+    labels = torch.tensor([0, 1, 2])
+    found = linbp.Surrogate(linbp.Model(group, input_size=SIZE), cache=False).gradient(images, labels)
+    # central differences along a few directions
+    loss = nn.CrossEntropyLoss(reduction="sum")
+    for seed in range(3):
+        way = torch.randn(images.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 1e-5
+        slope = (loss(group(images + way), labels) - loss(group(images - way), labels)) / 2
+        assert float(slope.detach()) == pytest.approx(float((found * way).sum()), rel=1e-6)
+
+
+def test_a_gradient_that_only_the_graph_has_not_finite_is_a_difference() -> None:
+    theirs = torch.ones(2, 3, 2, 2)
+    ours = theirs.clone()
+    assert _images_off(ours, theirs) == 0
+    ours[0, 0, 0, 0] = float("nan")
+    assert _images_off(ours, theirs) == float("inf")
+    theirs[0, 0, 0, 0] = float("nan")
+    assert _images_off(ours, theirs) == 0
+    assert _images_off(theirs[:1], theirs[:1]) == 0
+
+
+class Counting(nn.Module):
+    """Writes into a buffer on which its result does not depend."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("average", torch.zeros(()))
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        self.average.mul_(0.9).add_(0.1)
+        return value + 1
+
+
+class Viewed(nn.Module):
+    """Writes into a part of a value, which is read afterwards as a whole and in part."""
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        result = value * 1.0
+        half = result[:, :2]
+        half.add_(1)
+        return result + half.repeat(1, 2, 1, 1)
+
+
+def test_a_module_that_stands_twice_and_writes_into_its_buffer() -> None:
+    torch.manual_seed(0)
+    counting = Counting()
+    layers = [nn.Conv2d(3, 4, 3), counting, nn.Tanh(), counting, Viewed(), nn.Flatten(), nn.Linear(144, 5)]
+    module = nn.Sequential(*layers).double().eval()
+    surrogate = linbp.Surrogate(linbp.Model(module, input_size=SIZE), cache=False)
+    images = torch.rand(3, *SIZE, dtype=torch.float64)
+    leaf = images.clone().requires_grad_()
+    logits = module(leaf)
+    (expected,) = torch.autograd.grad(
+        nn.functional.cross_entropy(logits, torch.tensor([0, 1, 2]), reduction="sum"), leaf
+    )
+    assert torch.allclose(surrogate.logits(images), logits.detach())
+    assert torch.allclose(surrogate.gradient(images, torch.tensor([0, 1, 2])), expected)
+    assert counting.average is module[1].average is module[3].average
