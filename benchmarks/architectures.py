@@ -2,7 +2,7 @@
 
 Weights are drawn by the libraries' own constructors, from one seed. What hides a branch at the start of a training is
 then drawn too: a zero that a block begins with, or LayerScale's 1e-6, would make any gradient of that branch right.
-Batch norms get the statistics of four images of noise, so that activations neither vanish nor explode.
+Batch norms get the statistics of images of noise, so that activations neither vanish nor explode.
 """
 
 from __future__ import annotations
@@ -199,13 +199,13 @@ def _draw_what_is_hidden(module: nn.Module, shared: bool) -> None:
 
 
 def _calibrate(module: nn.Module, side: int) -> None:
-    """Give batch norms the statistics of four images of noise."""
+    """Give batch norms the statistics of images of noise; of no channel a far smaller variance than of the others."""
     norms = [one for one in module.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]
     norms = [one for one in norms if one.track_running_stats and one.running_var is not None]
     if not norms:
         return
     momenta = [one.momentum for one in norms]
-    images = torch.rand(4, 3, side, side, generator=torch.Generator().manual_seed(2))
+    images = torch.rand(16, 3, side, side, generator=torch.Generator().manual_seed(2))
     for norm in norms:
         norm.momentum = 1.0
         norm.train()
@@ -215,7 +215,7 @@ def _calibrate(module: nn.Module, side: int) -> None:
         norm.momentum = momentum
         norm.eval()
         assert norm.running_var is not None
-        norm.running_var.clamp_(min=0.01 * float(norm.running_var.mean()))
+        norm.running_var.clamp_(min=0.1 * float(norm.running_var.mean()))
 
 
 class SharedMemory(TorchFunctionMode):

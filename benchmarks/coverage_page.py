@@ -49,7 +49,7 @@ attentions, and the versions of the libraries.
 The networks have ten classes. Images have 64 px, or 96 px, or the side that an architecture is built for, the first of
 them that it takes; a network for large images has fewer windows then, and the same operations. Weights come from each
 library's constructor. Zeros that a block begins with and LayerScale's 1e-6 got noise, so that no branch is hidden from
-the comparison, and batch norms got the statistics of four images of noise.{shared} Each architecture had a process of
+the comparison, and batch norms got the statistics of images of noise.{shared} Each architecture had a process of
 its own, limited to {limit}; the median took {median:.0f} s, the longest {longest:.0f} s.
 
 ```sh
