@@ -98,3 +98,38 @@ def test_a_module_that_stands_twice_and_writes_into_its_buffer() -> None:
     assert torch.allclose(surrogate.logits(images), logits.detach())
     assert torch.allclose(surrogate.gradient(images, torch.tensor([0, 1, 2])), expected)
     assert counting.average is module[1].average is module[3].average
+
+
+class Bright(nn.Module):
+    """Looks at bright images only: at noise every gradient is zero."""
+
+    def __init__(self, hook: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.hook, self.body, self.head = hook, nn.Conv2d(3, 4, 3), nn.Linear(144, 5)
+        if hook == "module":
+            self.body.register_full_backward_hook(lambda module, at_inputs, at_outputs: (at_inputs[0] * 2,))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        value = self.body((images.mean((1, 2, 3), keepdim=True) - 0.9).relu() * images)
+        if self.hook == "tensor" and value.requires_grad:
+            value.register_hook(lambda gradient: gradient * 2)
+        logits: torch.Tensor = self.head(value.flatten(1))
+        return logits
+
+
+def test_a_hook_that_no_image_of_noise_shows_is_kept_or_refused() -> None:
+    images, labels = torch.rand(3, *SIZE, dtype=torch.float64) * 0.04 + 0.96, torch.tensor([0, 1, 2])
+    plain, hooked = Bright("").double().eval(), Bright("module").double().eval()
+
+    def own(module: nn.Module) -> torch.Tensor:
+        leaf = images.clone().requires_grad_()
+        loss = nn.functional.cross_entropy(module(leaf), labels, reduction="sum")
+        return torch.autograd.grad(loss, leaf)[0]
+
+    assert torch.allclose(own(hooked), 2 * own(plain))
+    for module in (plain, hooked):
+        surrogate = linbp.Surrogate(linbp.Model(module, input_size=SIZE))
+        assert torch.allclose(surrogate.gradient(images, labels), own(module))
+    with pytest.raises(CaptureError, match="zero or not finite at every image"):
+        linbp.Surrogate(linbp.Model(Bright("tensor").double().eval(), input_size=SIZE))

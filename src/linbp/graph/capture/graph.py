@@ -58,7 +58,7 @@ def graph_of(model: Model, owner: Owner | None, key: str | None) -> Graph:
     """
     if model.program is not None:
         return _checked(_made(model.program, model), owner)
-    stored = programs.load(key, model.module) if key else None
+    stored = programs.load(key, model.module) if key and not (owner is not None and owner.unproved) else None
     if stored is not None and (found := _still_fits(stored, model, owner)) is not None:
         return found
     try:
@@ -69,6 +69,12 @@ def graph_of(model: Model, owner: Owner | None, key: str | None) -> Graph:
         raise
     try:
         found = _checked(_made(program, model), owner)
+        if owner is not None and owner.unproved:
+            raise GradientFault(
+                f"The gradient of {model.name} is zero or not finite at every image of noise that was tried, so that a "
+                f"backward pass of its own making cannot be compared: {', '.join(owner.written)}.",
+                "Take the hook off (handle.remove()), or check the network's weights and input range.",
+            )
     except GradientFault as fault:
         return _followed(model, owner, fault)
     if key:
@@ -102,6 +108,8 @@ def _followed(model: Model, owner: Owner | None, fault: GradientFault) -> Graph:
         found = _checked(found, owner)
     except CaptureError as other:
         raise fault from other
+    if owner.unproved and owner.hooked:
+        raise fault
     note = f"the module's own backward passes are kept: {', '.join(owner.written)}"
     return Graph(found.network, found.batches, (note,))
 

@@ -58,6 +58,7 @@ class Owner:
         answers: one for each company.
         functions: those with a backward pass of their own that its own goes through.
         written: the same in words, with hooks on tensors.
+        hooked: whether there are such hooks, which no graph can keep.
         factors: on the gradient at the logits; several where the backward pass may be anything.
         selects: whether the module answers with more than logits.
         overwritten: whether it writes over what its own backward pass needs, or is a program of operations without a
@@ -69,6 +70,7 @@ class Owner:
     answers: list[Answer] = field(default_factory=list)
     functions: tuple[type[torch.autograd.Function], ...] = ()
     written: tuple[str, ...] = ()
+    hooked: bool = False
     factors: tuple[float, ...] = (1.0,)
     selects: bool = False
     overwritten: bool = False
@@ -103,6 +105,13 @@ class Owner:
         """Whether any image has a gradient that is not zero."""
         return any(bool(gradient.any()) for one in self.answers for gradient in one.gradients or ())
 
+    @property
+    def unproved(self) -> bool:
+        """Whether it has a backward pass of its own that no image shows: every gradient is zero, or not finite."""
+        gradients = [gradient.flatten(1) for one in self.answers for gradient in one.gradients or ()]
+        shown = any(bool((torch.isfinite(rows).all(1) & rows.any(1)).any()) for rows in gradients)
+        return bool(self.written) and not shown and not self.overwritten and not self.blind
+
     def _ask(self, company: Sequence[int], watched: bool = False) -> Answer:
         stir()
         images = self.images[list(company)]
@@ -119,6 +128,7 @@ class Owner:
         check_logits(logits, len(images), self.model.name)
         if watched:
             self.functions = tuple(_functions(logits))
+            self.hooked = bool(hooks)
             self.written = (*dict.fromkeys([_called(function) for function in self.functions] + hooks),)
             # a backward pass that somebody wrote may clip, say: one gradient does not tell what others become
             self.factors = (1.0, 1e3, 1e-3) if self.written else (1.0,)
