@@ -12,7 +12,7 @@ from tiny_networks import images_and_labels, tiny, tiny_chain
 import linbp
 from linbp.audit.run_audit import run_audit
 from linbp.bench.run import run_bench
-from linbp.models.decisions import ABSTAINED
+from linbp.data.predictions import ABSTAINED
 from linbp.models.defences import behind
 
 # At this noise some votes are clear, and some are not.

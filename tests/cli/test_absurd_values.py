@@ -46,6 +46,7 @@ VALID = {
     "bench": ["bench", "file.txt", "--dry-run"],
     "linearize": ["linearize", NET, "--start", "0", "--data", "photos", "--out", "made", "--validation", "0.5"],
     "refine lgv": ["refine", "lgv", NET, "--data", "photos", "--out", "made", "--validation", "0.5"],
+    "substitute": ["substitute", "--victim", NET, "--backbone", NET, "--data", "photos", "--out", "made"],
     "list": ["list", "recipes"],
     "show": ["show", "mi"],
     "demo": ["demo", "--images", "0", "--out", "made"],
@@ -53,7 +54,7 @@ VALID = {
     "zoo train": ["zoo", "train", "plain", "--data", "folder", "--out", "made"],
 }
 """A line for each command that does little, or fails early where it would do much."""
-QUICK = {"linearize": ["--epochs", "0", "--trust-labels"]}
+QUICK = {"linearize": ["--epochs", "0", "--trust-labels"], "substitute": ["--epochs", "1"]}
 
 NUMBERS = ["nan", "-inf", "-1", "1e400", "9" * 400, "1.5", "0x10", "８", "8/0", "10000000000000000000"]
 PATHS = [*("missing", "folder", "file.txt", "empty", "photos/0/a.png", "network.py", "adv", "/dev/null", "/dev/full")]

@@ -307,7 +307,7 @@ def test_a_changed_setting_is_named(linbp: Run) -> None:
 def test_bad_input_of_evaluate_gives_two_lines(linbp: Run) -> None:
     linbp(*CRAFT)
     two_lines(linbp("evaluate", "gone", "--victim", "file:networks.py:net"), "gone", "does not exist")
-    two_lines(linbp("evaluate", "out", "--victim", "file:networks.py:small"), "3 classes", "'i3'")
+    two_lines(linbp("evaluate", "out", "--victim", "file:networks.py:small"), "3 classes")
     two_lines(linbp("evaluate", "out", "--victim", "file:networks.py:nan"), "NaN")
     two_lines(linbp("evaluate", "out", "--victim", "gone.onnx"), "gone.onnx")
     for place, words in (("gone/x.csv", "folder does not exist"), ("out", "is a folder")):

@@ -401,7 +401,7 @@ def test_protocols_are_listed_and_shown(linbp: Run) -> None:
         for words in (*protocol.eps, str(protocol.steps[0]), protocol.step_size, protocol.rounding, *protocol.sources):
             assert words in shown.out
         assert linbp("show", name, "--json").facts["steps"] == list(protocol.steps)
-    two_lines(linbp("show", "transfer-attack"), "'transfer-attack'", "'transferattack'")
+    two_lines(linbp("show", "transfer-attack"), "'transfer-attack'", "transferattack")
 
 
 def test_a_turned_photograph_is_noted(linbp: Run) -> None:

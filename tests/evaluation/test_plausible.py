@@ -135,7 +135,7 @@ def test_nothing_right_on_clean() -> None:
         (lambda z: z[:, 0], "torch.cat"),
         (lambda z: z[:, :, None, None], "flatten(1)"),
         (lambda z: z.argmax(1), "one_hot"),
-        (lambda z: {"logits": z}, "answer['logits']"),
+        (lambda z: {"scores": z}, "answer['scores']"),
         (lambda z: (z, z), "answer[0]"),
         (lambda z: z[1:], "shape"),
         (lambda z: z * float("nan"), "log_softmax"),

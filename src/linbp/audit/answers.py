@@ -8,9 +8,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from linbp.data.predictions import ABSTAINED
 from linbp.errors import StoreError
 from linbp.evaluation.statistics import Attack, Outcomes, Rate, rate, worst_case
-from linbp.models.decisions import ABSTAINED
 
 __all__ = ["VictimOutcomes"]
 

@@ -30,10 +30,10 @@ from linbp.audit.result import (
 from linbp.audit.verdict import decide
 from linbp.bench.results_at import results_at
 from linbp.bench.run_files import FACTS, read_object
+from linbp.data.predictions import class_words
 from linbp.errors import StoreError
 from linbp.evaluation.statistics import Outcomes, mcnemar, rate, survival, worst_case
 from linbp.evaluation.statistics import distinct as distinct_rows
-from linbp.models.decisions import class_words
 
 __all__ = ["read_audit"]
 

@@ -16,9 +16,9 @@ from linbp.bench.shards import read_shard
 from linbp.bench.store import Store
 from linbp.bench.table import SCHEMA
 from linbp.data.labels import check_labels
+from linbp.data.predictions import ABSTAINED
 from linbp.errors import ModelError
 from linbp.evaluation.predict import check_victim_not_shifted
-from linbp.models.decisions import ABSTAINED
 
 __all__ = ["Collected", "collect"]
 

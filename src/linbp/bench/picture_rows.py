@@ -8,9 +8,10 @@ import torch
 
 from linbp.bench.pictures import Answer, PictureRow
 from linbp.data.images import Pixels, to_unit
+from linbp.data.predictions import class_words
 from linbp.evaluation import Evaluation
 from linbp.models import BlackBox, Classifier
-from linbp.models.decisions import class_words, decided
+from linbp.models.decisions import decided
 
 __all__ = ["Viewer", "most_fooling", "picture_row"]
 

@@ -11,9 +11,10 @@ import torch
 from torch.nn import functional
 
 from linbp.data.images import Pixels
+from linbp.data.predictions import ABSTAINED
 from linbp.errors import ImageError, ModelError
 from linbp.models import Classifier
-from linbp.models.decisions import ABSTAINED, answers_with, decided
+from linbp.models.decisions import answers_with, decided
 from linbp.models.logits import SeveralLabels, are_probabilities
 from linbp.models.scores import Preprocess, scores_of
 

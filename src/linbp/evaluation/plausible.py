@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from linbp.data.predictions import ABSTAINED
 from linbp.evaluation.answers import Answers
 from linbp.evaluation.statistics import Statistics
 from linbp.models import Classifier
-from linbp.models.decisions import ABSTAINED, answers_with
+from linbp.models.decisions import answers_with
 
 __all__ = ["notes_on_answers", "notes_on_counts"]
 

@@ -11,10 +11,10 @@ import torch
 
 from linbp.data.images import Pixels
 from linbp.data.numbering import order_of
+from linbp.data.predictions import ABSTAINED
 from linbp.errors import LabelsError
 from linbp.evaluation.answers import answers_of
 from linbp.models import BlackBox, Classifier, Model, OnnxModel, load_model
-from linbp.models.decisions import ABSTAINED
 from linbp.models.refined import refuse_turns
 from linbp.models.scores import Preprocess
 

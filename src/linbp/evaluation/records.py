@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from linbp.models.decisions import ABSTAINED
+from linbp.data.predictions import ABSTAINED
 
 __all__ = ["Record", "make_records"]
 

@@ -18,9 +18,9 @@ from linbp.data.image_record import ImageList, ImageRecord
 from linbp.data.label_file import labels_in
 from linbp.data.named_labels import numbered
 from linbp.data.numbering import order_of
+from linbp.data.predictions import ABSTAINED
 from linbp.errors import ImageError, LabelsError, nearest_name
 from linbp.models import Classifier
-from linbp.models.decisions import ABSTAINED
 
 __all__ = ["PREDICTED", "VictimLabels", "behind_background", "in_list", "labels_of_folder"]
 

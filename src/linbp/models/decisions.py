@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 
+from linbp.data.predictions import ABSTAINED
 from linbp.errors import ModelError
 
-__all__ = ["ABSTAINED", "ANSWERS", "answers_with", "as_scores", "class_words", "decided"]
+__all__ = ["ANSWERS", "answers_with", "as_scores", "decided"]
 
 ANSWERS = ("scores", "labels", "top-k")
 """What a model may answer with: scores of all classes, the best class alone, the scores of the best few."""
-
-ABSTAINED = -2
-"""The prediction of a model that declined to answer: neither right nor a success. -1 stands for what was not asked."""
 
 
 def decided(model: Any, scores: torch.Tensor) -> torch.Tensor:
@@ -27,13 +24,6 @@ def decided(model: Any, scores: torch.Tensor) -> torch.Tensor:
     if getattr(model, "abstains", False):
         best[scores.amax(1) == scores.amin(1)] = ABSTAINED
     return best
-
-
-def class_words(label: int, names: Sequence[str]) -> str:
-    """A prediction in words: the class's name, or its number, or that there is none."""
-    if label == ABSTAINED:
-        return "no answer"
-    return names[label] if 0 <= label < len(names) else f"class {label}"
 
 
 def answers_with(model: Any) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from linbp.bench.table import facts_of
+from linbp.data.predictions import class_words
 from linbp.evaluation.statistics import (
     Attack,
     ClassRate,
@@ -27,7 +28,6 @@ from linbp.evaluation.statistics import (
     standings,
     worst_cases,
 )
-from linbp.models.decisions import class_words
 
 __all__ = ["Flag", "Headline", "Network", "Report", "report_of"]
 
