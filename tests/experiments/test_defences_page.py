@@ -27,7 +27,7 @@ def cells_of_page() -> dict[str, list[str]]:
     table = text.partition("<!-- photographs: begin -->")[2].partition("<!-- photographs: end -->")[0]
     lines = [line for line in table.splitlines() if line.startswith("| ")][1:]
     rows = [re.split(r" \| ", line.strip("| ")) for line in lines]
-    return {row[0].strip("`").replace("`, `", " | "): row[1:] for row in rows}
+    return {row[0].strip("`").replace("`, `", " | "): [*row[1:], *[""] * (7 - len(row))] for row in rows}
 
 
 def per_cent(right: int, n: int) -> str:
