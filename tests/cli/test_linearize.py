@@ -348,6 +348,8 @@ def test_ctrl_c_before_anything_is_kept(tmp_path: Path) -> None:
     from linbp.cli.tuning_run import _kept
 
     assert _kept(tmp_path) == "nothing is kept yet; the same command starts again."
+    (tmp_path / "answers.jsonl").write_text("{}\n")  # of linbp substitute, which was still asking
+    assert "answers" in _kept(tmp_path)
 
 
 @pytest.mark.exhaustive

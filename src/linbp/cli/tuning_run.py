@@ -68,9 +68,13 @@ def run_tuning(
 
 def _kept(out: Path) -> str:
     """What to say after Ctrl-C."""
+    from linbp.training.substitute.questions import ANSWERS
+
     try:
         at = json.loads((out / "manifest.json").read_bytes())["progress"]
     except (OSError, ValueError, KeyError):
+        if (out / ANSWERS).exists():
+            return f"the victim's answers so far are kept in {out}; the same command goes on from there."
         return "nothing is kept yet; the same command starts again."
     return f"{at['step']} of {at['steps']} steps are kept in {out}; the same command goes on from there."
 
