@@ -65,17 +65,7 @@ class GrpcClient:
         return found
 
     def infer(self, array: npt.NDArray[Any], tensors: Tensors, top: int | None) -> list[npt.NDArray[Any]]:
-        """The outputs, in the order in which they are named, for a batch as the input takes it.
-
-        Args:
-            array: the batch.
-            tensors: of the model.
-            top: how many classes are wanted, of a server that sorts them.
-
-        Raises:
-            PassingFault: a fault that may pass.
-            ModelError: any other one.
-        """
+        """As `Client` says."""
         given = self._grpc.InferInput(tensors.input, list(array.shape), tensors.dtype)
         given.set_data_from_numpy(array)
         outputs = [self._grpc.InferRequestedOutput(name, class_count=top or 0) for name in tensors.outputs]

@@ -64,17 +64,7 @@ class RestClient:
         return {**found, "server": {key: server.get(key) for key in ("name", "version")}}
 
     def infer(self, array: npt.NDArray[Any], tensors: Tensors, top: int | None) -> list[npt.NDArray[Any]]:
-        """The outputs, in the order in which they are named, for a batch as the input takes it.
-
-        Args:
-            array: the batch.
-            tensors: of the model.
-            top: how many classes are wanted, of a server that sorts them.
-
-        Raises:
-            PassingFault: a fault that may pass.
-            ModelError: any other one.
-        """
+        """As `Client` says."""
         body, length = self._request(array, tensors, top)
         headers = {"Content-Type": "application/json"}
         if length is not None:

@@ -45,7 +45,17 @@ class Client(Protocol):
         ...
 
     def infer(self, array: Array, tensors: Tensors, top: int | None) -> list[Array]:
-        """The outputs for one batch."""
+        """The outputs, in the order in which they are named, for a batch as the input takes it.
+
+        Args:
+            array: the batch.
+            tensors: of the model.
+            top: how many classes are wanted, of a server that sorts them.
+
+        Raises:
+            PassingFault: a fault that may pass.
+            ModelError: any other one.
+        """
         ...
 
 
