@@ -129,9 +129,9 @@ def test_the_crop_of_published_weights_is_their_librarys(network: str, size: tup
 
 @pytest.mark.parametrize(("mode", "resize"), [("center", 14), ("squash", (14, 14)), ("border", None)])
 def test_modes_of_timm(mode: str, resize: Any) -> None:
-    from linbp.models.timm import _crop
+    from linbp.models.timm_weights import crop_of
 
-    found = _crop({"input_size": (3, 13, 13), "crop_pct": 0.9, "crop_mode": mode})
+    found = crop_of({"input_size": (3, 13, 13), "crop_pct": 0.9, "crop_mode": mode})
     assert found == (None if resize is None else read_crop((13, 13), resize))
 
 

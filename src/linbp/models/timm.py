@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import math
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import timm
-from timm.data.config import resolve_data_config
-from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
 from timm.models import get_pretrained_cfg
 from torch import nn
 
 from linbp.errors import ModelError, nearest_name
-from linbp.models.centre_crop import CentreCrop, read_crop
 from linbp.models.checkpoint import file_sha256, fill, is_path, preserved_random_state, read_checkpoint
 from linbp.models.model import Model
 from linbp.models.own_head import class_names_beside, head_size, preprocessing_beside
+from linbp.models.timm_folder import load as load_folder
+from linbp.models.timm_weights import class_names_of, quiet, with_preprocessing
 
-__all__ = ["class_names_of", "load", "quiet", "with_preprocessing"]
+__all__ = ["load"]
 
 
 def load(rest: str) -> Model:
@@ -36,9 +31,7 @@ def load(rest: str) -> Model:
         ModelError: unknown network or tag; weights that cannot be downloaded or do not fit.
     """
     if rest.startswith(("hf-hub:", "local-dir:")):
-        from linbp.models import timm_folder  # it imports this module
-
-        return timm_folder.load(rest)
+        return load_folder(rest)
     name, at, wanted = rest.partition("@")
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
@@ -76,44 +69,6 @@ def load(rest: str) -> Model:
     return with_preprocessing(module, full, source, names, given)
 
 
-def with_preprocessing(
-    module: nn.Module, name: str, source: Mapping[str, Any], names: tuple[str, ...], given: Mapping[str, Any]
-) -> Model:
-    """A network of timm with the preprocessing of its weights.
-
-    Args:
-        module: the network.
-        name: what results call it.
-        source: further facts for the results.
-        names: of its classes, or nothing.
-        given: preprocessing that counts more than that of the weights.
-    """
-    config = resolve_data_config({}, model=module)  # type: ignore[no-untyped-call]
-    usual = {key: config[key] for key in ("input_size", "mean", "std", "interpolation")}
-    model = Model(module, **{**usual, **given}, name=name, source=source)
-    model.published_crop = _crop(config)
-    model.class_names = names
-    return model
-
-
-def class_names_of(module: nn.Module) -> tuple[str, ...]:
-    """The names of published weights' classes, where timm has them: in their settings, or ImageNet's of that number."""
-    usual: dict[str, Any] = module.pretrained_cfg  # type: ignore[assignment]
-    names = usual.get("label_names")
-    if names is None and (subset := infer_imagenet_subset(usual)):
-        names = ImageNetInfo(subset).label_descriptions()
-    return tuple(names) if names is not None and len(names) == usual["num_classes"] else ()
-
-
-def _crop(config: dict[str, Any]) -> CentreCrop | None:
-    """timm's resizing and crop for these weights (`timm.data.transforms_imagenet_eval`); None where it pads instead."""
-    size = config["input_size"][1:]
-    height, width = (math.floor(side / config["crop_pct"]) for side in size)
-    if config["crop_mode"] == "squash":
-        return read_crop(size, (height, width))
-    return read_crop(size, height) if config["crop_mode"] == "center" and height == width else None
-
-
 def _build(name: str, **options: Any) -> nn.Module:
     with preserved_random_state():
         module: nn.Module = timm.create_model(name, pretrained=False, **options)
@@ -134,17 +89,3 @@ def _published(name: str) -> nn.Module:
             f"timm:{name}@path/to/model.safetensors.",
         ) from error
     return module
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Inside, timm and the hub's client log errors only."""
-    loggers = [logging.getLogger(part) for part in ("timm", "huggingface_hub")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

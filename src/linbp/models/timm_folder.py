@@ -14,7 +14,7 @@ from linbp.errors import ModelError, nearest_name
 from linbp.models.checkpoint import preserved_random_state
 from linbp.models.hub import find_folder
 from linbp.models.model import Model
-from linbp.models.timm import class_names_of, quiet, with_preprocessing
+from linbp.models.timm_weights import class_names_of, quiet, with_preprocessing
 
 __all__ = ["load"]
 
