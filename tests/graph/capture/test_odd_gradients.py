@@ -133,3 +133,27 @@ def test_a_hook_that_no_image_of_noise_shows_is_kept_or_refused() -> None:
         assert torch.allclose(surrogate.gradient(images, labels), own(module))
     with pytest.raises(CaptureError, match="zero or not finite at every image"):
         linbp.Surrogate(linbp.Model(Bright("tensor").double().eval(), input_size=SIZE))
+
+
+@pytest.mark.parametrize("cell", [nn.LSTM, nn.GRU, nn.RNN])
+def test_a_recurrent_layer_whose_first_state_is_of_two_images_is_refused(cell: type[nn.Module]) -> None:
+    """Asked about three, torch would read past the state's end, and write there in the backward pass."""
+
+    class Halves(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.first, self.cell, self.head = (
+                nn.Conv2d(3, 4, 3, stride=2),
+                cell(4, 4, batch_first=True),
+                nn.Linear(36, 5),
+            )
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            value = self.first(images)
+            value = torch.cat([part.relu() for part in value.chunk(2)])  # fixes the number of images at export
+            logits: torch.Tensor = self.head(self.cell(value.flatten(2).transpose(1, 2))[0].flatten(1))
+            return logits
+
+    with pytest.raises(CaptureError, match="batch"):
+        linbp.Surrogate(linbp.Model(Halves().eval(), input_size=SIZE, name="halves"), cache=False)

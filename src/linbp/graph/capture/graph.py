@@ -26,6 +26,8 @@ OVERWRITES = (
     "the module's own backward pass fails: it writes over its values, or has operations without a derivative; the "
     "gradient is the graph's"
 )
+RECURRENT = tuple(getattr(torch.ops.aten, name).input for name in ("lstm", "gru", "rnn_tanh", "rnn_relu"))
+"""Layers that get a first state, (layers, images, width), beside their input."""
 MANY = 2**31
 """Images: no batch is larger."""
 
@@ -155,7 +157,22 @@ def _made(program: ExportedProgram, model: Model) -> Graph:
     fold_constants(network)
     _return_logits(network)
     restored(network)
+    _refuse_fixed_states(network, model.name)
     return Graph(network, _batches(program, batch))
+
+
+def _refuse_fixed_states(network: fx.GraphModule, name: str) -> None:
+    """Refuse recurrent layers whose first state is of so many images: torch reads and writes past its end for others.
+
+    Raises:
+        CaptureError: there is one.
+    """
+    for node in network.graph.nodes:
+        if node.target not in RECURRENT:
+            continue
+        states = node.args[1] if isinstance(node.args[1], list | tuple) else [node.args[1]]
+        if any(state.op == "get_attr" for state in states):
+            raise CaptureError(f"The batch size is written into {name}{place_of(node)}: the first state.", FIXED_BATCH)
 
 
 def _batches(program: ExportedProgram, batch: torch.SymInt) -> tuple[int, int]:
