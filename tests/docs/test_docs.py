@@ -15,6 +15,7 @@ import stat
 import subprocess
 import sys
 import threading
+import urllib.error
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -202,6 +203,17 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         server.shutdown()
 
 
+def close_answers(error: BaseException | None) -> None:
+    """Close the answers of servers that an error and its causes hold, or a later test hears of an open socket."""
+    closed = 0
+    while error is not None:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
+            closed += 1
+        error = error.__cause__ or error.__context__
+    assert closed
+
+
 def save_mean_of_colours(path: Path) -> None:
     """An ONNX network that multiplies the mean of each channel by a matrix."""
     from onnx import TensorProto, helper, numpy_helper, save
@@ -253,6 +265,7 @@ def test_the_page_on_victims(project: Path, served: list[str], monkeypatch: pyte
     refused = CliRunner().invoke(app, ["evaluate", "adv/linbp", "--victim", "file:service.py:service"])
     assert refused.exit_code == 2
     assert re.search(r"service\.py, line \d+: HTTPError", refused.output)
+    close_answers(refused.exception)
     cropped = linbp.load_model("file:cropped.py:network")
     image = torch.rand(1, 3, 256, 256)
     rim = image.clone()
