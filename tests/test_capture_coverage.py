@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import json
 import os
@@ -72,7 +73,7 @@ def fate(architecture: Any, parameters: int | None) -> dict[str, Any]:
     while architecture.name == "computes":
         pass
     if architecture.name == "large":
-        kept = b"x" * 2**28
+        kept = b"x" * 2**30
         time.sleep(60 + len(kept) % 2)
     return {"outcome": "captured"}
 
@@ -91,8 +92,9 @@ def test_what_kills_one_process_is_one_line_and_a_rerun_goes_on(
     monkeypatch.setattr(coverage, "tried", fate)
     monkeypatch.setattr(coverage, "IMPORTED", ())
     monkeypatch.setattr("gc.freeze", lambda: None)  # this process has other tests to run
+    gc.collect()  # or memory that this process gives back between here and the fork hides what the other one takes
     _, _, rest = Path("/proc/self/status").read_text().partition("RssAnon:")
-    mib = 128 + int(rest.split()[0]) / 1024  # a forked process has this one's memory, and no libraries yet
+    mib = 512 + int(rest.split()[0]) / 1024  # a forked process has this one's memory, and no libraries yet
     path = tmp_path / "found.jsonl"
     options: dict[str, Any] = {
         "seconds": 2.0,

@@ -174,16 +174,17 @@ def check(module: nn.Module, size: int) -> None:
     assert error(linear.run(images).detach(), logits.detach()) < TOLERANCE
 
 
-LARGER = {
-    "pnasnet", "eca_nfnet_l0", "inception_v3", "coat_lite_tiny", "hrnet_w18_small", "nf_resnet26", "skresnet18",
-    "maxvit_rmlp_pico_rw_256", "resnest14d", "legacy_seresnet18", "seresnet18", "res2net50_14w_8s", "resnext26ts",
+ALWAYS = {
+    "resnet18", "resnetv2_18", "dpn48b", "ese_vovnet19b_slim", "regnetx_002", "tf_efficientnet_lite0", "mobilevit_xxs",
+    "mobilenetv3_small_050", "convnext_atto", "vit_tiny_patch16_224", "beit_base_patch16_224", "pit_ti_224",
+    "swin_tiny_patch4_window7_224", "mixer_s32_224", "squeezenet1_1", "shufflenet_v2_x0_5", "alexnet", "densenet",
 }  # fmt: skip
-"""Those that take longest, and have a smaller relative among the others."""
+"""One of each kind; the others are tried in continuous integration."""
 
 
 def some(names: Iterable[str]) -> list[Any]:
-    """The names, the larger networks marked as exhaustive."""
-    return [pytest.param(name, marks=pytest.mark.exhaustive) if name in LARGER else name for name in names]
+    """The names, those beyond one of each kind marked as exhaustive."""
+    return [name if name in ALWAYS else pytest.param(name, marks=pytest.mark.exhaustive) for name in names]
 
 
 @pytest.mark.slow
