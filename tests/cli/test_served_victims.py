@@ -189,3 +189,27 @@ served = "NAME"
     assert run("bench", "suite.toml", "--out", "other").status == 0
     assert server.images == asked
     without_token(place, answer.out, answer.err)
+
+
+def test_a_substitute_of_a_served_victim_and_an_audit_on_it(place: Path, server: OipServer, run: Run) -> None:
+    """From answers over HTTP to exposure: as from the network in this process, and no image is asked about twice."""
+    server.answer = labels
+    write_patterned(place / "own", 24, seed=7)
+    Path("side.json").write_text(json.dumps({"answers": "labels", "classes": 4, "batch": 8}))
+    found, asked = [], []
+    for victim, out in ((f"{server.name}@side.json", "served"), ("file:nets.py:second", "local")):
+        options = ("--backbone", "file:nets.py:first", "--data", "photos", "--epochs", "3", "--batch-size", "8")
+        made = run("substitute", "--victim", victim, *options, "--out", f"sub-{out}", "--json")
+        assert made.status == 0, made.err
+        asked.append(server.images)
+        answer = run(
+            "audit", victim, "--data", "own", "--surrogate", f"sub-{out}", "--eps", "16/255", "--out", out, "--json"
+        )
+        assert answer.status == 0, answer.err
+        (surrogate,) = answer.facts["threat_model"]["surrogates"]
+        assert surrogate["queries"] == made.facts["queries"] == 24
+        found.append((made.facts["agreement"], answer.facts["exposure"][0]["worst_case"]))
+    assert found[0] == found[1]
+    assert found[0][1]["successes"] > 0
+    assert asked[0] == 24
+    without_token(place, answer.out, answer.err)

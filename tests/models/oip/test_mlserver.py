@@ -12,12 +12,15 @@ import numpy as np
 import pytest
 import torch
 from mlserver_process import MlServer, mlserver
+from PIL import Image
 from torch import nn
 
 import linbp
+from linbp.data.image_list import list_images
 from linbp.data.images import read_image
 from linbp.errors import ModelError
 from linbp.models import load_model
+from linbp.training.substitute import Tuning, make_substitute
 
 SIDE, CLASSES = 12, 7
 SETTINGS = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
@@ -131,6 +134,24 @@ def test_what_the_server_does_not_say_must_be_written(server: MlServer, tmp_path
         load_model(server.name("nothing", scheme))
     model = load_model(server.name("told", scheme) + side(tmp_path, **SETTINGS, output="scores"))
     assert model.input_size == (3, SIDE, SIDE)
+
+
+def test_its_answers_train_the_substitute_that_the_files_answers_train(
+    server: MlServer, network: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "photos").mkdir()
+    for row, pixels in enumerate(photographs(12)):
+        Image.fromarray(pixels.transpose(1, 2, 0)).save(tmp_path / "photos" / f"{row}.png")
+    torch.manual_seed(1)
+    backbone = linbp.Model(Net(), input_size=SIDE)
+    results = []
+    for number, victim in enumerate((str(network), server.name("told") + side(tmp_path, **SETTINGS))):
+        place = tmp_path / str(number)
+        tuning = Tuning(epochs=2, batch_size=4)
+        report = make_substitute(load_model(victim), backbone, list_images(tmp_path / "photos"), place, tuning=tuning)
+        results.append((report.manifest["result"], report.agreement, report.manifest["answers"]))
+    assert results[0] == results[1]
+    assert len(results[0][2]) > 1, "one class teaches nothing"
 
 
 @pytest.mark.parametrize("scheme", ["http", "grpc"])

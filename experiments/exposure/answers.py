@@ -1,0 +1,55 @@
+"""The answers that both questions are put to, as arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+
+from linbp.evaluation.statistics import Outcomes
+
+RESULTS = Path(__file__).parents[1] / "results" / "exposure"
+Pair = tuple[str, str]
+"""Surrogate and recipe, by their names in the suite."""
+Answers = npt.NDArray[np.int8]
+"""(victims, images): 1 for a success, 0 for none, -1 where nothing counts: clean images that a victim has wrong, and attacks on
+a victim's own weights."""
+
+
+class Run:
+    """A table of results of `experiments/suites/exposure-*.toml`, whose columns are those of a run or fewer.
+
+    Attributes:
+        victims: their names.
+        images: their names.
+        answers: by surrogate and recipe.
+        gradients: an image, by surrogate and recipe.
+    """
+
+    def __init__(self, path: Path) -> None:
+        outcomes = Outcomes(pq.read_table(path))
+        self.victims, self.images = tuple(outcomes.victims), tuple(outcomes.images)
+        self.answers: dict[Pair, Answers] = {}
+        self.gradients: dict[Pair, int] = {}
+        for number, attack in enumerate(outcomes.attacks):
+            found = outcomes.answers(number)
+            found[outcomes.white_box[number]] = -1
+            self.answers[attack.surrogate, attack.recipe] = found
+            self.gradients[attack.surrogate, attack.recipe] = attack.gradients
+
+    def rows(self, victims: tuple[str, ...]) -> list[int]:
+        """Places of some victims."""
+        return [self.victims.index(name) for name in victims]
+
+
+def mean_rate(answers: Answers) -> float:
+    """Mean over victims, in per cent, of the share of counted images; victims without any are left out."""
+    counted, won = (answers >= 0).sum(axis=1), (answers == 1).sum(axis=1)
+    return 100 * float((won[counted > 0] / counted[counted > 0]).mean())
+
+
+def worst_case(several: list[Answers]) -> Answers:
+    """1 where any of them succeeds, -1 where none counts."""
+    return np.max(np.stack(several), axis=0)  # type: ignore[no-any-return]

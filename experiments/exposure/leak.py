@@ -1,0 +1,162 @@
+"""How much leak: what rules would pick that know the surrogate alone, and what that costs against the best in hindsight.
+
+    python experiments/exposure/leak.py --facts cifar10 ../shared/data/cifar10    # measures the surrogates, once
+    python experiments/exposure/leak.py --facts imagenet ../shared/data/nips17
+    python experiments/exposure/leak.py                                           # then: picks and losses
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import torch
+from answers import RESULTS, Run, mean_rate
+from common.lines import add_line, read_lines
+from torch.nn import functional
+
+import linbp
+from linbp.bench.suite import read_suite
+from linbp.data.cifar10 import load_cifar10
+from linbp.data.image_list import list_images
+from linbp.data.images import read_image
+
+FACTS = RESULTS / "surrogates.jsonl"
+SUITES = Path(__file__).parents[1] / "suites"
+LEAKS = {"cifar10": (0.05, 0.1, 0.2, 0.3, 0.5), "imagenet": (0.05, 0.1, 0.2, 0.3)}
+WITHIN = 2.0
+"""Points that a rule may lose on any surrogate."""
+N, STEPS, STEP = 32, 10, 1 / 255
+FIRST = {"cifar10": 1000, "imagenet": 200}
+"""The first image that the surrogates are measured on; none of the study's."""
+Facts = dict[str, Any]
+Rule = Callable[[Facts, tuple[float, ...], float], float]
+
+
+def most_sites_on_a_path(surrogate: linbp.Surrogate) -> int:
+    """How many activations the longest way from image to logits has."""
+    sites = {site.node for site in surrogate.sites}
+    most: dict[Any, int] = {}
+    for node in surrogate._ordinary.graph.nodes:
+        most[node] = max((most[source] for source in node.all_input_nodes), default=0) + (node.name in sites)
+    return max(most.values())
+
+
+def images_of(data: str, place: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """The images that surrogates are measured on, in [0, 1], and their labels."""
+    rows = slice(FIRST[data], FIRST[data] + N)
+    if data == "cifar10":
+        found = load_cifar10(place)
+        pixels, labels = torch.as_tensor(found.test_images[rows]), torch.as_tensor(found.test_labels[rows])
+        return pixels.permute(0, 3, 1, 2).float() / 255, labels.long()
+    records = list_images(place)[rows]
+    stacked = torch.stack([torch.from_numpy(read_image(record.path)).permute(2, 0, 1) for record in records])
+    return stacked.float() / 255, torch.tensor([record.label for record in records])
+
+
+def measure(surrogate: linbp.Surrogate, images: torch.Tensor, labels: torch.Tensor, data: str) -> Facts:
+    """Sites on a path; by leak, how much longer the gradient is, and the own loss after ten steps over the ordinary one."""
+    growth, losses = {}, {}
+    ordinary = surrogate.gradient(images, labels).flatten(1).norm(dim=1)
+    losses[0.0] = loss_after(surrogate, images, labels)
+    for leak in LEAKS[data]:
+        leaky = surrogate.with_rule(linbp.LinBP(start=0, rebalance=None, leak=leak))
+        growth[leak] = float((leaky.gradient(images, labels).flatten(1).norm(dim=1) / ordinary).median())
+        losses[leak] = loss_after(leaky, images, labels)
+    return {
+        "sites": len(surrogate.sites),
+        "path": most_sites_on_a_path(surrogate),
+        "growth": growth,
+        "own": {leak: losses[leak] / losses[0.0] for leak in growth},
+    }
+
+
+def loss_after(surrogate: linbp.Surrogate, images: torch.Tensor, labels: torch.Tensor) -> float:
+    """The surrogate's own mean loss after some steps of I-FGSM with the gradient of its rule, at eps 10/255."""
+    adv = images.clone()
+    for _ in range(STEPS):
+        adv = (adv + STEP * surrogate.gradient(adv, labels).sign()).clamp(0, 1)
+    return float(functional.cross_entropy(surrogate.logits(adv), labels))
+
+
+def depth(facts: Facts, leaks: tuple[float, ...], c: float) -> float:
+    return min(leaks, key=lambda leak: abs(leak - c / facts["path"]))
+
+
+def growth(facts: Facts, leaks: tuple[float, ...], c: float) -> float:
+    return max((leak for leak in leaks if facts["growth"][str(leak)] <= c), default=leaks[0])
+
+
+def own_loss(facts: Facts, leaks: tuple[float, ...], c: float) -> float:
+    return max((leak for leak in leaks if facts["own"][str(leak)] >= c), default=leaks[0])
+
+
+def constant(_: Facts, leaks: tuple[float, ...], c: float) -> float:
+    return c
+
+
+RULES: dict[str, tuple[Rule, tuple[float, ...]]] = {
+    "depth": (depth, tuple(0.25 * 1.15**n for n in range(40))),
+    "growth": (growth, tuple(1.15**n for n in range(-10, 120))),
+    "own loss": (own_loss, tuple(0.02 * n for n in range(1, 60))),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--facts", nargs=2, metavar=("DATA", "FOLDER"))
+    wanted = parser.parse_args().facts
+    if wanted:
+        data, place = wanted
+        images, labels = images_of(data, place)
+        done = {line["surrogate"] for line in read_lines(FACTS)}
+        for one in read_suite(SUITES / f"exposure-{data}.toml")[0].surrogates:
+            if one.name not in done:
+                found = measure(linbp.Surrogate(linbp.load_model(one.model)), images, labels, data)
+                add_line(FACTS, {"data": data, "surrogate": one.name, **found})
+        return
+    rates: dict[str, dict[float, float]] = {}
+    facts = {line["surrogate"]: line for line in read_lines(FACTS)}
+    for data, leaks in LEAKS.items():
+        run = Run(RESULTS / f"{data}.parquet")
+        for name in [name for name in facts if facts[name]["data"] == data]:
+            rates[name] = {leak: mean_rate(run.answers[name, f"leak-{leak:g}"]) for leak in leaks}
+            rates[name][0.0] = mean_rate(run.answers[name, "di-mi"])
+    report(rates, facts)
+
+
+def report(rates: dict[str, dict[float, float]], facts: dict[str, Facts]) -> None:
+    """Print every rate, and what each rule loses on each surrogate when its constant comes from the others."""
+    for name, by_leak in rates.items():
+        shown = "  ".join(f"{leak:g}: {rate:.1f}" for leak, rate in sorted(by_leak.items()))
+        print(f"{name:20s} path {facts[name]['path']:3d}  {shown}")
+
+    def loss(name: str, leak: float) -> float:
+        leaks = LEAKS[facts[name]["data"]]
+        return max(rates[name][one] for one in leaks) - rates[name][leak]
+
+    def picked(name: str, rule: Rule, c: float) -> float:
+        return rule(facts[name], LEAKS[facts[name]["data"]], c)
+
+    for leak in (0.05, 0.1, 0.2):
+        print(f"constant {leak}", json.dumps({name: round(loss(name, leak), 1) for name in rates}))
+    for title, (rule, grid) in RULES.items():
+        losses = {}
+        for name in rates:
+            others = [other for other in rates if other != name]
+            # The smallest worst loss; of several such constants the middle one.
+            worst = {c: max(loss(other, picked(other, rule, c)) for other in others) for c in grid}
+            best = [c for c in grid if worst[c] <= min(worst.values()) + 1e-9]
+            leak = picked(name, rule, best[len(best) // 2])
+            losses[name] = [leak, round(loss(name, leak), 1)]
+        holds = all(lost <= WITHIN for _, lost in losses.values())
+        print(title, "holds" if holds else "does not hold", json.dumps(losses))
+
+
+if __name__ == "__main__":
+    main()
