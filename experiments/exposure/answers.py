@@ -1,16 +1,27 @@
-"""The answers that both questions are put to, as arrays."""
+"""The answers that both questions are put to, as arrays.
+
+    python experiments/exposure/answers.py imagenet runs/exposure-imagenet runs/exposure-imagenet-long    # keeps those of runs
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import sys
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from linbp.evaluation.statistics import Outcomes
+from linbp.bench.table import read_results
+from linbp.evaluation.statistics import Attack, Outcomes
 
 RESULTS = Path(__file__).parents[1] / "results" / "exposure"
+COLUMNS = [
+    *("image_id", "file", "label", "victim", "white_box", "selected", "success", "clean_prediction", "adv_prediction"),
+    *(field.name for field in dataclasses.fields(Attack)),
+]
 Pair = tuple[str, str]
 """Surrogate and recipe, by their names in the suite."""
 Answers = npt.NDArray[np.int8]
@@ -53,3 +64,14 @@ def mean_rate(answers: Answers) -> float:
 def worst_case(several: list[Answers]) -> Answers:
     """1 where any of them succeeds, -1 where none counts."""
     return np.max(np.stack(several), axis=0)  # type: ignore[no-any-return]
+
+
+def main() -> None:
+    name, *runs = sys.argv[1:]
+    table = pa.concat_tables([read_results(run).select(COLUMNS) for run in runs]).unify_dictionaries()
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, RESULTS / f"{name}.parquet", compression="zstd")
+
+
+if __name__ == "__main__":
+    main()

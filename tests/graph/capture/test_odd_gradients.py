@@ -8,7 +8,9 @@ from torch import nn
 
 import linbp
 from linbp.errors import CaptureError
-from linbp.graph.capture.compare import _images_off
+from linbp.graph.capture.compare import _images_off, check_logits_of
+from linbp.graph.capture.owner import IMAGES, Owner
+from linbp.models import Model
 
 SIZE = (3, 8, 8)
 
@@ -157,3 +159,30 @@ def test_a_recurrent_layer_whose_first_state_is_of_two_images_is_refused(cell: t
 
     with pytest.raises(CaptureError, match="batch"):
         linbp.Surrogate(linbp.Model(Halves().eval(), input_size=SIZE, name="halves"), cache=False)
+
+
+class Rounded(nn.Module):
+    """Logits that float32 rounds to whole multiples of 8."""
+
+    def __init__(self, rounds: bool) -> None:
+        super().__init__()
+        self.head, self.rounds = nn.Linear(12, 3), rounds
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.head(images.flatten(1))
+        return (logits + 1e8) - 1e8 if self.rounds else logits
+
+
+def test_logits_that_are_mostly_rounding_are_refused_as_such() -> None:
+    torch.manual_seed(0)
+    module = Rounded(rounds=True)
+    plain = Rounded(rounds=False)
+    plain.load_state_dict(module.state_dict())
+    owner = Owner.asked(Model(module, input_size=2))
+    with pytest.raises(CaptureError) as caught:
+        check_logits_of(torch.fx.symbolic_trace(plain), owner, IMAGES)
+    assert "module.double()" in caught.value.hint
+    torch.nn.init.normal_(plain.head.weight)
+    with pytest.raises(CaptureError) as caught:
+        check_logits_of(torch.fx.symbolic_trace(plain), owner, IMAGES)
+    assert "module.double()" not in caught.value.hint
