@@ -1,6 +1,8 @@
 """The answers that both questions are put to, as arrays.
 
-    python experiments/exposure/answers.py imagenet runs/exposure-imagenet runs/exposure-imagenet-long    # keeps those of runs
+They are kept from runs:
+
+    python experiments/exposure/answers.py imagenet runs/exposure-imagenet runs/exposure-imagenet-long
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ COLUMNS = [
 Pair = tuple[str, str]
 """Surrogate and recipe, by their names in the suite."""
 Answers = npt.NDArray[np.int8]
-"""(victims, images): 1 for a success, 0 for none, -1 where nothing counts: clean images that a victim has wrong, and attacks on
-a victim's own weights."""
+"""(victims, images): 1 for a success, 0 for none, -1 where nothing counts: clean images that a victim has wrong, and
+attacks on a victim's own weights."""
 
 
 class Run:

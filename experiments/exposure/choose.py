@@ -1,17 +1,8 @@
-"""Choose the attacks of a suite on pilot victims and pilot images, and say what the choice is worth on the others.
-
-    python experiments/exposure/choose.py cifar10
-    python experiments/exposure/choose.py imagenet
-"""
+"""The attacks of a suite, chosen on pilot victims and pilot images, and what the choice does to the others."""
 
 from __future__ import annotations
 
-import argparse
-
-import numpy as np
-from answers import RESULTS, Answers, Pair, Run, mean_rate, worst_case
-
-from linbp.evaluation.statistics import difference_by_image, mean_over_victims, paired_test
+from answers import Answers, Pair, Run, mean_rate, worst_case
 
 PILOT = {
     "cifar10": ("plain", "mobilenet_v2", "cct2_3x2"),
@@ -26,7 +17,7 @@ SURROGATES = {
     "imagenet": ("squeezenet1_1", "efficientnet_lite0"),
 }
 """Those that ship or that pip installs."""
-SIZE = 5
+SIZE, GRADIENTS = 5, 20
 
 
 def greedy(run: Run, candidates: list[Pair], victims: tuple[str, ...], images: slice) -> list[tuple[Pair, float]]:
@@ -45,36 +36,23 @@ def greedy(run: Run, candidates: list[Pair], victims: tuple[str, ...], images: s
     return found
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", choices=sorted(PILOT))
-    data = parser.parse_args().data
-    run = Run(RESULTS / f"{data}.parquet")
+def candidates(data: str, run: Run) -> list[Pair]:
+    """The pairs that a suite can have, all of one cost."""
+    return [pair for pair in run.answers if pair[0] in SURROGATES[data] and run.gradients[pair] == GRADIENTS]
+
+
+def halves(run: Run) -> tuple[slice, slice]:
+    """The pilot images and the others."""
     half = len(run.images) // 2
-    pilot, rest = slice(half), slice(half, None)
-    candidates = [pair for pair in run.answers if pair[0] in SURROGATES[data] and run.gradients[pair] == 20]
-    print(f"{len(candidates)} candidates, {half} pilot images, {len(run.images) - half} others")
-    chosen = greedy(run, candidates, PILOT[data], pilot)
+    return slice(half), slice(half, None)
+
+
+def compared(data: str, run: Run) -> tuple[Answers, Answers, Pair]:
+    """On the other victims and images: the suite, and the best single attack of the pilot at the same total cost."""
+    pilot, rest = halves(run)
     rows = run.rows(OTHERS[data])
-    for count, (pair, exposure) in enumerate(chosen, 1):
-        there = worst_case([run.answers[one][rows][:, rest] for one, _ in chosen[:count]])
-        print(f"{count} {pair[0]:20s} {pair[1]:20s} pilot {exposure:5.1f}   others {mean_rate(there):5.1f}")
-    five = worst_case([run.answers[pair][rows][:, rest] for pair, _ in chosen])
-    print("five:", said(five))
-    (long,) = [pair for pair in run.answers if run.gradients[pair] == SIZE * 20]
-    one = run.answers[long][rows][:, rest]
-    print("one, of the same cost:", long, said(one))
-    both = (five >= 0) & (one >= 0)
-    print("difference:", paired_test(difference_by_image(five == 1, one == 1, both), unit=100, flips=9_999))
-
-
-def said(answers: Answers) -> str:
-    """A mean over victims with its interval, and every victim."""
-    shown = [row for row in answers if (row >= 0).any()]
-    success, counted = np.stack(shown) == 1, np.stack(shown) >= 0
-    each = " ".join(f"{100 * (row == 1).sum() / (row >= 0).sum():.0f}/{(row >= 0).sum()}" for row in shown)
-    return f"{mean_over_victims(success, counted, unit=100)}; by victim {each}"
-
-
-if __name__ == "__main__":
-    main()
+    chosen = [pair for pair, _ in greedy(run, candidates(data, run), PILOT[data], pilot)]
+    (long,) = [pair for pair in run.answers if run.gradients[pair] == SIZE * GRADIENTS]
+    if (long[0], long[1].removesuffix("-long")) != chosen[0]:
+        raise KeyError(f"the attack of {SIZE * GRADIENTS} gradients is {long}, and the pilot's best is {chosen[0]}")
+    return worst_case([run.answers[pair][rows][:, rest] for pair in chosen]), run.answers[long][rows][:, rest], long

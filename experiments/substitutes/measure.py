@@ -1,8 +1,9 @@
 """Exposure to attacks on substitutes of 500, 2,000 and 5,000 queries, beside attacks on the owner's own network.
 
-The victim is the ResNet-18 for CIFAR-10 that ships, exported to ONNX, so that nothing but its answers can be used. The attacker asks it
-about test images 5000 to 9999, of which neither network has seen any, and starts from SqueezeNet 1.1 as trained on ImageNet, at 96 pixels. The audit
-has test images 0 to 299. The upper bound is the victim's own network as the surrogate; a public network of the same classes stands beside it.
+The victim is the ResNet-18 for CIFAR-10 that ships, exported to ONNX, so that nothing but its answers can be used. The
+attacker asks it about test images 5000 to 9999, of which neither network has seen any, and starts from SqueezeNet 1.1
+as trained on ImageNet, at 96 pixels. The audit has test images 0 to 299. The upper bound is the victim's own network as
+the surrogate; a public network of the same classes stands beside it.
 
     python experiments/substitutes/measure.py ../shared/data/cifar10 --out runs/substitutes    # resumable
 

@@ -51,7 +51,7 @@ def by_hand(eps: str) -> tuple[list[np.ndarray], np.ndarray]:
     victim = fitted(1)
     found = []
     for surrogate in (fitted(0), fitted(2)):
-        for recipe in read_audit_suite("exposure-own").recipes.values():
+        for recipe in read_audit_suite("exposure-own-1").recipes.values():
             adv = linbp.craft(surrogate, images, labels, recipe, eps=eps, steps=8, ids=IDS, batch_size=16)
             found.append((victim.logits(adv).argmax(1) != labels).numpy())
     return found, (victim.logits(images / 255).argmax(1) == labels).numpy()
@@ -226,9 +226,9 @@ def test_of_a_victim_that_stops_answering_what_there_is_is_reported_and_the_rest
     ("change", "words"),
     [
         ({"surrogates": ()}, ("4 classes",)),
-        ({"suite": "exposure-imagenet"}, ("1000 classes",)),
-        ({"suite": "exposure-imagnet"}, ("exposure-imagenet",)),
-        ({"suite": "exposure-own", "surrogates": ()}, ("--surrogate",)),
+        ({"suite": "exposure-imagenet-1"}, ("1000 classes",)),
+        ({"suite": "exposure-imagnet"}, ("exposure-imagenet-1",)),
+        ({"suite": "exposure-own-1", "surrogates": ()}, ("--surrogate",)),
         ({"eps": []}, ("radius",)),
         ({"budget": 1}, ("--budget",)),
         ({"data": "nowhere"}, ("nowhere",)),
@@ -241,7 +241,7 @@ def test_bad_input_is_told_in_a_line_and_writes_nothing(
     options: dict[str, object] = {"surrogates": [fitted(0)], "data": photos, "eps": ["8/255"], **change}
     if "suite" in change:
         options.setdefault("surrogates", ())
-        if change["suite"] == "exposure-imagenet":
+        if change["suite"] == "exposure-imagenet-1":
             options["surrogates"] = ()
     with pytest.raises(LinbpError) as caught:
         run_audit(fitted(1), options.pop("data"), tmp_path / "run", **options)  # type: ignore[arg-type]

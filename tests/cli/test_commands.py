@@ -205,7 +205,7 @@ def test_the_suites_that_ship_are_listed_with_their_files(linbp: Run) -> None:
     listed = {
         entry["name"]: entry["summary"].splitlines() for entry in linbp("list", "suites", "--json").facts["suites"]
     }
-    assert {"demo", "cifar10", "exposure-imagenet"} <= listed.keys()
+    assert {"demo", "cifar10", "exposure-imagenet-1"} <= listed.keys()
     assert all(Path(path).is_file() and about for about, path in listed.values())
     assert "demo" in linbp("list", "suites").out
 

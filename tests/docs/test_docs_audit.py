@@ -76,7 +76,11 @@ def test_the_page_on_audits(project: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.slow
-def test_the_page_on_substitutes(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_page_on_substitutes(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("linbp.training.substitute", "linbp.training.substitute.folder", "linbp.audit.substitute"):
+        monkeypatch.setattr(f"{module}.LEAST_STEPS", 60)
     write_folders(project / "photos", 24)
     page, backbone = "docs/substitutes.md", "file:surrogate.py:network"
     given = [arguments for block in blocks(page, "sh") for arguments in commands(block.text, project)]

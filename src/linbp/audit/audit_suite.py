@@ -34,7 +34,7 @@ DRAFT = "draft"
 """The version of a suite that may still change."""
 
 OWN = "exposure-own"
-"""The suite for surrogates that the user names."""
+"""The suite for surrogates that the user names, without its version."""
 
 
 class _Table(BaseModel):
@@ -107,7 +107,7 @@ class AuditSuite(_Table):
 
 
 def shipped_audit_suites() -> dict[str, Path]:
-    """The suites that come with linbp, by name."""
+    """The suites that come with linbp, by name and version, such as exposure-imagenet-1. None of them ever changes."""
     folder = Path(str(resources.files("linbp.audit") / "suites"))
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
@@ -136,7 +136,7 @@ def read_audit_suite(source: str | os.PathLike[str]) -> AuditSuite:
 
 
 def suite_for_classes(classes: int, named: Sequence[str]) -> AuditSuite | None:
-    """The suite for a victim: that of its number of classes; for surrogates that the user names, the one for any.
+    """The newest suite for a victim: that of its number of classes; for surrogates that the user names, that for any.
 
     Args:
         classes: how many the victim has.
@@ -145,10 +145,9 @@ def suite_for_classes(classes: int, named: Sequence[str]) -> AuditSuite | None:
     Returns:
         None where no suite has surrogates for so many classes.
     """
-    if named:
-        return read_audit_suite(OWN)
     every = [read_audit_suite(name) for name in shipped_audit_suites()]
-    return next((one for one in every if one.classes == classes), None)
+    fitting = [one for one in every if (one.name == OWN if named else one.classes == classes)]
+    return max(fitting, key=lambda one: int(one.version), default=None)
 
 
 def references_for_classes(classes: int) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from linbp.data.image_list import list_images
 from linbp.errors import ImageError, StoreError
 from linbp.jobs.progress import ProgressCallback
 from linbp.models import Classifier
-from linbp.training.substitute import DEFAULT, SubstituteFolder, make_substitute
+from linbp.training.substitute import DEFAULT, LEAST_STEPS, SubstituteFolder, make_substitute
 
 __all__ = ["BACKBONE", "Substitution", "is_finished"]
 
@@ -73,6 +73,7 @@ class Substitution:
             queries=self.queries,
             device=self.device,
             tuning=dataclasses.replace(DEFAULT, seed=self.seed),
+            least_steps=LEAST_STEPS,
             command=self.command,
             progress=lambda stage, done, total, words: tell(stage, done, total),
         )

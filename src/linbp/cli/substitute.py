@@ -38,7 +38,9 @@ def substitute(
     held_out: Annotated[
         float, typer.Option("--held-out", help="Share of the answers that only measures the agreement.")
     ] = 0.2,
-    epochs: Annotated[int, typer.Option("--epochs", help="Passes over the images.")] = 20,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", help="Passes over the images. Default: 20, or as many as make 1,000 steps.")
+    ] = None,
     batch_size: BatchSize = 32,
     optimizer: Annotated[Literal["sgd", "adamw"], typer.Option("--optimizer", help="With momentum 0.9, or AdamW.")] = (
         "sgd"
@@ -71,13 +73,13 @@ def substitute(
     """
     from linbp.models import load_model
     from linbp.models.refined import refuse_turns
-    from linbp.training.substitute import Tuning, make_substitute
+    from linbp.training.substitute import DEFAULT, LEAST_STEPS, Tuning, make_substitute
 
     # What is quickly checked comes before what takes time.
     tuning = Tuning(
         optimizer=optimizer,
         learning_rate=learning_rate,
-        epochs=epochs,
+        epochs=DEFAULT.epochs if epochs is None else epochs,
         batch_size=batch_size,
         augment=AUGMENTATIONS[augment],
         recalibrate=0,
@@ -94,6 +96,7 @@ def substitute(
         queries=queries,
         soft_labels=soft_labels,
         tuning=tuning,
+        least_steps=LEAST_STEPS if epochs is None else 0,
         batch_size=batch_size,
         device=where,
         checkpoint_every=checkpoint_every,

@@ -258,3 +258,29 @@ def test_networks_without_a_last_layer_are_refused(tmp_path: Path) -> None:
     torch.export.save(program, tmp_path / "net.pt2")
     with pytest.raises(ModelError, match="exported program of 4 classes"):
         with_new_head(linbp.load_model(tmp_path / "net.pt2"), 7)
+
+
+def test_few_answers_are_gone_through_until_there_are_enough_steps(photos: Path, tmp_path: Path) -> None:
+    steps = {}
+    for least in (0, 1, 7, 8):
+        report = job(photos, tmp_path / str(least), tuning=SETTINGS, least_steps=least)
+        steps[least] = report.manifest["progress"]["steps"]
+    a_pass = steps[0] // SETTINGS.epochs
+    assert steps[1] == steps[0] == a_pass * SETTINGS.epochs
+    for least in (7, 8):
+        assert steps[least] >= max(least, steps[0])
+        assert steps[least] - a_pass < least or steps[least] == steps[0]
+
+
+def test_the_default_makes_a_thousand_steps_of_few_answers(photos: Path, tmp_path: Path) -> None:
+    class Enough(Exception):
+        pass
+
+    def tell(stage: str, done: int, total: int, words: str) -> None:
+        if stage == "training the substitute" and total:
+            raise Enough(total)
+
+    for tuning, least in ((None, None), (SETTINGS, 1000)):
+        with pytest.raises(Enough) as caught:
+            job(photos, tmp_path / str(least), tuning=tuning, least_steps=least, progress=tell)
+        assert 1000 <= caught.value.args[0] < 1100

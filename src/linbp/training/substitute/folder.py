@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -20,15 +21,18 @@ from linbp.models.new_head import with_new_head
 from linbp.training.fine_tuning.folder import Lists, TuningReport, check_arguments, run_in_folder
 from linbp.training.fine_tuning.program_folder import MODEL, ProgramFolder
 from linbp.training.fine_tuning.samples import check_share
-from linbp.training.fine_tuning.tuning import Tuning
+from linbp.training.fine_tuning.tuning import Tuning, batches
 from linbp.training.loop import TrainingProgress
 from linbp.training.substitute.imitation import Imitation
 from linbp.training.substitute.questions import ANSWERS, ask_victim, choose_images
 
-__all__ = ["DEFAULT", "Imitated", "SubstituteFolder", "make_substitute"]
+__all__ = ["DEFAULT", "LEAST_STEPS", "Imitated", "SubstituteFolder", "make_substitute"]
 
 DEFAULT = Tuning(epochs=20, augment=("flip", "crop"), recalibrate=0)
 """How a substitute is trained, if nothing else is said."""
+
+LEAST_STEPS = 1000
+"""Few answers are gone through more often, until there are so many steps, if nothing else is said."""
 
 
 class SubstituteFolder(ProgramFolder):
@@ -65,6 +69,7 @@ def make_substitute(
     queries: int | None = None,
     soft_labels: bool = False,
     tuning: Tuning | None = None,
+    least_steps: int | None = None,
     validation: float = 0.2,
     batch_size: int = 32,
     device: str | torch.device | None = None,
@@ -93,6 +98,8 @@ def make_substitute(
         queries: how many images the victim is asked about, drawn by the seed of `tuning`; None: all.
         soft_labels: learn the probabilities of all classes rather than the class alone.
         tuning: of the training.
+        least_steps: epochs are added to those of `tuning` until there are so many steps; None: 1,000 without a
+            `tuning`, else 0.
         validation: share of the answers that is held out.
         batch_size: most images in one question.
         device: where the substitute is trained; by default where the backbone is.
@@ -108,6 +115,8 @@ def make_substitute(
         StoreError: the folder holds another job, is being written by another process, or the disk is full.
         CaptureError: the backbone cannot be captured.
     """
+    if least_steps is None:
+        least_steps = 0 if tuning else LEAST_STEPS
     tuning = tuning or DEFAULT
     if tuning.epochs < 1:
         raise RecipeError("epochs is 0, so that the substitute would learn nothing.", "Give at least 1.")
@@ -130,6 +139,7 @@ def make_substitute(
     soft = {name: answer.probabilities for name, answer in answers.items()} if soft_labels else None
     network = with_new_head(backbone, classes, getattr(asked, "class_names", ()))
     lists = Lists.of(labelled, validation, threads, tuning.seed, network, soft)
+    tuning = dataclasses.replace(tuning, epochs=max(tuning.epochs, _epochs(least_steps, len(lists.training.ids), tuning)))
     job = Imitation(
         network, lists.training, lists.validation, victim=asked.name, tuning=tuning, device=device, progress=progress
     )
@@ -159,6 +169,11 @@ def make_substitute(
         checkpoint_every=checkpoint_every,
     )
     return Imitated(**vars(report))
+
+
+def _epochs(steps: int, images: int, tuning: Tuning) -> int:
+    """How many epochs have at least so many steps."""
+    return math.ceil(steps / len(batches(range(images), tuning.batch_size)))
 
 
 def _agreement(measured: dict[str, Any]) -> dict[str, Any]:
