@@ -17,6 +17,9 @@ SURROGATES = {
     "imagenet": ("squeezenet1_1", "efficientnet_lite0"),
 }
 """Those that ship or that pip installs."""
+PILOT["imagenet-4"], OTHERS["imagenet-4"], SURROGATES["imagenet-4"] = (
+    one["imagenet"] for one in (PILOT, OTHERS, SURROGATES)
+)  # the same at half the radius
 SIZE, GRADIENTS = 5, 20
 
 

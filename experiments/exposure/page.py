@@ -39,6 +39,8 @@ NAMES = {
     "mobilenet_edgetpu": "MobileNet EdgeTPU",
 }
 TITLES = {"cifar10": "CIFAR-10, eps 4/255", "imagenet": "photographs, eps 8/255"}
+HALF = "imagenet-4"
+"""The photographs at half the radius."""
 ALL_LEAKS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
 
 
@@ -73,6 +75,22 @@ def leaks(runs: dict[str, Run]) -> list[str]:
             cells += [""] * (len(ALL_LEAKS) - len(cells))
             rows.append([TITLES[data], NAMES[line["surrogate"]], str(line["path"]), *cells])
     return markdown(["images", "surrogate", "sites on a path", *(f"{one:g}" for one in ALL_LEAKS)], rows, left=2)
+
+
+def gains(runs: dict[str, Run]) -> list[str]:
+    """What leaks of 0.1 and 0.2 add to none, paired by image."""
+    rows = []
+    for line in read_lines(leak.FACTS):
+        run, cells = runs[line["data"]], []
+        none = run.answers[line["surrogate"], "di-mi"]
+        for one in leak.CONSTANTS:
+            found = run.answers[line["surrogate"], f"leak-{one:g}"]
+            shown = (none >= 0).any(axis=1)
+            parts = difference_by_image(found[shown] == 1, none[shown] == 1, none[shown] >= 0)
+            gain = paired_test(parts, unit=100, flips=9_999)
+            cells.append(f"{gain.value:+.1f} <small>{gain.low:+.1f} to {gain.high:+.1f}</small>")
+        rows.append([TITLES[line["data"]], NAMES[line["surrogate"]], *cells])
+    return markdown(["images", "surrogate", *(f"{one:g} minus none" for one in leak.CONSTANTS)], rows, left=2)
 
 
 def every_victim(runs: dict[str, Run]) -> list[dict[str, str]]:
@@ -143,12 +161,15 @@ def main() -> None:
     runs = {data: Run(RESULTS / f"{data}.parquet") for data in TITLES}
     page = PAGE.read_text(encoding="utf-8")
     page = between(page, "leaks", leaks(runs))
+    page = between(page, "gains", gains(runs))
     page = between(page, "rules", rules())
-    for data, run in runs.items():
+    for data, run in {**runs, HALF: Run(RESULTS / f"{HALF}.parquet")}.items():
         page = between(page, f"{data}-steps", steps(data, run))
         page = between(page, f"{data}-worth", worth(data, run))
     write_atomically(PAGE, page.encode())
-    write_atomically(TABLES / "leak.csv", csv_text(every_victim(runs)).encode())
+    write_atomically(
+        TABLES / "leak.csv", csv_text(every_victim(runs | {HALF: Run(RESULTS / f"{HALF}.parquet")})).encode()
+    )
 
 
 if __name__ == "__main__":

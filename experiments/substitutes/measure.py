@@ -7,7 +7,8 @@ the surrogate; a public network of the same classes stands beside it.
 
     python experiments/substitutes/measure.py ../shared/data/cifar10 --out runs/substitutes    # resumable
 
-Everything goes through the command line. What came out is `experiments/results/substitutes.json`.
+Everything goes through the command line. What came out is `experiments/results/substitutes.json`, and the table of the
+page, which `--page` alone writes again.
 """
 
 from __future__ import annotations
@@ -19,14 +20,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
+from pages import between, markdown
 from PIL import Image
 
 import linbp
 from linbp.data.cifar10 import load_cifar10
 from linbp.data.files import write_atomically
 
-RESULTS = Path(__file__).parents[1] / "results" / "substitutes.json"
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "experiments" / "results" / "substitutes.json"
 VICTIM, PUBLIC = "demo:cifar10/resnet18", "demo:cifar10/plain"
 QUERIES = (500, 2000, 5000)
 ASKED, AUDITED = range(5000, 10_000), range(300)
@@ -79,9 +83,15 @@ def linbp_says(*words: str | Path) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", help="a folder with CIFAR-10")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("data", nargs="?", help="a folder with CIFAR-10")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--page", action="store_true", help="write the page's table, and measure nothing")
     given = parser.parse_args()
+    if given.page:
+        write_page()
+        return
+    if given.data is None or given.out is None:
+        parser.error("give the folder with CIFAR-10, and --out")
     given.out.mkdir(parents=True, exist_ok=True)
     victim = export(given.out)
     asked, audited = (save_images(given.data, given.out, rows) for rows in (ASKED, AUDITED))
@@ -97,6 +107,29 @@ def main() -> None:
         options = ["--surrogate", name, "--data", audited, "--eps", "4/255,8/255", "--out", place]
         rows.append({"surrogate": title, **facts_of(linbp_says("audit", victim, *options))})
         write_atomically(RESULTS, (json.dumps(rows, indent=1) + "\n").encode())
+    write_page()
+
+
+def write_page() -> None:
+    """The table between the marks of docs/substitutes.md."""
+    page = ROOT / "docs" / "substitutes.md"
+    heads = ["surrogate", "agreement with the victim", "exposure at 4/255", "exposure at 8/255"]
+    rows = [
+        [
+            one["surrogate"],
+            "" if one["agreement"] is None else cell(one["agreement"]),
+            *(cell(one["exposure"][eps]["worst_case"]) for eps in ("4/255", "8/255")),
+        ]
+        for one in json.loads(RESULTS.read_text())
+    ]
+    text = between(page.read_text(encoding="utf-8"), "measured", markdown(heads, rows))
+    write_atomically(page, text.encode())
+
+
+def cell(rate: dict[str, Any]) -> str:
+    """A share with its interval, in per cent."""
+    value, low, high = (round(100 * rate[name]) for name in ("value", "low", "high"))
+    return f"{value}% <small>{low}-{high}, {rate['successes']}/{rate['n']}</small>"
 
 
 def facts_of(said: dict[str, Any]) -> dict[str, Any]:

@@ -175,7 +175,7 @@ def agree(found: torch.Tensor, expected: torch.Tensor) -> None:
 @pytest.mark.parametrize("name", RULES)
 def test_rules_of_one_pass(surrogate: linbp.Surrogate, name: str, linear: str) -> None:
     text, make = RULES[name]
-    leak = {"": 0.0, "leaky-linbp": 0.2}.get(linear, 1.0)
+    leak = {"": 0.0, "leaky-linbp": 0.1}.get(linear, 1.0)
     found = gradient(surrogate, f"{text} + {linear}" if linear else text)
     for row in range(COUNT):
         agree(found[row], gradient_by_hand(row, make(), lambda value: leaked(value, leak)))

@@ -141,7 +141,7 @@ def turns(seed: int, count: int) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "rule"), [("ifgsm", None), ("leaky-linbp + mi", linbp.LinBP(start=0, rebalance=None, leak=0.2))]
+    ("recipe", "rule"), [("ifgsm", None), ("leaky-linbp + mi", linbp.LinBP(start=0, rebalance=None, leak=0.1))]
 )
 def test_an_attack_takes_turns_that_are_the_same_for_all_images(whole: Path, recipe: str, rule: Any) -> None:
     """Neither the order nor anything else depends on an image's companions."""
