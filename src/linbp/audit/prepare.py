@@ -117,7 +117,7 @@ class Prepared:
         return AuditPlan(
             victim=self.network.name,
             classes=self.classes,
-            suite=f"{self.choice.suite.name} ({self.choice.suite.version})",
+            suite=f"{self.choice.suite.name}-{self.choice.suite.version}",
             surrogates=self.choice.surrogates,
             references=self.choice.references,
             left_out=self.choice.left_out,
