@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 import torch
 from fitted_networks import Fitted, fitted, write_patterned
 
 import linbp
+from linbp.audit.audit_suite import DRAFT, read_audit_suite
 from linbp.audit.result import Audit
 from linbp.audit.run_audit import run_audit
 from linbp.errors import ModelError
@@ -60,7 +62,7 @@ class Startled(Service):
 
 
 def audited(victim: Any, photos: Path, out: Path, *surrogates: linbp.Model, **options: Any) -> Audit:
-    settings = {"eps": ["16/255"], "budget": 20, **options}
+    settings = {"eps": ["16/255"], "budget": 30, **options}
     return run_audit(victim, photos, out / "run", surrogates=surrogates or [fitted(0)], **settings)
 
 
@@ -70,6 +72,14 @@ def kinds(audit: Audit, *, serious: bool | None = None) -> set[str]:
 
 def test_a_sound_audit_has_no_serious_doubts(photos: Path, tmp_path: Path) -> None:
     found = audited(Service(), photos, tmp_path)
+    assert kinds(found) == {"few-images"}
+
+
+def test_a_suite_that_may_still_change_says_so(photos: Path, tmp_path: Path) -> None:
+    shipped = read_audit_suite("exposure-own-1")
+    suite = shipped.model_copy(update={"version": DRAFT}).model_dump(mode="json", exclude_none=True)
+    (tmp_path / "mine.toml").write_text(tomli_w.dumps(suite))
+    found = audited(Service(), photos, tmp_path, suite=str(tmp_path / "mine.toml"))
     assert kinds(found) == {"few-images", "draft-suite"}
 
 
