@@ -19,7 +19,7 @@ from linbp.audit.run_audit import run_audit
 from linbp.bench.table import read_results
 from linbp.errors import LinbpError, StoreError
 
-OPTIONS: dict[str, Any] = {"surrogates": [fitted(0)], "eps": ["8/255", "16/255"], "budget": 10}
+OPTIONS: dict[str, Any] = {"surrogates": [fitted(0)], "eps": ["8/255", "16/255"], "budget": 15}
 
 
 @pytest.fixture(scope="module")

@@ -101,9 +101,9 @@ def test_an_audit_in_a_little_time_says_what_it_costs_and_goes_on_as_it_began(tm
         run_audit(fitted(1), photos, tmp_path / "run", time=1e6, announce=announce, **options)  # type: ignore[arg-type]
     assert (plans[0].images, plans[0].steps, plans[0].fitted) == (160, (20,), "")
     # What an earlier start was fitted to is kept, whatever the clock says now.
-    made = run_audit(fitted(1), photos, tmp_path / "run", images=24, budget=6, **options)  # type: ignore[arg-type]
+    made = run_audit(fitted(1), photos, tmp_path / "run", images=24, budget=9, **options)  # type: ignore[arg-type]
     assert made.images == 24
-    again = run_audit(fitted(1), photos, tmp_path / "run", time=1e6, budget=40, **options)  # type: ignore[arg-type]
+    again = run_audit(fitted(1), photos, tmp_path / "run", time=1e6, budget=60, **options)  # type: ignore[arg-type]
     assert again.images == 24
     assert again.headline == made.headline
     (flag,) = [flag for flag in again.flags if flag.kind == "time"]

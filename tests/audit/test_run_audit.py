@@ -132,11 +132,11 @@ def test_classes_add_up_and_examples_are_of_the_run(audit: Audit) -> None:
 
 def test_what_was_announced_is_what_was_done(made_audit: Made) -> None:
     audit, (plan,) = made_audit
-    assert (plan.images, plan.attacks, plan.eps, plan.classes) == (40, 4, ("8/255", "16/255"), KINDS)
+    assert (plan.images, plan.attacks, plan.eps, plan.classes) == (40, 6, ("8/255", "16/255"), KINDS)
     assert plan.surrogates == ("fitted0", "fitted2")
     assert not plan.resumed
-    assert plan.queries == audit.queries.total == 40 * (8 + 1 + 2 + 6)
-    assert audit.queries.attacks == 40 * 8
+    assert plan.queries == audit.queries.total == 40 * (12 + 1 + 2 + 6)
+    assert audit.queries.attacks == 40 * 12
 
 
 def test_it_is_read_back_as_it_was(audit: Audit) -> None:
@@ -171,7 +171,7 @@ def test_the_verdict_is_about_the_thresholds(audit: Audit) -> None:
 
 def test_a_victim_that_is_its_own_surrogate_is_counted_and_flagged(photos: Path, tmp_path: Path) -> None:
     found = run_audit(
-        fitted(1), photos, tmp_path / "run", surrogates=[fitted(1)], eps=["16/255"], budget=10, trust_victim=True
+        fitted(1), photos, tmp_path / "run", surrogates=[fitted(1)], eps=["16/255"], budget=15, trust_victim=True
     )
     assert found.headline.worst.value is not None
     assert found.headline.worst.value > 0.9
@@ -285,7 +285,7 @@ def test_networks_that_are_objects_stay_in_their_process(photos: Path, tmp_path:
 
 
 def test_the_package_is_a_function_that_writes_the_report_too(photos: Path, tmp_path: Path) -> None:
-    made = linbp.audit(fitted(1), photos, out=tmp_path / "run", surrogates=[fitted(0)], eps=["8/255"], budget=4)
+    made = linbp.audit(fitted(1), photos, out=tmp_path / "run", surrogates=[fitted(0)], eps=["8/255"], budget=6)
     assert made.exposure[8 / 255].n == 35
     for name in ("report.html", "summary.md", "results.json", "junit.xml"):
         assert (tmp_path / "run" / name).stat().st_size > 500
@@ -296,6 +296,6 @@ def test_the_package_is_a_function_that_writes_the_report_too(photos: Path, tmp_
             out=tmp_path / "partial",
             surrogates=[fitted(0)],
             eps=["8/255"],
-            budget=4,
+            budget=6,
         )
     assert "incomplete" in (tmp_path / "partial" / "results.json").read_text()

@@ -41,7 +41,7 @@ def test_a_threshold_that_is_exceeded_is_status_1_with_every_file_written(run: R
         assert f"{worst['successes']} of {worst['n']} images" in text
     assert "--fail-above 1%" in found["command"]
     # The same run, judged otherwise: nothing is asked again.
-    (marker,) = Path("run/attacks").glob("*leaky*/shards/*")
+    (marker,) = Path("run/attacks").glob("*leaky-0.2*/shards/*")
     before = marker.stat().st_mtime_ns
     answer = run("audit", "file:nets.py:second", *BASIC, "--out", "run", "--fail-above", "0.99", "--json")
     assert answer.status == 0, answer.err
@@ -56,7 +56,7 @@ def test_the_plan_alone_writes_nothing(run: Run) -> None:
     assert "40 images" in answer.text
     assert not Path("planned").exists()
     facts = run("audit", "file:nets.py:second", *BASIC, "--out", "planned", "--plan-only", "--json").facts
-    assert facts["queries"] == 40 * (2 + 1 + 1 + 6)
+    assert facts["queries"] == 40 * (3 + 1 + 1 + 6)
 
 
 def test_bad_input_is_two_lines_and_status_2(run: Run) -> None:
@@ -85,7 +85,7 @@ def test_of_a_victim_that_stops_answering_what_there_is_is_reported(run: Run, mo
     assert run("audit", "file:nets.py:stops", *BASIC, "--out", "stopped").status == 0
     found = json.loads(Path("stopped/results.json").read_text())
     assert found["complete"]
-    assert len(found["exposure"][0]["attacks"]) == 2
+    assert len(found["exposure"][0]["attacks"]) == 3
 
 
 def test_interrupted_it_says_what_is_kept(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from linbp.evaluation.statistics import rate
 from linbp.report.audit.json import schema
 
 PAGE = "docs/audit.md"
-SHORT = ["--eps", "8/255", "--budget", "8"]
+SHORT = ["--eps", "8/255", "--budget", "12"]
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_the_page_on_audits(project: Path, capsys: pytest.CaptureFixture[str]) -
     assert found["baseline"]["victim"] == "net.onnx"
     assert {one["name"] for one in found["classes"]} == {"red", "green", "blue", "grey"}
     (script,) = (one for one in blocks(PAGE, "python") if not one.title)
-    text = script.text.replace('surrogates=["', 'eps=["8/255"], budget=8, surrogates=["')
+    text = script.text.replace('surrogates=["', 'eps=["8/255"], budget=12, surrogates=["')
     (project / "script.py").write_text(text, encoding="utf-8")
     capsys.readouterr()
     runpy.run_path(str(project / "script.py"))

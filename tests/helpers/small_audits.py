@@ -16,7 +16,7 @@ __all__ = ["IMAGES", "SETTINGS", "made_audit"]
 IMAGES = 40
 SETTINGS: dict[str, Any] = {
     "eps": ["8/255", "16/255"],
-    "budget": 32,
+    "budget": 48,
     "fail_above": ["0.2"],
     "command": "linbp audit second --data photos",
 }
