@@ -95,11 +95,11 @@ def test_what_constant_leaks_lose(answers: dict[str, Rows]) -> None:
         for data in TITLES.values():
             names = SURROGATES[data]
             for name in names.values():
-                mine = [row for row in answers[data] if row["surrogate"] == name and row["recipe"].startswith("leak-")]
-                means = {
-                    r: mean_over_victims([row for row in mine if row["recipe"] == r])
-                    for r in {row["recipe"] for row in mine}
-                }
+                by_leak = defaultdict(list)
+                for row in answers[data]:
+                    if row["surrogate"] == name and re.fullmatch(r"leak-[\d.]+", row["recipe"]):
+                        by_leak[row["recipe"]].append(row)
+                means = {recipe: mean_over_victims(rows) for recipe, rows in by_leak.items()}
                 lost.append(max(means.values()) - means[f"leak-{constant}"])
         assert [number(cell) for cell in shown[constant]] == pytest.approx(lost, abs=0.0501)
 

@@ -63,9 +63,7 @@ def audit(
     ] = None,
     suite: Annotated[
         str | None,
-        typer.Option(
-            "--suite", metavar="NAME", help="exposure-imagenet-1, another of linbp list suites, or a file."
-        ),
+        typer.Option("--suite", metavar="NAME", help="exposure-imagenet-1, another of linbp list suites, or a file."),
     ] = None,
     eps: Annotated[
         str | None,

@@ -39,7 +39,8 @@ def substitute(
         float, typer.Option("--held-out", help="Share of the answers that only measures the agreement.")
     ] = 0.2,
     epochs: Annotated[
-        int | None, typer.Option("--epochs", help="Passes over the images. Default: 20, or as many as make 1,000 steps.")
+        int | None,
+        typer.Option("--epochs", help="Passes over the images. Default: 20, or as many as make 1,000 steps."),
     ] = None,
     batch_size: BatchSize = 32,
     optimizer: Annotated[Literal["sgd", "adamw"], typer.Option("--optimizer", help="With momentum 0.9, or AdamW.")] = (

@@ -139,7 +139,8 @@ def make_substitute(
     soft = {name: answer.probabilities for name, answer in answers.items()} if soft_labels else None
     network = with_new_head(backbone, classes, getattr(asked, "class_names", ()))
     lists = Lists.of(labelled, validation, threads, tuning.seed, network, soft)
-    tuning = dataclasses.replace(tuning, epochs=max(tuning.epochs, _epochs(least_steps, len(lists.training.ids), tuning)))
+    enough = _epochs(least_steps, len(lists.training.ids), tuning)
+    tuning = dataclasses.replace(tuning, epochs=max(tuning.epochs, enough))
     job = Imitation(
         network, lists.training, lists.validation, victim=asked.name, tuning=tuning, device=device, progress=progress
     )
