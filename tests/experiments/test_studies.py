@@ -11,6 +11,7 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
@@ -182,7 +183,11 @@ def test_the_table_of_criteria_is_that_of_the_stored_rises() -> None:
         assert ordinary == f"{np.mean([found['ifgsm'][one] for one in others]):.2f}"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "experiments" / "suites").glob("*.toml")), ids=lambda path: path.stem)
+SUITES = sorted((ROOT / "experiments" / "suites").glob("*.toml"))
+OF_AUDITS = [path for path in SUITES if path.stem.startswith("exposure-")]
+
+
+@pytest.mark.parametrize("path", [path for path in SUITES if path not in OF_AUDITS], ids=lambda path: path.stem)
 def test_a_suite_is_valid_and_what_it_asks_for_is_in_the_results(path: Path) -> None:
     suite, _ = read_suite(path)
     name = next(name for name in ("cifar10-wide", "cifar10", "photographs") if path.stem.startswith(name))
@@ -195,6 +200,20 @@ def test_a_suite_is_valid_and_what_it_asks_for_is_in_the_results(path: Path) -> 
             for eps in suite.eps:
                 there = (surrogate.name, recipe.recipe, eps, str(suite.cost.steps)) in attacks
                 assert there or ("spread" in surrogate.name and "gamma=0.2" not in recipe.recipe)
+
+
+@pytest.mark.parametrize("path", OF_AUDITS, ids=lambda path: path.stem)
+def test_what_the_choice_of_audits_attacks_was_made_from_is_in_its_results(path: Path) -> None:
+    suite, _ = read_suite(path)
+    file = f"{path.stem.removeprefix('exposure-').removesuffix('-long')}.parquet"
+    names = ["surrogate", "recipe", "eps_text", "steps", "victim"]
+    rows = pq.read_table(ROOT / "experiments" / "results" / "exposure" / file, columns=names).unify_dictionaries()
+    there = {tuple(row[name] for name in names) for row in rows.group_by(names).aggregate([]).to_pylist()}
+    (eps,) = suite.eps
+    for recipe in suite.recipes:
+        for surrogate in recipe.on or [one.name for one in suite.surrogates]:
+            for victim in suite.victims:
+                assert (surrogate, recipe.name, eps, suite.cost.steps, victim.name) in there
 
 
 def test_an_attack_that_is_not_there_is_named() -> None:
