@@ -303,7 +303,8 @@ def weights(out: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network", ["net", pytest.param("wide", marks=pytest.mark.exhaustive)])
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("network", ["net", "wide"])
 def test_sigkill_and_ctrl_c_and_the_same_bits(tmp_path: Path, network: str) -> None:
     write_inputs(tmp_path)
     more = ["--epochs", "60", "--augment", "flip+crop", "--checkpoint-every", "3", "--validation", "0.3"]

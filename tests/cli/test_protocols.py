@@ -132,7 +132,9 @@ def by_hand(protocol: str, number: int) -> Pixels:
 @pytest.mark.parametrize(
     ("protocol", "values", "levels"),
     [
-        pytest.param("linbp-2020-imagenet", (0.03, 300, 1 / 255, "nearest"), 8, marks=pytest.mark.slow),
+        pytest.param(
+            "linbp-2020-imagenet", (0.03, 300, 1 / 255, "nearest"), 8, marks=[pytest.mark.slow, pytest.mark.exhaustive]
+        ),
         ("ta-bench-2023", (8 / 255, 100, 1 / 255, "nearest"), 8),
         ("transferattack", (16 / 255, 10, 1.6 / 255, "truncate"), 16),
     ],

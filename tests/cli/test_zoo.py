@@ -232,6 +232,7 @@ def train(tmp_path: Path, cifar_mosaics: Path) -> Process:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_killed_and_interrupted_trainings_go_on_to_the_same_bits(train: Process) -> None:
     whole = train.start("whole", "--json")
     out, err = whole.communicate()

@@ -199,6 +199,7 @@ def test_values_and_gradients_are_those_of_the_module(form: Callable[[Network, T
     assert torch.equal(again, surrogate.gradient(images, [0, 1, 2]))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.__name__)
 def test_linbp_runs_on_them(form: Callable[[Network, Tensor], Tensor]) -> None:
     module = network(form)

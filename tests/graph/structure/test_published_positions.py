@@ -41,8 +41,13 @@ KNOWN: dict[str, dict[str, tuple[str, int]]] = {
 RULES = {"linbp": LinBP, "conbp": ConBP, "bpa": BPA}
 
 
+LARGEST = {"ConvNeXt-B", "Swin-B", "DenseNet-121 of timm", "Inception v3 of timm", "DeiT3"}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.exhaustive) if name in LARGEST else name for name in KNOWN]
+)
 def test_the_published_position_of_an_architecture(name: str) -> None:
     surrogate = captured(name)
     for rule, (path, index) in KNOWN[name].items():
