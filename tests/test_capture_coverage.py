@@ -105,7 +105,7 @@ def test_what_kills_one_process_is_one_line_and_a_rerun_goes_on(
         "again": False,
         "out": path,
     }
-    coverage.try_all(argparse.Namespace(**options, wait=10.0))
+    coverage.try_all(argparse.Namespace(**options, wait=6.0))
     found = {row["name"]: row["outcome"] for row in coverage.read(path)}
     assert found == {
         "fine": "captured",

@@ -200,6 +200,7 @@ def predictions(protocol: str, name: str, own: bool) -> list[tuple[int, int]]:
     return found
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("protocol", list(VIEWS))
 def test_victims_see_what_the_released_test_shows_them(linbp: Run, protocol: str) -> None:
     assert linbp(*craft("--protocol", protocol, surrogate="white", recipe="fgsm")).status == 0

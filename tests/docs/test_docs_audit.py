@@ -135,6 +135,7 @@ def read(name: str) -> Any:
     return yaml.safe_load((ROOT / "docs" / "ci" / name).read_text(encoding="utf-8"))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_the_action_fails_above_the_threshold_and_shows_its_summary(project: Path) -> None:
     action = read("action.yml")

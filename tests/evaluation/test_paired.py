@@ -105,7 +105,7 @@ def test_the_test_repeats_itself_with_its_seed() -> None:
 
 def test_holms_p_values_are_those_of_statsmodels() -> None:
     draw = np.random.default_rng(7)
-    for count in range(1, 25):
+    for count in (1, 2, 3, 6, 11, 24):
         p_values = (draw.random(count) ** 3).round(2 if count % 2 else 9).tolist()  # with ties, and without
         assert holm(p_values) == pytest.approx(list(multipletests(p_values, method="holm")[1]), abs=1e-15)
 

@@ -67,6 +67,7 @@ def test_two_workers_of_which_one_is_killed_write_the_same_bytes(
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @linux
 def test_ctrl_c_ends_the_workers_and_the_same_command_finishes_the_run(
     one_process: tuple[Path, bytes], tmp_path: Path

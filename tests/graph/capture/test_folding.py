@@ -22,7 +22,7 @@ def calibrated(name: str) -> nn.Module:
     return module.eval()
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18"])
+@pytest.mark.parametrize("name", [pytest.param("mobilenet_v2", marks=pytest.mark.exhaustive), "resnet18"])
 def test_a_float32_network_is_compared_in_float64_throughout(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found: list[float] = []
     measure = folding._folding_error
