@@ -2,7 +2,8 @@
 
 Weights are drawn by the libraries' own constructors, from one seed. What hides a branch at the start of a training is
 then drawn too: a zero that a block begins with, or LayerScale's 1e-6, would make any gradient of that branch right.
-Batch norms get the statistics of images of noise, so that activations neither vanish nor explode.
+Batch norms get the statistics of images like those that the networks are compared on, so that activations neither
+vanish nor explode: where they explode, gates behind them turn float32's rounding into other logits.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ SHARED = 400_000_000
 """Parameters: in larger networks, weights of one shape share their memory."""
 LARGE = 2**16
 """Elements of a weight that may share it."""
+MEAN, STD = 0.5, 0.25
+"""What images in [0, 1] are normalised with."""
 SIDES = (64, 96)
 """The sides that are tried in front of an architecture's own one, in px."""
 
@@ -199,13 +202,15 @@ def _draw_what_is_hidden(module: nn.Module, shared: bool) -> None:
 
 
 def _calibrate(module: nn.Module, side: int) -> None:
-    """Give batch norms the statistics of images of noise; of no channel a far smaller variance than of the others."""
+    """Give batch norms the statistics of smooth noise; of no channel a far smaller variance than of the others."""
     norms = [one for one in module.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]
     norms = [one for one in norms if one.track_running_stats and one.running_var is not None]
     if not norms:
         return
     momenta = [one.momentum for one in norms]
-    images = torch.rand(16, 3, side, side, generator=torch.Generator().manual_seed(2))
+    coarse = torch.rand(32, 3, 8, 8, generator=torch.Generator().manual_seed(2))
+    images = nn.functional.interpolate(coarse, size=(side, side), mode="bicubic").clamp(0, 1)
+    images = (images * torch.linspace(1, 0.5, 32).view(-1, 1, 1, 1) - MEAN) / STD
     for norm in norms:
         norm.momentum = 1.0
         norm.train()
@@ -215,7 +220,7 @@ def _calibrate(module: nn.Module, side: int) -> None:
         norm.momentum = momentum
         norm.eval()
         assert norm.running_var is not None
-        norm.running_var.clamp_(min=0.1 * float(norm.running_var.mean()))
+        norm.running_var.clamp_(min=0.3 * float(norm.running_var.mean()))
 
 
 class SharedMemory(TorchFunctionMode):

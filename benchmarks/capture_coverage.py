@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from architectures import SHARED, Architecture, architectures, build, count_parameters
+from architectures import MEAN, SHARED, STD, Architecture, architectures, build, count_parameters
 from coverage_page import read_table, write
 
 import linbp
@@ -82,7 +82,7 @@ def tried(architecture: Architecture, parameters: int | None) -> dict[str, Any]:
 
 def captured(module: torch.nn.Module, side: int, name: str) -> dict[str, Any]:
     """The facts of a captured network, whose logits and gradients `Surrogate` has compared with its module's."""
-    model = linbp.Model(module, input_size=side, mean=0.5, std=0.25, name=name)
+    model = linbp.Model(module, input_size=side, mean=MEAN, std=STD, name=name)
     surrogate = linbp.Surrogate(model, cache=False)
     images = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(3))
     logits, gradient = logits_and_gradient(surrogate, images)

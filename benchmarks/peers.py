@@ -130,7 +130,7 @@ def own(surrogate: linbp.Surrogate, attack: str, steps: int) -> Attack:
 
 def group_sizes(count: int) -> tuple[int, ...]:
     """Other group sizes that make sense for so many images."""
-    return (1, 4) if count < 8 else tuple(size for size in (4, 16) if size <= count)
+    return (1,) if count < 8 else tuple(size for size in (8, 16) if size <= count)
 
 
 def seconds(attack: Attack, images: torch.Tensor, labels: torch.Tensor) -> float:
@@ -195,7 +195,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 def table(lines: Sequence[dict[str, Any]]) -> list[str]:
     """The results as Markdown."""
-    groups = ("group 1", "group 4", "group 16")
+    groups = ("group 1", "group 8", "group 16")
     columns = [name for name in (*PEERS, RELEASED, *groups) if any(name in line["ratios"] for line in lines)]
     head = ["network", "attack", "images", "ms a step", *columns]
     rows = [_row(head), _row(["---", "---", *["---:"] * (len(head) - 2)])]

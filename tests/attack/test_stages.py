@@ -211,7 +211,7 @@ LONG = "pgd + di(scale=1.5) >> ila-plus-plus(at=[stem, blocks.0], fit=ridge) + r
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_an_adversarial_image_of_three_stages_depends_on_its_image_only(dtype: torch.dtype) -> None:
-    """Nine images: in float32 they are computed in groups of eight, and a point's feature maps in other groups."""
+    """Nine images: in float32 they are computed in groups of four, and a point's feature maps in other groups."""
     surrogate = linbp.Surrogate(tiny(dtype))
     whole = craft(surrogate, LONG, list(range(9)))
     assert torch.equal(craft(surrogate, LONG, list(range(9)), batch_size=4), whole)

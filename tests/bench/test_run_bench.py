@@ -206,21 +206,21 @@ def test_an_ensemble_and_a_rule_of_its_own(tmp_path: Path) -> None:
 
 def test_the_group_size_of_a_surrogate_is_that_of_craft(tmp_path: Path) -> None:
     network = f"file:{tmp_path / 'nets.py'}:tiny_single"
-    surrogates = [{"name": name, "model": network, **more} for name, more in (("8", {}), ("1", {"group_size": 1}))]
+    surrogates = [{"name": name, "model": network, **more} for name, more in (("4", {}), ("1", {"group_size": 1}))]
     suite = small_suite(tmp_path, surrogates=surrogates, recipes=["mifgsm"], eps="8/255")
     with (tmp_path / "nets.py").open("a") as file:
         file.write("\n\ndef tiny_single():\n    return tiny(tiny_networks.torch.float32)\n")
     run_bench(suite, tmp_path / "run")
-    folders = {name: next((tmp_path / "run" / "attacks").glob(f"{name}-*")) for name in "18"}
+    folders = {name: next((tmp_path / "run" / "attacks").glob(f"{name}-*")) for name in "14"}
     config = AttackConfig.resolve("mifgsm", eps="8/255", steps=3, group_size=1)
     craft_folder(
         linbp.load_model(network), list_images(tmp_path / "photos"), tmp_path / "adv", config, trust_labels=True
     )
     settings = [
         json.loads((folder / "manifest.json").read_text())["settings"]
-        for folder in (tmp_path / "adv", folders["1"], folders["8"])
+        for folder in (tmp_path / "adv", folders["1"], folders["4"])
     ]
-    assert [one["surrogate"].pop("group_size", None) for one in settings] == [1, 1, None]
+    assert [one["surrogate"].pop("group_size", None) for one in settings] == [1, 1, 4]
     assert settings[0] == settings[1] == settings[2]
 
 

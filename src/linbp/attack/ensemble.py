@@ -155,7 +155,8 @@ def identity_of(
     """What results record about surrogates, which need not be captured: each one's facts and rules, and the fuse."""
     found = []
     for (model, rules), group_size in zip(members, group_sizes, strict=True):
-        facts = {key: value for key, value in model.identity().items() if key != "spec"} | group_fact(group_size)
+        facts = {key: value for key, value in model.identity().items() if key != "spec"}
+        facts |= group_fact(group_size, model.dtype)
         found.append({**facts, "rules": [write(rule) for rule in rules]} if rules else facts)
     return found[0] if len(found) == 1 else {"fuse": fuse, "members": found}
 

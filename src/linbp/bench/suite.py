@@ -63,7 +63,7 @@ class SuiteSurrogate(SuiteTable):
         name: in results; by default the model's, or those of the members with + between them.
         models: each a model's name, with a rule of its own after the word `with`.
         fuse: what an ensemble averages; None for one network.
-        group_size: images that are computed at a time in float32 on a CPU; it changes last bits. None: the default, 8.
+        group_size: images that are computed at a time in float32 on a CPU; it changes last bits. None: the default, 4.
         places: what recipes mean by `{NAME}` on this surrogate, such as a position: each network has its own modules.
         labels: `predicted` for a surrogate of other classes than the data's; None: the suite's.
     """

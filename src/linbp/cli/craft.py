@@ -138,8 +138,8 @@ def craft(
         int | None,
         typer.Option(
             "--group-size",
-            help="Of a batch, images computed at a time on a CPU: 8 (default), 1, 4, 16 or 32. It changes last bits, "
-            "and may not change in a folder; 1 is fastest for single images, 4 for more.",
+            help="Of a batch, images computed at a time on a CPU: 4 (default), 1, 8, 16 or 32. It changes last bits, "
+            "and may not change in a folder; 1 is fastest for single images.",
         ),
     ] = None,
     device: Device = None,

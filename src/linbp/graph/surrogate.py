@@ -18,7 +18,7 @@ from linbp.graph.engine.plan import Plan
 from linbp.graph.engine.rewrite import rewrite
 from linbp.graph.gradients import Gradients
 from linbp.graph.kernels import accelerate
-from linbp.graph.kernels.groups import GROUP, check_group_size, group_fact
+from linbp.graph.kernels.groups import FIRST_GROUP, GROUP, check_group_size, group_fact
 from linbp.graph.kernels.layout import MemoryFormat, best_memory_format, in_memory_format
 from linbp.graph.structure.attention import Attention
 from linbp.graph.structure.concatenations import Concatenation
@@ -67,9 +67,8 @@ class Surrogate(Gradients):
         check: compare the graph's logits and gradients with the module's own, on four images in batches of two sizes;
             False is recorded in the results.
         group_size: images that are computed at a time in float32 on a CPU, the last group filled up with copies, so
-            that bits do not depend on the batch: 8; or 1, 4, 16 or 32, which have other bits and are recorded, and
-            with which oneDNN computes 1 x 1 convolutions (`docs/performance.md`). Elsewhere a whole batch is computed
-            at once.
+            that bits do not depend on the batch: 4; or 1, 8, 16 or 32, which have other bits (`docs/performance.md`).
+            It is recorded. Elsewhere a whole batch is computed at once.
 
     Attributes:
         sites: the activations, in execution order.
@@ -137,8 +136,7 @@ class Surrogate(Gradients):
             self._mixture = Mixture(path, find_output(path, self.structure).node, share)
             self._front = up_to(self._ordinary, self._mixture.node)
         rewritten = rewrite(self._ordinary, self.structure, plan, read, self._mixture)
-        onednn = self.in_groups and self.group_size != GROUP
-        self._with_rules: fx.GraphModule = accelerate(rewritten, onednn=onednn)
+        self._with_rules: fx.GraphModule = accelerate(rewritten, onednn=self.in_groups and self.group_size != FIRST_GROUP)
         self._network: nn.Module = Remembering(self._with_rules, plan.memories) if plan.memories else self._with_rules
 
     def _copy(self) -> Surrogate:
@@ -302,7 +300,7 @@ class Surrogate(Gradients):
     def identity(self) -> dict[str, Any]:
         """What results record: the model's identity, memory format and notes."""
         unchecked = {} if self.checked else {"unchecked": [self.model.name]}
-        facts = {**self.model.identity(), **unchecked, **group_fact(self.group_size)}
+        facts = {**self.model.identity(), **unchecked, **group_fact(self.group_size, self.model.dtype)}
         return {**facts, "memory_format": self.memory_format, "notes": list(self.notes)}
 
 

@@ -227,12 +227,12 @@ def test_the_group_size_is_recorded_and_may_not_change(images: tuple[ImageRecord
     run(single, images, tmp_path / "one", group_size=1)
     manifest = json.loads((tmp_path / "one" / "manifest.json").read_text())
     assert manifest["settings"]["surrogate"]["group_size"] == 1
-    with pytest.raises(StoreError, match=r"surrogate\.group_size: 1 -> null"):
+    with pytest.raises(StoreError, match=r"surrogate\.group_size: 1 -> 4"):
         run(single, images, tmp_path / "one")
-    run(single, images, tmp_path / "eight")
-    with pytest.raises(StoreError, match=r"surrogate\.group_size: null -> 1"):
-        run(single, images, tmp_path / "eight", group_size=1)
-    assert run(single, images, tmp_path / "eight", group_size=8).made == 0
+    run(single, images, tmp_path / "four")
+    with pytest.raises(StoreError, match=r"surrogate\.group_size: 4 -> 1"):
+        run(single, images, tmp_path / "four", group_size=1)
+    assert run(single, images, tmp_path / "four", group_size=4).made == 0
 
 
 @pytest.mark.parametrize(

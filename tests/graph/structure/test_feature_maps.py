@@ -193,7 +193,7 @@ def test_gradients_of_a_feature_map_are_autograd_s(name: str) -> None:
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 def test_feature_maps_in_float32_whose_groups_are_put_together(layout: Literal["contiguous", "channels_last"]) -> None:
-    """Eleven images are computed as a group of eight and one of three that is filled up."""
+    """Eleven images are computed as two groups of four and one of three that is filled up."""
     module, size = build("shared")
     module = module.float()
     model = linbp.Model(module, input_size=(3, size, size), mean=(MEAN,) * 3, std=(STD,) * 3, name="shared")

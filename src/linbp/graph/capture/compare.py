@@ -107,7 +107,7 @@ def check_gradients(network: fx.GraphModule, owner: Owner, found: Answer) -> Non
     worst = _gradients_off(found, owner)
     if worst <= SAME_GRADIENT.get(dtype, HALF) or (
         dtype == torch.float32
-        and worst < 0.1
+        and worst < 1
         and _in_float64(network, owner, _gradients_off) <= SAME_GRADIENT[torch.float32]
     ):
         return

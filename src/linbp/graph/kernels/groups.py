@@ -14,17 +14,17 @@ import torch
 from linbp.errors import RecipeError
 from linbp.validation import plain_whole
 
-__all__ = ["GROUP", "GROUP_SIZES", "check_group_size", "group_fact", "groups_of"]
+__all__ = ["FIRST_GROUP", "GROUP", "GROUP_SIZES", "check_group_size", "group_fact", "groups_of"]
 
-GROUP = 8
-"""The default: adversarial images of earlier versions have its bits."""
+GROUP = 4
+"""The default: large enough for fast kernels, small enough that a single image does not cost that of many."""
 
-GROUP_SIZES = (1, 4, GROUP, 16, 32)
-"""Those that may be chosen. Each has bits of its own: with another number of images, some kernels change, and with all
-but the default, oneDNN computes 1 x 1 convolutions (`pointwise`)."""
+FIRST_GROUP = 8
+"""The default of the first versions, whose results say nothing of groups. Their bits are those of this size: it leaves
+1 x 1 convolutions to torch, where oneDNN computes them with every other size (`pointwise`)."""
 
-SMALL_GROUP = 4
-"""Images of a last group, where there are no more: four get the bits of eight."""
+GROUP_SIZES = (1, GROUP, FIRST_GROUP, 16, 32)
+"""Those that may be chosen. Each has bits of its own: with another number of images, some kernels change."""
 
 
 def check_group_size(size: Any) -> int:
@@ -42,9 +42,10 @@ def check_group_size(size: Any) -> int:
     return found
 
 
-def group_fact(size: int) -> dict[str, int]:
-    """What results record about a surrogate's group size: nothing where it is the default, as in earlier versions."""
-    return {} if size == GROUP else {"group_size": size}
+def group_fact(size: int, dtype: torch.dtype) -> dict[str, int]:
+    """What results record about a surrogate's group size: nothing where it has no effect, or where the first versions
+    recorded nothing."""
+    return {"group_size": size} if dtype == torch.float32 and size != FIRST_GROUP else {}
 
 
 def groups_of(images: torch.Tensor, size: int | None, least: int, most: int) -> Iterator[tuple[int, torch.Tensor]]:
@@ -56,6 +57,5 @@ def groups_of(images: torch.Tensor, size: int | None, least: int, most: int) -> 
         least, most: images that the network takes at a time.
     """
     for group in torch.split(images, min(most, size or max(len(images), 1))):
-        unit = SMALL_GROUP if size == GROUP else size or 1
-        missing = min(most, max(least, -(-len(group) // unit) * unit)) - len(group)
+        missing = min(most, max(least, size or len(group))) - len(group)
         yield len(group), torch.cat([group, group[:1].expand(missing, -1, -1, -1)]) if missing else group

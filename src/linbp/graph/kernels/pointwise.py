@@ -1,7 +1,7 @@
 """1 x 1 convolutions as oneDNN computes them.
 
 With one thread and fewer than 16 images, torch multiplies matrices (MKL) instead, which takes about twice as long on
-AMD processors. The sums are the same, in another order, so this is no pass for everybody: it changes the last bits.
+AMD processors. The sums are the same, in another order, so this is no pass for everybody: the last bits change.
 """
 
 from __future__ import annotations
