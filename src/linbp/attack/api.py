@@ -44,7 +44,7 @@ def craft(
     ids: Sequence[str] | None = None,
     pool: Pool | None = None,
     rounding: Rounding = "inward",
-    batch_size: int = 16,
+    batch_size: int = 8,
     group_size: int | None = None,
     device: str | torch.device | None = None,
     trust_parts: bool = False,
@@ -72,8 +72,8 @@ def craft(
             it by up to half a level; `truncate` is TransferAttack's and leaves it by up to a level, downward.
         batch_size: images at a time; the result does not depend on it.
         group_size: of these, how many the surrogate computes at a time in float32 on a CPU: 1, 4, 8, 16 or 32; None: as
-            it comes, by default 8. The result does not depend on an image's companions with any of them, but each has
-            last bits of its own. 1 is fastest for a single image, 4 and 16 for more (`docs/performance.md`).
+            it comes, by default 4. The result does not depend on an image's companions with any of them, but each has
+            last bits of its own. 1 is fastest for a single image (`docs/performance.md`).
         device: where to compute; by default where the model lies.
         trust_parts: do not look at parts of other packages at their first use.
         progress: called with (image steps done, image steps in all).

@@ -87,7 +87,7 @@ class AttackConfig:
         target_rule: TargetRule | str | None = None,
         pool: bool = False,
         protocol: Protocol | str | None = None,
-        batch_size: int = 16,
+        batch_size: int = 8,
         group_size: int | None = None,
         images: int | None = None,
     ) -> AttackConfig:

@@ -77,7 +77,7 @@ def run_audit(
     trust_labels: bool = False,
     trust_victim: bool = False,
     seed: int = 0,
-    batch_size: int = 16,
+    batch_size: int = 8,
     workers: int = 1,
     device: str | None = None,
     command: str = "",

@@ -234,7 +234,7 @@ class Suite(SuiteTable):
     victim_input: Literal["protocol", "own"] | None = None
     seed: int = 0
     shard_size: Annotated[int, Field(ge=1)] = 64
-    batch_size: Annotated[int, Field(ge=1)] = 16
+    batch_size: Annotated[int, Field(ge=1)] = 8
     victim_batch_size: Annotated[int, Field(ge=1)] = 32
     threads: Annotated[int, Field(ge=1)] = 1
 

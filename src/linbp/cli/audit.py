@@ -124,7 +124,7 @@ def audit(
         bool, typer.Option("--trust-victim", help="Do not ask the model twice, nor with other preprocessing.")
     ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Of all randomness.")] = 0,
-    batch_size: BatchSize = 16,
+    batch_size: BatchSize = 8,
     workers: Annotated[
         int,
         typer.Option("--workers", min=1, metavar="N", help="Processes on this machine. Results do not depend on it."),

@@ -133,7 +133,7 @@ def craft(
     trust_parts: Annotated[
         bool, typer.Option("--trust-parts", help="Do not check parts of other packages at their first use.")
     ] = False,
-    batch_size: BatchSize = 16,
+    batch_size: BatchSize = 8,
     group_size: Annotated[
         int | None,
         typer.Option(

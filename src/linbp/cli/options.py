@@ -41,7 +41,7 @@ ClassesFile = Annotated[
         "JSON or CSV. Default: the network's own names.",
     ),
 ]
-BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images per batch.")]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images per batch; on a GPU, take as many as fit.")]
 Threads = Annotated[
     int, typer.Option("--threads", min=1, help="Threads that decode images; results do not depend on it.")
 ]

@@ -136,7 +136,9 @@ class Surrogate(Gradients):
             self._mixture = Mixture(path, find_output(path, self.structure).node, share)
             self._front = up_to(self._ordinary, self._mixture.node)
         rewritten = rewrite(self._ordinary, self.structure, plan, read, self._mixture)
-        self._with_rules: fx.GraphModule = accelerate(rewritten, onednn=self.in_groups and self.group_size != FIRST_GROUP)
+        self._with_rules: fx.GraphModule = accelerate(
+            rewritten, onednn=self.in_groups and self.group_size != FIRST_GROUP
+        )
         self._network: nn.Module = Remembering(self._with_rules, plan.memories) if plan.memories else self._with_rules
 
     def _copy(self) -> Surrogate:

@@ -85,7 +85,7 @@ def test_a_last_group_of_few_images_has_the_bits_of_a_whole_one(
     assert torch.equal(surrogate.run(images[-count:]), surrogate.run(images)[-count:])
 
 
-def test_few_images_are_filled_up_to_four(squeezenet: linbp.Surrogate, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_groups_are_filled_up_to_four(squeezenet: linbp.Surrogate, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
     prepared = squeezenet._prepared
 
@@ -96,7 +96,7 @@ def test_few_images_are_filled_up_to_four(squeezenet: linbp.Surrogate, monkeypat
     monkeypatch.setattr(squeezenet, "_prepared", noted)
     for count in (1, 4, 5, 8, 12):
         squeezenet.run(random_images(count, 32, torch.float32))
-    assert sizes == [4, 4, 8, 8, 8, 4]
+    assert sizes == [4, 4, 4, 4, 4, 4, 4, 4, 4]
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ COUNTS = {
     # every activation; not the sums, whose first operand is the fork, which the branch reads too
     "overwrite": {"ordinary": 7, "branches": 6, "sites": 7},
     "stem": dict.fromkeys(RULES, 1),
+    "patches": dict.fromkeys(RULES, 1),
     "entry": {"ordinary": 0, "branches": 2, "sites": 0},
 }
 

@@ -1,4 +1,4 @@
-"""1 x 1 convolutions by oneDNN: the same network to the last digits, also inside branches, and only where asked for."""
+"""1 x 1 convolutions by oneDNN: the same network to the last digits, also inside branches, and not in groups of eight."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def counted(network: nn.Module) -> tuple[int, int]:
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("size", [1, 4])
-def test_other_groups_compute_them_by_onednn_and_the_same_gradient(rule: str, size: int) -> None:
-    plain = surrogate(torch.float32).with_rule(RULES[rule])
+def test_all_groups_but_eight_compute_them_by_onednn_and_the_same_gradient(rule: str, size: int) -> None:
+    plain = surrogate(torch.float32).with_rule(RULES[rule]).grouped(8)
     fast = plain.grouped(size)
     assert counted(plain._with_rules) == (0, 0)
     assert counted(fast._with_rules) == COUNTS[rule]
@@ -66,6 +66,7 @@ def test_only_those_of_stride_one_without_padding_or_groups() -> None:
     for dtype, count in ((torch.float32, 1), (torch.float64, 0)):
         module = nn.Sequential(nn.Conv2d(3, 4, 3), *layers, nn.Flatten(), nn.LazyLinear(5)).to(dtype)
         module(torch.zeros(1, 3, 16, 16, dtype=dtype))
-        network = linbp.Surrogate(linbp.Model(module, input_size=(3, 16, 16)), cache=False)._with_rules
+        model = linbp.Model(module, input_size=(3, 16, 16))
+        network = linbp.Surrogate(model, cache=False, group_size=8)._with_rules
         assert isinstance(network, fx.GraphModule)
         assert pointwise(network) == count

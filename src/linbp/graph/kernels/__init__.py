@@ -12,6 +12,7 @@ from torch import fx
 
 from linbp.graph.kernels.entry import entry
 from linbp.graph.kernels.overwrite import overwrite
+from linbp.graph.kernels.patches import patches
 from linbp.graph.kernels.pointwise import pointwise
 from linbp.graph.kernels.stem import stem
 
@@ -20,6 +21,7 @@ __all__ = ["PASSES", "accelerate"]
 PASSES: dict[str, Callable[[fx.GraphModule], int]] = {
     "overwrite": overwrite,
     "stem": stem,
+    "patches": patches,
     "entry": entry,
 }
 """In their order: which operations write over their inputs is read off the graph as it was."""
