@@ -73,7 +73,8 @@ def test_each_row_is_what_crafting_and_asking_by_hand_gives(done: tuple[Path, Be
 def test_an_attacks_folder_is_what_craft_writes_and_evaluate_reads(done: tuple[Path, BenchRun], tmp_path: Path) -> None:
     suite, run = done
     (folder,) = (suite.parent / "run" / "attacks").glob("tiny-linbp-16of255-*")
-    config = AttackConfig.resolve("linbp(start=1) + mi", eps="16/255", steps=3, batch_size=4)  # a shard: float64 losses may differ in their last digits with others
+    # of a shard's images: in float64, a loss may have other last digits in another batch
+    config = AttackConfig.resolve("linbp(start=1) + mi", eps="16/255", steps=3, batch_size=4)
     photos = list_images(suite.parent / "photos" / "images.csv")
     crafted = craft_folder(tiny(), photos, tmp_path / "adv", config, trust_labels=True)
     manifest = json.loads((folder / "manifest.json").read_text())
