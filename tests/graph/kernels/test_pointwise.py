@@ -1,4 +1,4 @@
-"""1 x 1 convolutions by oneDNN: the same network to the last digits, also inside branches, and not in groups of eight."""
+"""1 x 1 convolutions by oneDNN: the same network to the last digits, in branches too, and not in groups of eight."""
 
 from __future__ import annotations
 
