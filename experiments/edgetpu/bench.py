@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,14 +15,14 @@ from common.lines import add_line, read_lines
 from common.photographs import network, photographs
 
 import linbp
-from linbp import LinBP
+from linbp.bench.suite import tomllib
 
 RESULTS = files.RESULTS / "edgetpu" / "measured.jsonl"
 OTHERS = ("mobilenetv2_tf1", "mobilenetv1_tf1", "efficientnet_lite0", "efficientnet_lite2")
-PAIR = ("mobilenet_edgetpu", "squeezenet1_1")
+PAIR = EDGE, CHAIN = ("mobilenet_edgetpu", "squeezenet1_1")
 N = 32
 LEVEL = 1 / 255
-Gradient = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+VARIANTS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("variants.toml").read_text(encoding="utf-8"))
 
 
 class Bench:
@@ -27,10 +30,10 @@ class Bench:
 
     def __init__(self) -> None:
         self.models = {name: network(name) for name in (*OTHERS, *PAIR)}
-        self.surrogates = {name: linbp.Surrogate(self.models[name]) for name in PAIR}
+        self.surrogates = {name: linbp.Surrogate(model) for name, model in self.models.items()}
         self.ids, self.images, self.labels = photographs()
-        self.done = {(line["stage"], line["surrogate"], line["variant"]) for line in read_lines(RESULTS)}
 
+    @cached_property
     def chosen(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The last photographs that all networks get right, as floats, and their labels."""
         rows: list[int] = []
@@ -42,67 +45,50 @@ class Bench:
                 break
         return self.images[rows].float() / 255, self.labels[rows]
 
-    def missing(self, stage: str, surrogate: str, variant: str) -> bool:
-        """Whether a line is still to be computed."""
-        return (stage, surrogate, variant) not in self.done
+    @cached_property
+    def ordinary(self) -> dict[str, torch.Tensor]:
+        """Every network's ordinary gradient at these photographs."""
+        return {name: surrogate.gradient(*self.chosen) for name, surrogate in self.surrogates.items()}
 
-    def keep(self, stage: str, surrogate: str, variant: str, begin: float, **figures: Any) -> None:
-        """Store a line."""
-        line = {"stage": stage, "surrogate": surrogate, "variant": variant, **figures}
-        line["seconds"] = round(time.time() - begin, 1)
-        add_line(RESULTS, line)
-        self.done.add((stage, surrogate, variant))
-        print(f"{stage}, {surrogate}, {variant}: {time.time() - begin:.0f} s", flush=True)
+    @cached_property
+    def averaged(self) -> dict[str, torch.Tensor]:
+        """That of the surrogates, summed over 8 noisy copies (+-16 levels)."""
+        (x, y), draw = self.chosen, torch.Generator().manual_seed(0)
+        copies = [x + (torch.rand(x.shape, generator=draw) * 2 - 1) * 16 * LEVEL for _ in range(8)]
+        return {name: sum(self.surrogates[name].gradient(one.clamp(0, 1), y) for one in copies) for name in PAIR}
 
-    def gradient(self, surrogate: str, rule: Any) -> Gradient:
-        """A surrogate's gradient under a rule."""
-        changed = self.surrogates[surrogate].with_rule(rule)
-        return lambda x, y: torch.cat([changed.gradient(a, b) for a, b in zip(x.split(16), y.split(16), strict=True)])
+    def under(self, surrogate: str, variant: str) -> linbp.Surrogate:
+        """A surrogate with the rule of a variant."""
+        return self.surrogates[surrogate].with_rule(rules_of(variant))
 
+    def fill(self, stage: str, measured: Callable[[Bench, str, str], dict[str, Any]]) -> None:
+        """Compute and store the lines of a stage that are not there yet.
 
-def rules(surrogate: str, sites: int) -> Iterator[tuple[str, Any]]:
-    """The variants whose agreement is measured, by name."""
-    yield "ordinary", None
-    for k in sorted({3, 5, 7, 15, *range(0, sites, 2)}):
-        yield f"branch from {k}", LinBP(start=k)
-    for k in range(0, sites, 4):
-        yield f"site from {k}", LinBP(start=k, rebalance="site")
-    for k in range(sites):
-        yield f"only {k}", LinBP(start=0, sites=(k,))
-    for leak in (0.05, 0.1, 0.25, 0.5, 0.75):
-        yield f"leak {leak} from 0", LinBP(start=0, rebalance=None, leak=leak)
-    if surrogate == "squeezenet1_1":
-        return
-    for k in range(0, sites, 4):
-        yield f"none from {k}", LinBP(start=k, rebalance=None)
-        yield f"outside from {k}", LinBP(start=k, sites="outside")
-        if k < 32:
-            yield f"inside from {k}", LinBP(start=k, sites="inside")
-    for k in (0, 1, 4, 8, 10, 16, 18, 24, 26, 32, 34):
-        yield f"up to {k}", LinBP(start=0, sites=tuple(range(k + 1)))
-    early = (2, 3, 4, 6, 7, 8)
-    yield "early branches", LinBP(start=0, sites=early)
-    yield "all but early branches", LinBP(start=0, sites=tuple(i for i in range(sites) if i not in early))
-    for gamma in (0.0, 0.2, 0.5):
-        yield f"branch from 0 gamma {gamma}", LinBP(start=0, gamma=gamma)
-        yield f"branch from 20 gamma {gamma}", LinBP(start=20, gamma=gamma)
-        yield f"sgm {gamma}", linbp.SGM(gamma=gamma)
+        Args:
+            stage: its name in `variants.toml`.
+            measured: a line's figures, from a surrogate and a variant.
+        """
+        done = {(line["stage"], line["surrogate"], line["variant"]) for line in read_lines(RESULTS)}
+        for surrogate, listed in VARIANTS[stage].items():
+            for variant in (name.format(number) for name, numbers in listed.items() for number in numbers or [""]):
+                if (stage, surrogate, variant) not in done:
+                    begin, line = time.time(), {"stage": stage, "surrogate": surrogate, "variant": variant}
+                    line |= measured(self, surrogate, variant)
+                    line["seconds"] = round(time.time() - begin, 1)
+                    add_line(RESULTS, line)
+                    print(stage, surrogate, variant, line["seconds"], sep=", ", flush=True)
 
 
-def gradients(bench: Bench, x: torch.Tensor, y: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Ordinary gradients of all networks, and those of the surrogates averaged over 8 noisy copies (+-16 levels)."""
-    found = {}
-    for name, model in bench.models.items():
-        taken = bench.surrogates.get(name) or linbp.Surrogate(model)
-        found[name] = torch.cat([taken.gradient(a, b) for a, b in zip(x.split(16), y.split(16), strict=True)])
-    draw = torch.Generator().manual_seed(0)
-    noise = [(torch.rand(x.shape, generator=draw) * 2 - 1) * 16 * LEVEL for _ in range(8)]
-    for name in PAIR:
-        total = sum(bench.gradient(name, None)((x + part).clamp(0, 1), y) for part in noise)
-        found[f"averaged {name}"] = torch.as_tensor(total)
-    return found
+def recipe_of(variant: str) -> str:
+    """The recipe whose rule a variant's name stands for."""
+    for pattern, recipe in VARIANTS["recipes"].items():
+        if found := re.fullmatch(pattern, variant):
+            return found.expand(recipe)
+    raise KeyError(f"variants.toml has no recipe for {variant!r}")
 
 
-def rounded(values: torch.Tensor) -> list[float]:
-    """Values with four digits behind the point."""
-    return [round(float(v), 4) for v in values]
+def rules_of(variant: str) -> tuple[Any, ...]:
+    """The rules that a variant's name stands for."""
+    if variant.startswith("up to "):
+        return (linbp.LinBP(start=0, sites=tuple(range(int(variant.removeprefix("up to ")) + 1))),)
+    return linbp.Recipe.parse(recipe_of(variant)).stages[0].rules

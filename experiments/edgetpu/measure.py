@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -15,6 +14,8 @@ import linbp
 from linbp.graph import norm_ratio
 
 Mode = Literal["ordinary", "linear", "site"]
+BY_HAND = ("every block", "true ratio", "half")
+"""What no rule of the library does."""
 
 
 class _ToOrdinaryNorm(torch.autograd.Function):
@@ -58,15 +59,6 @@ class Gate(nn.Module):
         return result
 
 
-class StraightPool(nn.Module):
-    """A max-pool whose backward pass is the average pool's: it no longer chooses places."""
-
-    def forward(self, value: torch.Tensor) -> torch.Tensor:
-        """Max-pool 3 x 3 by 2, as SqueezeNet's."""
-        average = functional.avg_pool2d(value, 3, 2, ceil_mode=True)
-        return average + (functional.max_pool2d(value, 3, 2, ceil_mode=True) - average).detach()
-
-
 def with_gates(module: nn.Module, paths: list[str]) -> list[Gate]:
     """Put a `Gate` in the place of the modules named, in their order."""
     gates = []
@@ -94,71 +86,55 @@ class Blocks:
                 self.parts.append((f"blocks.{stage}.{number}", skip, block))
         self.parts.append(("head", False, lambda x: net.classifier(net.global_pool(net.bn2(net.conv_head(x))))))
 
-    @contextmanager
-    def mode(self, mode: Mode) -> Iterator[None]:
-        """All gates in one mode."""
-        for gate in self.gates:
-            gate.mode = mode
-        try:
-            yield
-        finally:
-            for gate in self.gates:
-                gate.mode = "ordinary"
-
-    def inputs(self, images: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """What each block is given, and the logits."""
-        values, value = [], images
-        with torch.no_grad():
-            for _, skip, part in self.parts:
-                values.append(value)
-                value = part(value) + value if skip else part(value)
-        return values, value
-
     def passed(self, part: Callable[..., torch.Tensor], at: torch.Tensor, g: torch.Tensor, mode: Mode) -> torch.Tensor:
         """The gradient at a block's input, from the one at its output."""
-        with self.mode(mode), torch.enable_grad():
-            start = at.detach().requires_grad_()
-            (result,) = torch.autograd.grad(part(start), start, g)
+        for gate in self.gates:
+            gate.mode = mode
+        start = at.detach().requires_grad_()
+        (result,) = torch.autograd.grad(part(start), start, g)
         return result
 
     def backward(
-        self, images: torch.Tensor, labels: torch.Tensor, how: str, rows: list[dict[str, Any]] | None = None
-    ) -> torch.Tensor:
-        """The input gradient, all sites linear unless `how` is `ordinary`.
+        self, images: torch.Tensor, labels: torch.Tensor, how: str
+    ) -> tuple[torch.Tensor, list[dict[str, Any]]]:
+        """The input gradient, all sites linear unless `how` is `ordinary`, and figures of each block.
 
         `branch`, `site`, `none`: as the rule. `every block`: the ratio in blocks without a skip too. `true ratio`: the
         branch gets the share of the fork's gradient that it has in ordinary backpropagation. `half`: the mean of the
-        linear branch (rescaled) and the ordinary one. With `rows`, figures of each block are added to it.
+        linear branch (rescaled) and the ordinary one.
         """
-        values, logits = self.inputs(images)
-        g = logits.softmax(1)
+        values, rows = [images], []
+        with torch.no_grad():
+            for _, skip, part in self.parts:
+                values.append(part(values[-1]) + values[-1] if skip else part(values[-1]))
+        g = values.pop().softmax(1)
         g[range(len(labels)), labels] -= 1
         true = g
         for (name, skip, part), at in reversed(list(zip(self.parts, values, strict=True))):
-            v = self.passed(part, at, g, "ordinary")
-            u = self.passed(part, at, g, "site" if how == "site" else "linear") if how != "ordinary" else v
-            shown = self.passed(part, at, g, "linear") if rows is not None else u
-            w = self.passed(part, at, true, "ordinary") if how == "true ratio" else v
-            if rows is not None:
-                row = {"block": name, "skip": skip, "in": norm(g + u if skip else u), "out": norm(g)}
-                rows.append({**row, "u": norm(shown), "v": norm(v), "cos": cosine(shown, v)})
+            v, linear = (self.passed(part, at, g, mode) for mode in ("ordinary", "linear"))
+            w = self.passed(part, at, true, "ordinary")
+            u = v if how == "ordinary" else self.passed(part, at, g, "site") if how == "site" else linear
             if how == "every block" or (how in ("branch", "half") and skip):
                 u = u * norm_ratio(v, u)
             elif how == "true ratio" and skip:
                 u = u * norm_ratio(w, u) * norm_ratio(g, true)
             if how == "half":
                 u = (u + v) / 2
-            if rows is not None:
-                rows[-1]["in"] = norm(g + u if skip else u)
-                rows[-1]["cos_skip"] = cosine(u, g) if skip else None
-            g = g + u if skip else u
-            true = true + w if skip else w
-        return g
+            below = g + u if skip else u
+            row = {"block": name, "skip": skip, "in": norm(below), "out": norm(g), "u": norm(linear), "v": norm(v)}
+            rows.append({**row, "cos": cosine(linear, v), "cos_skip": cosine(u, g) if skip else None})
+            g, true = below, true + w if skip else w
+        return g, rows
 
 
 def module_input(images: torch.Tensor) -> torch.Tensor:
     """The images at the surrogate's size, as `load.Scaled` resizes them."""
     return functional.interpolate(images, size=(224, 224), mode="bilinear", antialias=True)
+
+
+def rounded(values: torch.Tensor) -> list[float]:
+    """Values with four digits behind the point."""
+    return [round(float(value), 4) for value in values]
 
 
 def norm(value: torch.Tensor) -> list[float]:
@@ -168,12 +144,12 @@ def norm(value: torch.Tensor) -> list[float]:
 
 def cosine(one: torch.Tensor, other: torch.Tensor) -> list[float]:
     """Cosine, image by image."""
-    return [round(float(c), 4) for c in functional.cosine_similarity(one.flatten(1), other.flatten(1), dim=1)]
+    return rounded(functional.cosine_similarity(one.flatten(1), other.flatten(1), dim=1))
 
 
 def same_sign(one: torch.Tensor, other: torch.Tensor) -> list[float]:
     """Share of values with the same sign, image by image."""
-    return [round(float(c), 4) for c in (one.sign() == other.sign()).flatten(1).float().mean(1)]
+    return rounded((one.sign() == other.sign()).flatten(1).float().mean(1))
 
 
 def periodic(gradient: torch.Tensor, period: int) -> list[float]:
@@ -186,7 +162,7 @@ def periodic(gradient: torch.Tensor, period: int) -> list[float]:
     tiles = gradient[..., :side, :side].reshape(len(gradient), 3, whole, period, whole, period)
     mean = tiles.mean(dim=(2, 4))
     share = mean.square().flatten(1).sum(1) * whole**2 / tiles.square().flatten(1).sum(1).clamp_min(1e-40)
-    return [round(float(s), 4) for s in share]
+    return rounded(share)
 
 
 def alike(gradients: torch.Tensor) -> float:
@@ -197,10 +173,19 @@ def alike(gradients: torch.Tensor) -> float:
     return round(float((table.sum() - table.trace()) / (n * (n - 1))), 4)
 
 
-def losses(model: linbp.Model | Any, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def logits(model: linbp.Model, images: torch.Tensor) -> torch.Tensor:
+    """A network's logits, sixteen images at a time."""
+    return torch.cat([model.logits(part) for part in images.split(16)])
+
+
+def losses(model: linbp.Model, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Cross-entropy, image by image."""
-    logits = torch.cat([model.logits(part) for part in images.split(16)])
-    return functional.cross_entropy(logits, labels, reduction="none")
+    return functional.cross_entropy(logits(model, images), labels, reduction="none")
+
+
+def rise(models: Sequence[linbp.Model], before: torch.Tensor, after: torch.Tensor, labels: torch.Tensor) -> list[float]:
+    """By how much the cross-entropy rose, image by image; mean over networks."""
+    return rounded(torch.stack([losses(m, after, labels) - losses(m, before, labels) for m in models]).mean(0))
 
 
 def copies(images: torch.Tensor) -> list[torch.Tensor]:
