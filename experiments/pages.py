@@ -21,7 +21,7 @@ from study import RESULTS, TABLES, Row, Study, csv_text, difference_rows, rate_r
 
 from linbp.bench.suite import tomllib
 from linbp.data.files import write_atomically
-from linbp.evaluation.statistics import SATURATED
+from linbp.evaluation.statistics import SATURATED, Interval
 
 DOCS = TABLES.parent
 SHOWN = Path(__file__).with_suffix(".toml")
@@ -49,13 +49,39 @@ def row_of(study: str, **keys: str) -> Row:
     return found[0]
 
 
+def small(found: Any, form: str, to: str = "-", mark: str = "", unit: float = 1) -> str:
+    """A figure with its interval in small print; nothing where there is none.
+
+    Args:
+        found: with `value`, `low` and `high`.
+        form: how each is written.
+        to: what stands between the ends.
+        mark: what stands behind the figure.
+        unit: what the three are multiplied by.
+    """
+    if found.value is None:
+        return ""
+    value, low, high = (format(unit * one, form) for one in (found.value, found.low, found.high))
+    return f"{value}{mark} <small>{low}{to}{high}</small>"
+
+
+def bold(text: str) -> str:
+    """The same with its figure in bold."""
+    figure, space, rest = text.partition(" ")
+    return f"**{figure}**{space}{rest}"
+
+
+def interval(row: Row, name: str) -> Interval:
+    """A figure of a CSV and its interval."""
+    return Interval(value=float(row[name]), low=float(row[f"{name}_low"]), high=float(row[f"{name}_high"]))
+
+
 def cell(row: Row, name: str, digits: int) -> str:
     """A rate in per cent with its interval; a dagger marks one that does not tell attacks apart."""
     if not row.get(name):
         return ""
-    value, low, high = (float(row[name + end]) for end in ("", "_low", "_high"))
-    mark = "†" if value > 100 * SATURATED and name not in ("mean", "itself") else ""
-    return f"{value:.{digits}f}{mark} <small>{low:.{digits}f}-{high:.{digits}f}</small>"
+    found = interval(row, name)
+    return small(found, f".{digits}f", mark="†" if found.value > 100 * SATURATED and name != "mean" else "")
 
 
 def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
@@ -70,8 +96,7 @@ def victims(about: Mapping[str, Any]) -> list[str]:
     names = [name for name in about["victims"] if any(row.get(name) for row in rows)]
     heads = [*about["heads"], "gradients", "mean", *(about["victims"][name] for name in names)]
     body = [
-        [*said["label"], row["gradients"], f"**{cell(row, 'mean', 1)}**".replace(" <", "** <").removesuffix("**")]
-        + [cell(row, name, 0) for name in names]
+        [*said["label"], row["gradients"], bold(cell(row, "mean", 1))] + [cell(row, name, 0) for name in names]
         for said, row in zip(about["rows"], rows, strict=True)
     ]
     return markdown(heads, body, left=len(about["heads"]))
@@ -106,10 +131,9 @@ def differences(about: Mapping[str, Any]) -> list[str]:
         for row in csv_of(f"{about['study']}-differences"):
             if any(row[name] != text for name, text in column["attack"].items()) or row["eps"] not in about["eps"]:
                 continue
-            value, low, high = (f"{float(row['difference' + end]):+.1f}" for end in ("", "_low", "_high"))
-            mark = "**" if float(row["p"]) < SIGNIFICANT else ""
+            text = small(interval(row, "difference"), "+.1f", " to ")
             key = row["eps"], short(row["recipe"]), short(row["against"])
-            rows.setdefault(key, {})[column["label"]] = f"{mark}{value}{mark} <small>{low} to {high}</small>"
+            rows.setdefault(key, {})[column["label"]] = bold(text) if float(row["p"]) < SIGNIFICANT else text
     labels = [column["label"] for column in about["columns"]]
     body = [
         [eps, f"`{one}`", f"`{other}`", *(cells.get(label, "") for label in labels)]
@@ -120,7 +144,8 @@ def differences(about: Mapping[str, Any]) -> list[str]:
 
 def point(row: Row) -> dict[str, float]:
     """A mean and its interval, as a mark of a picture."""
-    return {"mean": float(row["mean"]), "low": float(row["mean_low"]), "high": float(row["mean_high"])}
+    found = interval(row, "mean")
+    return {"mean": found.value, "low": found.low, "high": found.high}
 
 
 def dots(about: Mapping[str, Any]) -> Any:

@@ -10,16 +10,21 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from linbp.bench.suite import tomllib
 from linbp.bench.table import read_results
 from linbp.evaluation.statistics import Attack, Outcomes
 
 RESULTS = Path(__file__).parents[1] / "results" / "exposure"
+DATA: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_name("data.toml").read_text(encoding="utf-8"))
+NAMES: dict[str, str] = DATA.pop("names")
+"""What tables call networks."""
 COLUMNS = [
     *("image_id", "file", "label", "victim", "white_box", "selected", "success", "clean_prediction", "adv_prediction"),
     *(field.name for field in dataclasses.fields(Attack)),
@@ -35,37 +40,40 @@ class Run:
     """A table of results of `experiments/suites/exposure-*.toml`, whose columns are those of a run or fewer.
 
     Attributes:
-        victims: their names.
-        images: their names.
-        answers: by surrogate and recipe.
-        gradients: an image, by surrogate and recipe.
+        data: what `data.toml` says of the images and networks.
+        outcomes: the table.
+        attacks: by surrogate and recipe, their numbers in it.
     """
 
-    def __init__(self, path: Path) -> None:
-        outcomes = Outcomes(pq.read_table(path))
-        self.victims, self.images = tuple(outcomes.victims), tuple(outcomes.images)
-        self.answers: dict[Pair, Answers] = {}
-        self.gradients: dict[Pair, int] = {}
-        for number, attack in enumerate(outcomes.attacks):
-            found = outcomes.answers(number)
-            found[outcomes.white_box[number]] = -1
-            self.answers[attack.surrogate, attack.recipe] = found
-            self.gradients[attack.surrogate, attack.recipe] = attack.gradients
+    def __init__(self, name: str) -> None:
+        self.data = DATA[name]
+        self.outcomes = Outcomes(pq.read_table(RESULTS / f"{name}.parquet"))
+        self.attacks = {(one.surrogate, one.recipe): n for n, one in enumerate(self.outcomes.attacks)}
 
-    def rows(self, victims: tuple[str, ...]) -> list[int]:
-        """Places of some victims."""
-        return [self.victims.index(name) for name in victims]
+    def answers(self, *pairs: Pair, victims: str = "", images: slice = slice(None)) -> Answers:
+        """Of several attacks together: 1 where any of them succeeds, -1 where none counts.
+
+        Args:
+            pairs: surrogates and recipes.
+            victims: `pilot` or `others`; default: all.
+            images: which of them.
+        """
+        several = []
+        for number in (self.attacks[pair] for pair in pairs):
+            several.append(self.outcomes.answers(number))
+            several[-1][self.outcomes.white_box[number]] = -1
+        rows = [self.outcomes.victims.index(name) for name in self.data[victims]] if victims else slice(None)
+        return np.max(several, axis=0)[rows][:, images]  # type: ignore[no-any-return]
+
+    def of_cost(self, gradients: int) -> list[Pair]:
+        """The attacks that take so many gradients an image."""
+        return [pair for pair, number in self.attacks.items() if self.outcomes.attacks[number].gradients == gradients]
 
 
 def mean_rate(answers: Answers) -> float:
     """Mean over victims, in per cent, of the share of counted images; victims without any are left out."""
     counted, won = (answers >= 0).sum(axis=1), (answers == 1).sum(axis=1)
     return 100 * float((won[counted > 0] / counted[counted > 0]).mean())
-
-
-def worst_case(several: list[Answers]) -> Answers:
-    """1 where any of them succeeds, -1 where none counts."""
-    return np.max(np.stack(several), axis=0)  # type: ignore[no-any-return]
 
 
 def main() -> None:

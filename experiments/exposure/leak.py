@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
-from answers import RESULTS, Run, mean_rate
+from answers import DATA, RESULTS, Run, mean_rate
 from common.lines import add_line, read_lines
 from torch.nn import functional
 
@@ -26,13 +26,10 @@ from linbp.data.images import read_image
 
 FACTS = RESULTS / "surrogates.jsonl"
 SUITES = Path(__file__).parents[1] / "suites"
-LEAKS = {"cifar10": (0.05, 0.1, 0.2, 0.3, 0.5), "imagenet": (0.05, 0.1, 0.2, 0.3)}
 CONSTANTS = (0.1, 0.2)
 N, STEPS, STEP = 32, 10, 1 / 255
-FIRST = {"cifar10": 1000, "imagenet": 200}
-"""The first image that the surrogates are measured on; none of the study's."""
 Facts = dict[str, Any]
-Rule = Callable[[Facts, tuple[float, ...], float], float]
+Rule = Callable[[Facts, Sequence[float], float], float]
 
 
 def most_sites_on_a_path(surrogate: linbp.Surrogate) -> int:
@@ -46,7 +43,8 @@ def most_sites_on_a_path(surrogate: linbp.Surrogate) -> int:
 
 def images_of(data: str, place: str) -> tuple[torch.Tensor, torch.Tensor]:
     """The images that surrogates are measured on, in [0, 1], and their labels."""
-    rows = slice(FIRST[data], FIRST[data] + N)
+    first = DATA[data]["first"]
+    rows = slice(first, first + N)
     if data == "cifar10":
         found = load_cifar10(place)
         pixels, labels = torch.as_tensor(found.test_images[rows]), torch.as_tensor(found.test_labels[rows])
@@ -61,7 +59,7 @@ def measure(surrogate: linbp.Surrogate, images: torch.Tensor, labels: torch.Tens
     growth, losses = {}, {}
     ordinary = surrogate.gradient(images, labels).flatten(1).norm(dim=1)
     losses[0.0] = loss_after(surrogate, images, labels)
-    for leak in LEAKS[data]:
+    for leak in DATA[data]["leaks"]:
         leaky = surrogate.with_rule(linbp.LinBP(start=0, rebalance=None, leak=leak))
         growth[leak] = float((leaky.gradient(images, labels).flatten(1).norm(dim=1) / ordinary).median())
         losses[leak] = loss_after(leaky, images, labels)
@@ -81,15 +79,15 @@ def loss_after(surrogate: linbp.Surrogate, images: torch.Tensor, labels: torch.T
     return float(functional.cross_entropy(surrogate.logits(adv), labels))
 
 
-def depth(facts: Facts, leaks: tuple[float, ...], c: float) -> float:
+def depth(facts: Facts, leaks: Sequence[float], c: float) -> float:
     return min(leaks, key=lambda leak: abs(leak - c / facts["path"]))
 
 
-def growth(facts: Facts, leaks: tuple[float, ...], c: float) -> float:
+def growth(facts: Facts, leaks: Sequence[float], c: float) -> float:
     return max((leak for leak in leaks if facts["growth"][str(leak)] <= c), default=leaks[0])
 
 
-def own_loss(facts: Facts, leaks: tuple[float, ...], c: float) -> float:
+def own_loss(facts: Facts, leaks: Sequence[float], c: float) -> float:
     return max((leak for leak in leaks if facts["own"][str(leak)] >= c), default=leaks[0])
 
 
@@ -102,7 +100,7 @@ RULES: dict[str, tuple[Rule, tuple[float, ...]]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", choices=sorted(LEAKS))
+    parser.add_argument("data", choices=["cifar10", "imagenet"])
     parser.add_argument("folder", help="with the images")
     given = parser.parse_args()
     images, labels = images_of(given.data, given.folder)
@@ -120,16 +118,16 @@ def losses() -> tuple[list[str], dict[str, dict[str, tuple[float, float]]]]:
     """
     facts = {line["surrogate"]: line for line in read_lines(FACTS)}
     rates: dict[str, dict[float, float]] = {}
-    for data, leaks in LEAKS.items():
-        run = Run(RESULTS / f"{data}.parquet")
-        for name in [name for name in facts if facts[name]["data"] == data]:
-            rates[name] = {leak: mean_rate(run.answers[name, f"leak-{leak:g}"]) for leak in leaks}
+    runs = {data: Run(data) for data in ("cifar10", "imagenet")}
+    for name, line in facts.items():
+        run = runs[line["data"]]
+        rates[name] = {leak: mean_rate(run.answers((name, f"leak-{leak:g}"))) for leak in run.data["leaks"]}
 
     def loss(name: str, leak: float) -> float:
         return max(rates[name].values()) - rates[name][leak]
 
     def picked(name: str, rule: Rule, c: float) -> float:
-        return rule(facts[name], LEAKS[facts[name]["data"]], c)
+        return rule(facts[name], DATA[facts[name]["data"]]["leaks"], c)
 
     found = {f"{leak:g}": {name: (leak, loss(name, leak)) for name in rates} for leak in CONSTANTS}
     for title, (rule, grid) in RULES.items():

@@ -1,14 +1,14 @@
 """Why some attacks do on photographs what nobody would have expected: one controlled experiment for each surprise.
 
-`common/photographs.py` says which photographs and networks these are, and what a pass is. Eight questions: `radius`
-(why does a single FGSM step transfer better than twenty steps of I-FGSM?), `units` (why do BPA and ConBP do nothing on
-some networks?), `leak` (how much of the gradient should an inactive unit pass?), `objective` (why does lowering the
-label's logit transfer worse than raising the cross-entropy?), `features` (why is FDA weak on inverted residuals?),
-`second` (why does ILA behind LinBP help on one network and harm on the other?), `ahead` (why is Nesterov's momentum
-better than momentum in few steps and worse in many?) and `diverse` (why do diverse inputs harm LinBP in few steps?).
+`common/photographs.py` says which photographs and networks these are, and what a pass is. Eight questions, whose
+attacks are in `causes.toml`: `radius` (why does a single FGSM step transfer better than twenty steps of I-FGSM?), `units` (why
+do BPA and ConBP do nothing on some networks?), `leak` (how much of the gradient should an inactive unit pass?),
+`objective` (why does lowering the label's logit transfer worse than raising the cross-entropy?), `features` (why is FDA
+weak on inverted residuals?), `second` (why does ILA behind LinBP help on one network and harm on the other?), `ahead`
+(why is Nesterov's momentum better than momentum in few steps and worse in many?) and `diverse` (why do diverse inputs
+harm LinBP in few steps?).
 
     python experiments/imagenet/causes.py --out FOLDER --passes 2    # computes what is missing in FOLDER/causes.jsonl
-    python experiments/imagenet/causes.py --out FOLDER --question radius --surrogate squeezenet1_1
 
 The lines are what `take_over/photographs.py` makes `results/causes.parquet` of; `docs/causes.md` says what came out.
 """
@@ -18,122 +18,63 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 import torch
 from common import photographs as photos
 from common.lines import add_line, read_lines
-from common.moved_on import moved_on
 from torch import nn
 
 import linbp
+from linbp.bench.suite import tomllib
 from linbp.jobs.provenance import device_name
 
 EPS, LEVELS = "16/255", 16
 MEDIAN = "median input of a ReLU"
-STARTS = {"squeezenet1_1": 3, "mobilenet_edgetpu": 20}
-LEADERS = ("linbp(start={start})", "linbp(start=0, rebalance=none, leak=0.3)", "mi", "di(scale=8/7) + mi")
-"""Whose adversarial images are also moved on to the radius."""
-LEAKS = (0.1, 0.2, 0.3, 0.5, 0.7, 1)
-SLOPES = {"squeezenet1_1": (1, 0.1, 0.01, 0.001, 0.0001), "mobilenet_edgetpu": (4, 1, 0.25, 0.0625)}
-"""Factors of the published slopes and temperature."""
-BEST = {
-    "squeezenet1_1": ("conbp(start=3, slope=0.005)", "bpa(start=3, slope=0.001, temperature=0.01)"),
-    "mobilenet_edgetpu": ("conbp(start=20, slope=0.5)", "bpa(start=20, slope=0.25)"),
-}
-"""The best of each kind, whose adversarial images are also moved on to the radius."""
-ONE_OF_TWO = {"squeezenet1_1": ("bpa(start=3, slope=0.001)", "bpa(start=3, temperature=0.01)")}
-"""Slope alone and temperature alone, where there are max-pools."""
-OBJECTIVES, MANY = ("ifgsm", "margin", "logit"), 100
-"""Objectives, and how many steps: as many as in the table of recipes at equal gradients."""
-RECTIFIED = {
-    "mobilenet_edgetpu": "[network.bn1, network.blocks.1.3.bn1.act, network.blocks.3.0.bn1.act, "
-    "network.blocks.5.0.bn1.act, network.bn2]"
-}
-"""Feature maps behind a ReLU, the last one of every size, where the blocks' own results are signed."""
-NODES = {
-    "squeezenet1_1": ("network.features.4", "network.features.7", "network.features.10", "network.features.12"),
-    "mobilenet_edgetpu": ("network.blocks.2", "network.blocks.3", "network.blocks.4", "network.blocks.5"),
-}
-"""Feature maps that ILA reads; the second one is that of the table of recipes."""
-QUESTIONS = ("radius", "units", "leak", "objective", "features", "second", "ahead", "diverse")
+ASKED: dict[str, Any] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+WORDS = {None: "", "filled": ", moved on to the radius", "shrunk": ", at the mean distance of I-FGSM"}
 
 
-@dataclass(frozen=True)
-class Attack:
-    """A recipe, and what is done to its adversarial images afterwards.
-
-    Attributes:
-        question: that it belongs to.
-        recipe: as text.
-        then: `filled`: every pixel that moved is moved on to the radius, in its direction. `shrunk`: the recipe is one
-            step, of the mean distance (in whole levels) that the adversarial images of I-FGSM have from their image.
-        steps: how many, of 1/255.
-
-    Neither makes distances quite equal: a pixel that did not move stays, and at the same mean distance steps of one
-    size everywhere have the smaller L2.
-    """
+class Attack(NamedTuple):
+    """A recipe, and what is done to its adversarial images afterwards; `causes.toml` says what that is."""
 
     question: str
     recipe: str
-    then: Literal["filled", "shrunk"] | None = None
-    steps: int = photos.STEPS
+    then: str | None
+    steps: int
 
     @property
     def label(self) -> str:
         """Its name in results and tables, in Markdown."""
-        words = {None: "", "filled": ", moved on to the radius", "shrunk": ", at the mean distance of I-FGSM"}
         steps = "" if self.steps == photos.STEPS else f", {self.steps} steps"
-        return f"`{self.recipe}`{steps}{words[self.then]}"
+        return f"`{self.recipe}`{steps}{WORDS[self.then]}"
 
 
-def attacks(surrogate: str) -> Iterator[Attack]:
+def attacks(surrogate: str) -> list[Attack]:
     """All attacks on one surrogate."""
-    yield from (Attack("radius", "fgsm"), Attack("radius", "ifgsm"))
-    yield from (Attack("radius", "ifgsm", "filled"), Attack("radius", "fgsm", "shrunk"))
-    start = STARTS[surrogate]
-    for recipe in LEADERS:
-        for then in (None, "filled"):
-            yield Attack("radius", recipe.format(start=start), then)
-    yield Attack("units", "ifgsm")
-    for factor in SLOPES[surrogate]:
-        yield Attack("units", f"conbp(start={start}, slope={0.5 * factor:g})")
-        temperature = f", temperature={10 * factor:g}" if surrogate == "squeezenet1_1" else ""  # the other has no pool
-        yield Attack("units", f"bpa(start={start}, slope={factor:g}{temperature})")
-    yield from (Attack("units", recipe) for recipe in ONE_OF_TWO.get(surrogate, ()))
-    yield from (Attack("units", recipe, "filled") for recipe in ("ifgsm", *BEST[surrogate]))
-    for rest in ("", " + di(scale=8/7) + mi"):
-        yield Attack("leak", rest.removeprefix(" + ") or "ifgsm")
-        yield from (Attack("leak", f"linbp(start=0, rebalance=none, leak={leak:g}){rest}") for leak in LEAKS)
-    yield from (Attack("objective", recipe, steps=MANY) for recipe in OBJECTIVES)
-    if surrogate in RECTIFIED:
-        yield from (Attack("features", recipe) for recipe in ("ifgsm", "fdafgsm"))
-        yield Attack("features", f"fdafgsm(at={RECTIFIED[surrogate]})")
-    own, node = f"linbp(start={start})", NODES[surrogate][1]
-    yield Attack("second", f"{own} + mi")
-    yield from (Attack("second", f"{own} + mi >> ila(at={at})") for at in NODES[surrogate])
-    yield Attack("second", f"{own} + mi >> ila(at={node}) + mi")
-    yield from (Attack("second", f"{own} + mi{rest}", "filled") for rest in ("", f" >> ila(at={node})"))
-    for steps in (photos.STEPS, MANY):
-        yield from (Attack("ahead", recipe, steps=steps) for recipe in ("mi", "ni", "ni(scale=l1)", "ni(decay=0.9)"))
-        for then in (None, "filled"):
-            yield from (Attack("diverse", f"{own}{rest}", then, steps) for rest in ("", " + di(scale=8/7)"))
+    places = ASKED["surrogates"][surrogate]
+    return [
+        Attack(asked["question"], recipe.format(**places), asked.get("then"), asked.get("steps", photos.STEPS))
+        for asked in ASKED["attacks"]
+        if asked.get("on", surrogate) == surrogate
+        for recipe in asked["recipes"]
+    ]
 
 
-def craft(attack: Attack, number: int, fresh: Any) -> torch.Tensor:
-    """The adversarial images of a pass, in [0, 1]; `fresh(recipe, eps, steps)` runs a recipe, once."""
-    clean = photos.photographs()[1][photos.rows_of(number)]
+def craft(attack: Attack, clean: torch.Tensor, fresh: Any) -> torch.Tensor:
+    """The adversarial images of uint8 images, in [0, 1]; `fresh(recipe, eps, steps)` runs a recipe, once."""
     if attack.then == "shrunk":
         moved = (fresh("ifgsm", EPS, attack.steps) - clean.float() / 255).abs() * 255
         return fresh(attack.recipe, tuple((moved.flatten(1).mean(1).round() / 255).tolist()), attack.steps)
     adv = fresh(attack.recipe, EPS, attack.steps)
-    return moved_on(adv, clean, LEVELS) if attack.then == "filled" else adv
+    if attack.then == "filled":
+        moved = (adv * 255).round().int() - clean.int()
+        adv = (clean.int() + LEVELS * moved.sign()).clamp(0, 255) / 255
+    return adv
 
 
 @torch.no_grad()
@@ -152,30 +93,25 @@ def middle_input(module: nn.Module, images: torch.Tensor, start: int) -> float:
 
 
 @torch.no_grad()
-def standing(logits: torch.Tensor, labels: torch.Tensor, known: torch.Tensor) -> list[float]:
-    """The label's logit and the largest other one, means over the images that the network has right."""
-    found, labels = logits[known].double(), labels[known, None]
-    other = found.scatter(1, labels, -torch.inf).amax(1)
-    return [float(found.gather(1, labels).mean()), float(other.mean())]
-
-
-@torch.no_grad()
 def standings(victims: dict[str, Any], clean: torch.Tensor, adv: torch.Tensor, labels: torch.Tensor) -> dict[str, Any]:
-    """For each network, its `standing` on clean and adversarial images, over how many, and its clean logits' spread.
+    """For each network, the label's logit and the largest other one on clean and on adversarial images.
 
-    The spread is the mean over images of the standard deviation over classes, a unit in which networks are comparable.
+    They are means over the `n` images that the network has right. `spread` is the mean over these of the standard
+    deviation of clean logits over classes, a unit in which networks are comparable.
     """
-    found = {}
+    found: dict[str, Any] = {}
     for name, victim in victims.items():
         before = victim.logits(clean)
         known = before.argmax(1) == labels
-        means = [standing(before, labels, known), standing(victim.logits(adv), labels, known)]
-        spread = float(before[known].double().std(1).mean())
-        found[name] = {"clean": means[0], "adv": means[1], "n": int(known.sum()), "spread": spread}
+        own = labels[known, None]
+        for kind, logits in (("clean", before[known].double()), ("adv", victim.logits(adv)[known].double())):
+            other = logits.scatter(1, own, -torch.inf).amax(1)
+            found.setdefault(name, {})[kind] = [float(logits.gather(1, own).mean()), float(other.mean())]
+        found[name] |= {"n": int(known.sum()), "spread": float(before[known].double().std(1).mean())}
     return found
 
 
-def compute(path: Path, name: str, passes: Sequence[int], questions: Sequence[str]) -> None:
+def compute(path: Path, name: str, passes: int) -> None:
     """Fill in the missing lines about one surrogate, pass by pass."""
     fields = ("surrogate", "question", "recipe", "pass")
     done = {tuple(line.get(field) for field in fields) for line in read_lines(path)}
@@ -188,9 +124,10 @@ def compute(path: Path, name: str, passes: Sequence[int], questions: Sequence[st
         print({field: line.get(field) for field in fields}, flush=True)
 
     if (name, None, MEDIAN, 0) not in done:
-        middle = middle_input(surrogate.model.module, images[: photos.PASS].float() / 255, STARTS[name])
-        add({"surrogate": name, "recipe": MEDIAN, "pass": 0, "start": STARTS[name], "value": middle})
-    for number in passes:
+        start = ASKED["surrogates"][name]["start"]
+        middle = middle_input(surrogate.model.module, images[: photos.PASS].float() / 255, start)
+        add({"surrogate": name, "recipe": MEDIAN, "pass": 0, "start": start, "value": middle})
+    for number in range(passes):
         rows = photos.rows_of(number)
         clean = images[rows].float() / 255
         if (None, None, "clean", number) not in done:
@@ -204,9 +141,9 @@ def compute(path: Path, name: str, passes: Sequence[int], questions: Sequence[st
             return photos.craft(surrogate, rows, recipe, list(eps) if isinstance(eps, tuple) else eps, **given)
 
         for attack in attacks(name):
-            if attack.question not in questions or (name, attack.question, attack.label, number) in done:
+            if (name, attack.question, attack.label, number) in done:
                 continue
-            adv = craft(attack, number, fresh)
+            adv = craft(attack, images[rows], fresh)
             pixels = (adv * 255).round().to(torch.uint8)
             line = {"surrogate": name, "question": attack.question, "recipe": attack.label, "pass": number, "eps": EPS}
             line |= {"steps": attack.steps, "predictions": photos.predictions(victims, adv)}
@@ -222,11 +159,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of causes.jsonl")
     parser.add_argument("--passes", type=int, default=1, help="how many times 24 photographs")
-    parser.add_argument("--surrogate", action="append", choices=list(STARTS), help="default: both")
-    parser.add_argument("--question", action="append", choices=QUESTIONS, help="default: all")
     options = parser.parse_args()
-    for name in options.surrogate or STARTS:
-        compute(options.out / "causes.jsonl", name, range(options.passes), options.question or QUESTIONS)
+    for name in ASKED["surrogates"]:
+        compute(options.out / "causes.jsonl", name, options.passes)
 
 
 if __name__ == "__main__":
