@@ -11,27 +11,19 @@ in this repository's history; the tables hold all that they said:
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rows import Part, save
+from rows import Part, part, read, save
 
 from linbp.bench.keys import content_key
 
 PIECE = 250
 WIDE = ("seed0", "seed1", "seed2", "shifted")
 """Files of the sources of full width; each is a VGG-19-BN of its own."""
-
-
-def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
-    """The images and networks of a file, its attacks, and what start=auto chose."""
-    lines = [json.loads(text) for text in path.read_text().splitlines()]
-    selection = next(line["selection"] for line in lines if "selection" in line)
-    return selection, [line for line in lines if "piece" in line], [line for line in lines if "choice" in line]
 
 
 def names(line: dict[str, Any], source: str) -> tuple[str, str]:
@@ -58,55 +50,44 @@ def step_size(line: dict[str, Any]) -> float:
 
 
 def columns(line: dict[str, Any], selection: dict[str, Any], source: str) -> Iterator[Part]:
-    """The rows of one line, a victim at a time: one value for all images, or an array of them."""
+    """The rows of one line, a victim at a time."""
     surrogate, recipe = names(line, source)
     answers = {name: np.array([*map(int, digits)]) for name, digits in line["predictions"].items()}
     own = answers.pop("itself")
     images = slice(line["piece"] * PIECE, line["piece"] * PIECE + len(own))
     labels = np.array(selection["labels"][images])
-    ids = [f"{row:05}" for row in selection["images"][images]]
     weights = line.get("lins", {}).get("file_sha256", line["surrogate_sha256"])
-    key = content_key(surrogate, weights, recipe, line["eps"], line["steps"])
-    base = line["surrogate"].partition("-")[0]
     for victim, classes in answers.items():
         white_box = victim == line["surrogate"] and "lins" not in line
-        yield {
-            "image_id": np.array(ids),
-            "file": np.array([f"{one}.png" for one in ids]),
-            "label": labels,
-            "surrogate": surrogate,
-            "surrogate_model": line["surrogate"],
-            "surrogate_key": weights,
-            "recipe": recipe,
-            "recipe_text": line["recipe"],
-            "attack": key,
-            "attack_key": key,
-            "norm": "linf",
-            "eps": float(line["eps"]),
-            "eps_text": line["eps"],
-            "steps": line["steps"],
-            "step_size": step_size(line),
-            "gradients": line["gradients"],
-            "seed": 0,
-            "victim": victim + (source if victim == "vgg19_bn" else ""),
-            "victim_model": victim,
-            "victim_key": selection["networks"][victim],
-            "white_box": white_box,
-            "surrogate_adv": own,
-            "clean_prediction": labels,  # the images are those that all victims have right
-            "adv_prediction": classes,
-            "selected": white_box or victim != base,  # a network is no victim of its own variants
-            "success": classes != labels,
-            "notes": None,
-            "loss": line["loss"][victim],
-            "clean_loss": selection["loss"][victim],
-            "levels": line.get("levels"),
-            "piece": line["piece"],
-            "device": line["device"],
-            "torch": line["torch"],
-            "linbp": line["linbp"],
-            "pixels": line["sha256"],
-        }
+        yield part(
+            line,
+            [f"{row:05}" for row in selection["images"][images]],
+            content_key(surrogate, weights, recipe, line["eps"], line["steps"]),
+            line["eps"],
+            label=labels,
+            surrogate=surrogate,
+            surrogate_model=line["surrogate"],
+            surrogate_key=weights,
+            recipe=recipe,
+            recipe_text=line["recipe"],
+            steps=line["steps"],
+            step_size=step_size(line),
+            gradients=line["gradients"],
+            victim=victim + (source if victim == "vgg19_bn" else ""),
+            victim_model=victim,
+            victim_key=selection["networks"][victim],
+            white_box=white_box,
+            surrogate_adv=own,
+            clean_prediction=labels,  # the images are those that all victims have right
+            adv_prediction=classes,
+            # A network is no victim of its own variants.
+            selected=white_box or victim != line["surrogate"].partition("-")[0],
+            success=classes != labels,
+            loss=line["loss"][victim],
+            clean_loss=selection["loss"][victim],
+            levels=line.get("levels"),
+            piece=line["piece"],
+        )
 
 
 def take_over(name: str, files: dict[str, Path]) -> None:
@@ -119,7 +100,9 @@ def take_over(name: str, files: dict[str, Path]) -> None:
     parts: list[Part] = []
     facts: dict[str, Any] = {"accuracy": {}, "images": {}, "chosen_starts": {}}
     for source, path in files.items():
-        selection, lines, choices = read(path)
+        found = read(path)
+        selection = next(line["selection"] for line in found if "selection" in line)
+        lines = [line for line in found if "piece" in line]
         once = {(*names(line, source), line["eps"], line["steps"], line["piece"]): line for line in lines}
         parts += [part for line in once.values() for part in columns(line, selection, source)]
         for network, share in selection["accuracy"].items():
@@ -127,7 +110,7 @@ def take_over(name: str, files: dict[str, Path]) -> None:
         tuned = {names(line, source)[0]: line["lins"] for line in lines if "lins" in line}
         facts["accuracy"] |= {network: lins["right"] / lins["n"] for network, lins in tuned.items()}
         facts["images"][source] = {"right_on_all": selection["right_on_all"], "selected": len(selection["images"])}
-        facts["chosen_starts"] |= {line["surrogate"]: line["choice"]["start"] for line in choices}
+        facts["chosen_starts"] |= {line["surrogate"]: line["choice"]["start"] for line in found if "choice" in line}
     save(name, parts, facts)
 
 
@@ -135,12 +118,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="with attacks.jsonl and wide/")
     folder = parser.parse_args().folder
-    studies = {
-        "cifar10": {"": folder / "attacks.jsonl"},
-        "cifar10-wide": {f"-{name}": folder / "wide" / f"{name}.jsonl" for name in WIDE},
-    }
-    for name, files in studies.items():
-        take_over(name, files)
+    take_over("cifar10", {"": folder / "attacks.jsonl"})
+    take_over("cifar10-wide", {f"-{name}": folder / "wide" / f"{name}.jsonl" for name in WIDE})
 
 
 if __name__ == "__main__":

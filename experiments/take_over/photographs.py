@@ -11,14 +11,13 @@ history. `photographs` has what was run to compare attacks, `causes` what was ru
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rows import Part, save
+from rows import Part, part, read, save
 
 import linbp
 from linbp.bench.keys import content_key
@@ -31,11 +30,6 @@ CLASSES, SHIFT = 1000, 500
 GRADIENTS = 100
 """What each image could cost where recipes had equal gradients."""
 Line = dict[str, Any]
-
-
-def read(path: Path) -> list[Line]:
-    """The lines of a file."""
-    return [json.loads(text) for text in path.read_text().splitlines()]
 
 
 def surrogate_of(line: Line) -> str:
@@ -56,18 +50,9 @@ def recipe_of(line: Line) -> tuple[str, str]:
     return name, text
 
 
-def step_size(line: Line, recipe: linbp.Recipe, steps: int) -> float:
-    """A level, or what reaches the radius where recipes had equal gradients; of a single step the radius."""
-    eps = Fraction(line.get("eps") or "16/255")
-    if recipe.single_step:
-        return float(eps)
-    return float(max(Fraction(1, 255), eps / steps) if line.get("budget") == "gradients" else Fraction(1, 255))
-
-
 def rows_of(line: Line, clean: Line) -> Iterator[Part]:
     """The rows of one line, a victim at a time."""
     labels = np.array(clean["labels"])
-    places = range(line["pass"] * PASS, line["pass"] * PASS + len(labels))
     surrogate, (name, text) = surrogate_of(line), recipe_of(line)
     recipe, members = linbp.Recipe.parse(text), BOTH if line["surrogate"] == "both" else (line["surrogate"],)
     steps = 1 if recipe.single_step else line.get("steps") or STEPS
@@ -75,44 +60,35 @@ def rows_of(line: Line, clean: Line) -> Iterator[Part]:
     assert line.get("gradients", gradients) == gradients, line
     targets = (labels + SHIFT) % CLASSES if line.get("question") == "targeted" else None
     eps = line.get("eps") or "16/255"
-    key = content_key(surrogate, name, eps, steps)
+    # A level, or what reaches the radius: of a single step, and where recipes had equal gradients.
+    equal = recipe.single_step or line.get("budget") == "gradients"
+    step_size = max(Fraction(1, 255), Fraction(eps) / steps) if equal else Fraction(1, 255)
     for victim, found in line["predictions"].items():
-        classes = np.array(found)
-        right = np.array(clean["predictions"][victim]) == labels
-        success = classes != labels if targets is None else classes == targets
-        yield {
-            "image_id": np.array([f"{place:03}" for place in places]),
-            "file": np.array([f"{place:03}.png" for place in places]),
-            "label": labels,
-            "target": targets,
-            "surrogate": surrogate,
-            "surrogate_model": " + ".join(members),
-            "recipe": name,
-            "recipe_text": text,
-            "attack": key,
-            "attack_key": key,
-            "norm": "linf",
-            "eps": float(Fraction(eps)),
-            "eps_text": eps,
-            "steps": steps,
-            "step_size": step_size(line, recipe, steps),
-            "gradients": gradients,
-            "seed": 0,
-            "victim": victim,
-            "victim_model": victim,
-            "white_box": victim in members,
-            "clean_prediction": np.array(clean["predictions"][victim]),
-            "adv_prediction": classes,
-            "selected": True,
-            "success": np.where(right, success, None),
-            "notes": None,
-            "levels": line.get("mean_levels"),
-            "piece": line["pass"],
-            "device": line.get("device", "cpu"),
-            "torch": line.get("torch"),
-            "linbp": line.get("linbp"),
-            "pixels": line.get("sha256"),
-        }
+        classes, before = np.array(found), np.array(clean["predictions"][victim])
+        yield part(
+            line,
+            [f"{line['pass'] * PASS + place:03}" for place in range(len(labels))],
+            content_key(surrogate, name, eps, steps),
+            eps,
+            label=labels,
+            target=targets,
+            surrogate=surrogate,
+            surrogate_model=" + ".join(members),
+            recipe=name,
+            recipe_text=text,
+            steps=steps,
+            step_size=float(step_size),
+            gradients=gradients,
+            victim=victim,
+            victim_model=victim,
+            white_box=victim in members,
+            clean_prediction=before,
+            adv_prediction=classes,
+            selected=True,
+            success=np.where(before == labels, classes != labels if targets is None else classes == targets, None),
+            levels=line.get("mean_levels"),
+            piece=line["pass"],
+        )
 
 
 def take_over(name: str, files: list[list[Line]], facts: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,39 @@ MORE = {
 """Columns besides those of a table of results."""
 
 
+def read(path: Path) -> list[dict[str, Any]]:
+    """The lines of a file."""
+    return [json.loads(text) for text in path.read_text().splitlines()]
+
+
+def part(line: dict[str, Any], ids: list[str], key: str, eps: str, **columns: Any) -> Part:
+    """Rows from a line.
+
+    Args:
+        line: it says alike in both kinds of files where it was made.
+        ids: of the images.
+        key: content address of the attack.
+        eps: as text.
+        columns: the others.
+    """
+    return {
+        "image_id": np.array(ids),
+        "file": np.array([f"{one}.png" for one in ids]),
+        "attack": key,
+        "attack_key": key,
+        "norm": "linf",
+        "eps": float(Fraction(eps)),
+        "eps_text": eps,
+        "seed": 0,
+        "notes": None,
+        "device": line.get("device", "cpu"),
+        "torch": line.get("torch"),
+        "linbp": line.get("linbp"),
+        "pixels": line.get("sha256"),
+        **columns,
+    }
+
+
 def save(name: str, parts: list[Part], facts: Mapping[str, Any]) -> None:
     """Write a study's table, sorted by surrogate and attack, with the columns that its parts have.
 
@@ -52,14 +86,9 @@ def save(name: str, parts: list[Part], facts: Mapping[str, Any]) -> None:
 
 def column(parts: Sequence[Any], sizes: Sequence[int], kind: pa.DataType) -> pa.Array:
     """A column from its parts, each an array or one value for all rows of the part."""
-    if kind == WORDS:
-        words = {word: None for part in parts for word in np.atleast_1d(part).tolist()}
-        places = {word: place for place, word in enumerate(words)}
-        parts = [np.array([places[word] for word in np.atleast_1d(part).tolist()]) for part in parts]
-    rows = [np.broadcast_to(np.nan if part is None else part, size) for part, size in zip(parts, sizes, strict=True)]
-    if kind == WORDS:
-        return pa.DictionaryArray.from_arrays(pa.array(np.concatenate(rows), pa.int32()), pa.array(words, pa.string()))
-    return pa.array(np.concatenate(rows), kind, from_pandas=True)
+    rows = [np.broadcast_to(np.array(part, dtype=object), size) for part, size in zip(parts, sizes, strict=True)]
+    found = pa.array(np.concatenate(rows), pa.string() if kind == WORDS else kind)
+    return found.dictionary_encode() if kind == WORDS else found
 
 
 def compressed(found: pa.Table, rows: int = 1 << 17) -> bytes:
