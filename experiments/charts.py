@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import altair as alt
 
@@ -13,17 +12,12 @@ GREY = "#8a8a8a"
 """Of axes and words: as far from white as from black."""
 COLOURS = ("#2f8fdd", "#d56e28", "#279d6e", "#c45ab3")
 """Each at least 3.4 to 1 against white and against the dark page."""
+SHAPES = ("circle", "diamond", "square", "triangle-up")
 RATE = "attack success rate, mean over victims, %"
 
 
-@dataclass(frozen=True)
-class Panel:
-    """One plot of a picture.
-
-    Attributes:
-        title: above it.
-        rows: one a mark, with `label` or `x`, `kind`, `mean`, `low` and `high`.
-    """
+class Panel(NamedTuple):
+    """One plot of a picture: its title, and a row for each mark with `label` or `x`, `kind`, `mean`, `low`, `high`."""
 
     title: str
     rows: Sequence[dict[str, Any]]
@@ -36,23 +30,18 @@ def dots(panels: Sequence[Panel], low: float = 0) -> alt.VConcatChart:
         panels: the plots.
         low: where the scale begins, in per cent.
     """
-    x = alt.Scale(domain=[low, 100])
-    kinds = list(dict.fromkeys(row["kind"] for panel in panels for row in panel.rows))
     plots = []
     for number, panel in enumerate(panels):
-        order = [row["label"] for row in panel.rows]
-        base = alt.Chart(alt.Data(values=list(panel.rows))).encode(
-            y=alt.Y("label:N", sort=order, title=None, axis=alt.Axis(labelLimit=420)), color=_colour(kinds)
-        )
         axis = alt.Axis(title=RATE if number == len(panels) - 1 else None, values=[*range(0, 101, 10)])
-        rules = base.mark_rule(strokeWidth=3, opacity=0.5).encode(
-            x=alt.X("low:Q", scale=x, axis=axis), x2=alt.X2("high:Q")
-        )
-        marks = base.mark_point(filled=True, size=70, opacity=1).encode(
-            x=alt.X("mean:Q", scale=x, axis=axis), shape=_shape(kinds)
-        )
+        place = {"scale": alt.Scale(domain=[low, 100]), "axis": axis}
+        y = alt.Y("label:N", sort=[row["label"] for row in panel.rows], title=None, axis=alt.Axis(labelLimit=420))
+        base, shape = _base(panels, panel)
+        base = base.encode(y=y)
+        mean = alt.X("mean:Q", **place)
+        rules = base.mark_rule(strokeWidth=3, opacity=0.5).encode(x=alt.X("low:Q", **place), x2=alt.X2("high:Q"))
+        marks = base.mark_point(filled=True, size=70, opacity=1).encode(x=mean, shape=shape)
         words = base.mark_text(align="left", dx=9, dy=-7, fontSize=10).encode(
-            x=alt.X("mean:Q", scale=x, axis=axis), text=alt.Text("mean:Q", format=".0f")
+            x=mean, text=alt.Text("mean:Q", format=".0f")
         )
         plots.append((rules + marks + words).properties(width=520, height=alt.Step(20), title=panel.title))
     return alt.vconcat(*plots)
@@ -74,29 +63,25 @@ def lines(
         domain: of the means' axis.
         logarithmic: whether the number's axis is.
     """
-    kinds = list(dict.fromkeys(row["kind"] for panel in panels for row in panel.rows))
     x = alt.X("x:Q", title=title, scale=alt.Scale(type="log" if logarithmic else "linear", nice=False, padding=12))
     plots = []
     for number, panel in enumerate(panels):
-        base = alt.Chart(alt.Data(values=list(panel.rows))).encode(x=x, color=_colour(kinds))
-        axis = alt.Axis(title=what if number == 0 else None)
-        scale = alt.Scale(domain=list(domain))
-        bands = base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", axis=axis, scale=scale), y2="high:Q")
-        y = alt.Y("mean:Q", axis=axis, scale=scale)
-        curves = base.mark_line().encode(y=y)
-        marks = base.mark_point(filled=True, size=36, opacity=1).encode(y=y, shape=_shape(kinds))
+        base, shape = _base(panels, panel)
+        base = base.encode(x=x)
+        place = {"axis": alt.Axis(title=what if number == 0 else None), "scale": alt.Scale(domain=list(domain))}
+        bands = base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", **place), y2="high:Q")
+        curves = base.mark_line().encode(y=alt.Y("mean:Q", **place))
+        marks = base.mark_point(filled=True, size=36, opacity=1).encode(y=alt.Y("mean:Q", **place), shape=shape)
         plots.append((bands + curves + marks).properties(width=300, height=260, title=panel.title))
     return alt.hconcat(*plots)
 
 
-def _colour(kinds: Sequence[str]) -> alt.Color:
-    scale = alt.Scale(domain=list(kinds), range=list(COLOURS[: len(kinds)]))
-    return alt.Color("kind:N", scale=scale, legend=alt.Legend(title=None, orient="top"))
-
-
-def _shape(kinds: Sequence[str]) -> alt.Shape:
-    shapes = ("circle", "diamond", "square", "triangle-up")
-    return alt.Shape("kind:N", scale=alt.Scale(domain=list(kinds), range=list(shapes[: len(kinds)])))
+def _base(panels: Sequence[Panel], panel: Panel) -> tuple[alt.Chart, alt.Shape]:
+    """A plot's rows in the colours of their kinds, which are those of the whole picture, and the kinds' shapes."""
+    kinds = list(dict.fromkeys(row["kind"] for one in panels for row in one.rows))
+    colours, shapes = (alt.Scale(domain=kinds, range=list(one[: len(kinds)])) for one in (COLOURS, SHAPES))
+    colour = alt.Color("kind:N", scale=colours, legend=alt.Legend(title=None, orient="top"))
+    return alt.Chart(alt.Data(values=list(panel.rows))).encode(color=colour), alt.Shape("kind:N", scale=shapes)
 
 
 def save(chart: alt.VConcatChart | alt.HConcatChart, path: Path) -> None:

@@ -24,7 +24,8 @@ from linbp.data.files import write_atomically
 from linbp.evaluation.statistics import SATURATED, Interval
 
 DOCS = TABLES.parent
-SHOWN = Path(__file__).with_suffix(".toml")
+SHOWN: dict[str, Any] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+"""What is shown where."""
 SIGNIFICANT = 0.05
 NUMBERS = {"features.23": 7, "layer3.0": 9}
 """The sites that positions of the paper's kind are."""
@@ -50,15 +51,7 @@ def row_of(study: str, **keys: str) -> Row:
 
 
 def small(found: Any, form: str, to: str = "-", mark: str = "", unit: float = 1) -> str:
-    """A figure with its interval in small print; nothing where there is none.
-
-    Args:
-        found: with `value`, `low` and `high`.
-        form: how each is written.
-        to: what stands between the ends.
-        mark: what stands behind the figure.
-        unit: what the three are multiplied by.
-    """
+    """A figure (`value`, `low`, `high`, in a unit), a mark, and the interval in small print; nothing where none is."""
     if found.value is None:
         return ""
     value, low, high = (format(unit * one, form) for one in (found.value, found.low, found.high))
@@ -128,12 +121,11 @@ def differences(about: Mapping[str, Any]) -> list[str]:
     """A row for each pair of recipes at a radius, a column for each surrogate; bold where p is below 0.05."""
     rows: dict[tuple[str, str, str], dict[str, str]] = {}
     for column in about["columns"]:
-        for row in csv_of(f"{about['study']}-differences"):
-            if any(row[name] != text for name, text in column["attack"].items()) or row["eps"] not in about["eps"]:
-                continue
-            text = small(interval(row, "difference"), "+.1f", " to ")
-            key = row["eps"], short(row["recipe"]), short(row["against"])
-            rows.setdefault(key, {})[column["label"]] = bold(text) if float(row["p"]) < SIGNIFICANT else text
+        for row in rows_of(f"{about['study']}-differences", **column["attack"]):
+            if row["eps"] in about["eps"]:
+                text = small(interval(row, "difference"), "+.1f", " to ")
+                cells = rows.setdefault((row["eps"], short(row["recipe"]), short(row["against"])), {})
+                cells[column["label"]] = bold(text) if float(row["p"]) < SIGNIFICANT else text
     labels = [column["label"] for column in about["columns"]]
     body = [
         [eps, f"`{one}`", f"`{other}`", *(cells.get(label, "") for label in labels)]
@@ -166,9 +158,7 @@ def lines(about: Mapping[str, Any]) -> Any:
     panels = []
     for panel in about["panels"]:
         rows = []
-        for row in csv_of(about["study"]):
-            if any(row[name] != text for name, text in panel["attack"].items()):
-                continue
+        for row in rows_of(about["study"], **panel["attack"]):
             for kind, pattern in panel["series"].items():
                 if found := re.fullmatch(pattern, f"{row['surrogate']} | {row['recipe']} | {row['steps']}"):
                     rows.append({"x": int(NUMBERS.get(found[1], found[1])), "kind": kind} | point(row))
@@ -194,20 +184,10 @@ def between(page: str, name: str, text: Sequence[str]) -> str:
     return page[: found.start()] + block + page[found.end() :]
 
 
-def shown() -> dict[str, Any]:
-    """What `pages.toml` says."""
-    return tomllib.loads(SHOWN.read_text(encoding="utf-8"))
-
-
 def written(name: str, page: str) -> str:
-    """A page with its tables as they are to be.
-
-    Args:
-        name: of the page's file.
-        page: its text.
-    """
+    """A page, whose file has this name, with its tables as they are to be."""
     for kind, make in TABLE_KINDS.items():
-        for about in shown().get(kind, ()):
+        for about in SHOWN[kind]:
             if about["page"] == name:
                 page = between(page, about["name"], make(about))
     return page
@@ -227,12 +207,11 @@ def main() -> None:
     parser.add_argument("--compute", action="store_true", help="compute the CSVs first")
     if parser.parse_args().compute:
         compute()
-    pages = {about["page"] for kind in TABLE_KINDS for about in shown().get(kind, ())}
-    for name in sorted(pages):
+    for name in sorted({about["page"] for kind in TABLE_KINDS for about in SHOWN[kind]}):
         place = DOCS / name
         write_atomically(place, written(name, place.read_text(encoding="utf-8")).encode())
     for kind, make in PICTURE_KINDS.items():
-        for about in shown().get(kind, ()):
+        for about in SHOWN[kind]:
             charts.save(make(about), DOCS / "images" / about["picture"])
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -85,7 +85,7 @@ class Answers:
     def rate(self, victim: str) -> Rate:
         """Of one victim."""
         row = self.victims.index(victim)
-        return rate(int((self.success & self.counted)[row].sum()), int(self.counted[row].sum()))
+        return _share(np.where(self.counted, self.success, -1)[row])
 
     def minus(self, other: Answers, flips: int) -> Difference:
         """The difference of two means over victims in points, with its interval and p; paired by image."""
@@ -102,31 +102,27 @@ class Study:
     def __init__(self, name: str) -> None:
         self.name = name
         self._file = RESULTS / f"{name}.parquet"
-        schema = pq.read_schema(self._file)
-        self._columns = [one for one in schema.names if one not in ("pixels", "device", "torch", "linbp", "step_size")]
-        self.facts = {
-            name.decode().removeprefix("linbp."): json.loads(text) for name, text in (schema.metadata or {}).items()
-        }
+        not_read = ("pixels", "device", "torch", "linbp", "step_size")
+        self._columns = [one for one in pq.read_schema(self._file).names if one not in not_read]
 
-    def answers(
-        self, keys: Iterable[Key], images: slice = slice(None), without: Sequence[str] = ()
-    ) -> dict[Key, Answers]:
+    def answers(self, keys: Iterable[Key], row: Row | None = None) -> dict[Key, Answers]:
         """What some attacks on one surrogate and its variants did, on the images that all of them were made of.
 
         Args:
             keys: of the attacks.
-            images: which of the images, in the order of the table.
-            without: networks that do not count as victims here.
+            row: of a table, which says in `images` and `without` what counts there; default: everything.
         """
-        wanted = list(dict.fromkeys(keys))
+        wanted, row = list(dict.fromkeys(keys)), row or {}
         outcomes = Outcomes(self._rows(wanted))
         numbers: dict[Key, int] = {
             (one.surrogate, one.recipe, one.eps_text, str(one.steps)): number
             for number, one in enumerate(outcomes.attacks)
         }
-        shared = np.logical_and.reduce([outcomes.column("adv_prediction", numbers[key], 0) >= 0 for key in wanted])
-        places = np.flatnonzero(shared)
-        places = places[np.isin(places, np.arange(len(shared))[images])]
+        first, colon, end = row.get("images", "").partition(":")
+        places = np.arange(len(outcomes.images))[slice(int(first), int(end)) if colon else slice(None)]
+        for key in wanted:
+            places = places[outcomes.column("adv_prediction", numbers[key], 0)[places] >= 0]
+        without = row.get("without", "").split()
         return {key: _answers(outcomes, numbers[key], places, without, self._columns) for key in wanted}
 
     def _rows(self, keys: Sequence[Key]) -> pa.Table:
@@ -150,67 +146,57 @@ class Study:
 def _answers(
     outcomes: Outcomes, number: int, images: npt.NDArray[np.int64], without: Sequence[str], columns: Sequence[str]
 ) -> Answers:
-    found = outcomes.answers(number)[:, images]
-    asked = ~outcomes.white_box[number] & (found >= 0).any(axis=1)
-    rows = [row for row in np.flatnonzero(asked).tolist() if outcomes.victims[row] not in without]
+    found, white_box = outcomes.answers(number)[:, images], outcomes.white_box[number]
+    asked = np.flatnonzero(~white_box & (found >= 0).any(axis=1)).tolist()
+    rows = [row for row in asked if outcomes.victims[row] not in without]
+    itself = {
+        "itself" if white_box.sum() == 1 else f"{outcomes.victims[row]} itself": _share(found[row])
+        for row in np.flatnonzero(white_box).tolist()
+    }
+    if not itself:
+        itself = {"itself": _share(outcomes.column("surrogate_adv", number, 0)[images] != outcomes.labels[images])}
 
     def mean(name: str, victim: int = 0) -> float:
-        if name not in columns:
-            return float("nan")
-        return float(outcomes.column(name, number, victim)[images].mean())
-
-    def own() -> dict[str, Rate]:
-        attacked = np.flatnonzero(outcomes.white_box[number]).tolist()
-        if not attacked:
-            wrong = outcomes.column("surrogate_adv", number, 0)[images] != outcomes.labels[images]
-            return {"itself": rate(int(wrong.sum()), len(wrong))}
-        names = ["itself"] if len(attacked) == 1 else [f"{outcomes.victims[row]} itself" for row in attacked]
-        return {
-            name: rate(int((found[row] == 1).sum()), int((found[row] >= 0).sum()))
-            for name, row in zip(names, attacked, strict=True)
-        }
+        return float(outcomes.column(name, number, victim)[images].mean()) if name in columns else float("nan")
 
     return Answers(
         gradients=outcomes.attacks[number].gradients,
         victims=tuple(outcomes.victims[row] for row in rows),
         success=found[rows] == 1,
         counted=found[rows] >= 0,
-        itself=own(),
+        itself=itself,
         rise=float(np.mean([mean("loss", row) - mean("clean_loss", row) for row in rows])),
         levels=mean("levels"),
     )
+
+
+def _share(answers: npt.NDArray[Any]) -> Rate:
+    """Of successes among those that count, of one victim's answers or of plain truths."""
+    return rate(int((answers == 1).sum()), int((answers >= 0).sum()))
 
 
 def rate_rows(study: Study, rows: Sequence[Row]) -> list[Row]:
     """The rows of a table of rates, with what is computed: means over victims and single victims, in per cent."""
     found: list[Row] = []
     for mine in groups(rows).values():
-        answers = study.answers(map(key_of, mine), images_of(mine[0]), mine[0].get("without", "").split())
+        answers = study.answers(map(key_of, mine), mine[0])
         found += [{**_keys(row), **_cells(answers[key_of(row)])} for row in mine]
     return found
 
 
 def _cells(found: Answers) -> Row:
     cells = {"n": str(found.n), "gradients": str(found.gradients), **_interval("mean", found.mean)}
-    for name in found.victims:
-        cells |= _share(name, found.rate(name))
-    for name, one in found.itself.items():
-        cells |= _share(name, one)
-    return cells | {
-        name: f"{value:.2f}"
-        for name, value in (("loss_rise", found.rise), ("levels", found.levels))
-        if not np.isnan(value)
-    }
+    for name, one in ({name: found.rate(name) for name in found.victims} | found.itself).items():
+        cells |= _interval(name, one, unit=100)
+    extra = {"loss_rise": found.rise, "levels": found.levels}
+    return cells | {name: f"{value:.2f}" for name, value in extra.items() if not np.isnan(value)}
 
 
-def _interval(name: str, found: Interval) -> Row:
-    return {name: f"{found.value:.2f}", f"{name}_low": f"{found.low:.2f}", f"{name}_high": f"{found.high:.2f}"}
-
-
-def _share(name: str, found: Rate) -> Row:
+def _interval(name: str, found: Interval | Rate, unit: float = 1) -> Row:
     if found.value is None:
         return {}
-    return _interval(name, Interval(value=100 * found.value, low=100 * found.low, high=100 * found.high))
+    ends = {"": found.value, "_low": found.low, "_high": found.high}
+    return {name + end: f"{unit * value:.2f}" for end, value in ends.items()}
 
 
 def difference_rows(study: Study, rows: Sequence[Row]) -> list[Row]:
@@ -218,7 +204,7 @@ def difference_rows(study: Study, rows: Sequence[Row]) -> list[Row]:
     found: list[tuple[Row, int, Difference]] = []
     for mine in groups(rows).values():
         keys = [key for row in mine for key in (key_of(row), other_of(row))]
-        answers = study.answers(keys, images_of(mine[0]), mine[0].get("without", "").split())
+        answers = study.answers(keys, mine[0])
         for row in mine:
             one, other = answers[key_of(row)], answers[other_of(row)]
             found.append((_keys(row), one.n, one.minus(other, FLIPS[study.name])))
@@ -235,12 +221,6 @@ def difference_rows(study: Study, rows: Sequence[Row]) -> list[Row]:
 def _keys(row: Row) -> Row:
     names = (*KEYS, *AGAINST, "images", "without")
     return {name: row[name] for name in names if name in row}
-
-
-def images_of(row: Row) -> slice:
-    """Which of the study's images a row is about."""
-    first, colon, end = row.get("images", "").partition(":")
-    return slice(int(first), int(end)) if colon else slice(None)
 
 
 def key_of(row: Row) -> Key:

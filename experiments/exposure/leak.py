@@ -6,23 +6,22 @@ python experiments/exposure/leak.py imagenet ../shared/data/nips17
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+import numpy as np
 import torch
 from answers import DATA, RESULTS, Run, mean_rate
 from common.lines import add_line, read_lines
 from torch.nn import functional
 
 import linbp
+from linbp.bench.clean_images import list_entries
 from linbp.bench.suite import read_suite
-from linbp.data.cifar10 import load_cifar10
-from linbp.data.image_list import list_images
-from linbp.data.images import read_image
+from linbp.bench.suite_data import Data, with_data
 
 FACTS = RESULTS / "surrogates.jsonl"
 SUITES = Path(__file__).parents[1] / "suites"
@@ -41,34 +40,23 @@ def most_sites_on_a_path(surrogate: linbp.Surrogate) -> int:
     return max(most.values())
 
 
-def images_of(data: str, place: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """The images that surrogates are measured on, in [0, 1], and their labels."""
-    first = DATA[data]["first"]
-    rows = slice(first, first + N)
-    if data == "cifar10":
-        found = load_cifar10(place)
-        pixels, labels = torch.as_tensor(found.test_images[rows]), torch.as_tensor(found.test_labels[rows])
-        return pixels.permute(0, 3, 1, 2).float() / 255, labels.long()
-    records = list_images(place)[rows]
-    stacked = torch.stack([torch.from_numpy(read_image(record.path)).permute(2, 0, 1) for record in records])
-    return stacked.float() / 255, torch.tensor([record.label for record in records])
+def images_of(data: Data, first: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The images of a suite's data from one on, in [0, 1], and their labels."""
+    found = list_entries(data, Path()).entries[first:]
+    pixels = torch.from_numpy(np.stack([entry.pixels() for entry in found])).permute(0, 3, 1, 2)
+    return pixels.float() / 255, torch.tensor([entry.record.label for entry in found])
 
 
-def measure(surrogate: linbp.Surrogate, images: torch.Tensor, labels: torch.Tensor, data: str) -> Facts:
+def measure(surrogate: linbp.Surrogate, images: torch.Tensor, labels: torch.Tensor, leaks: Sequence[float]) -> Facts:
     """Sites on a path; by leak, how much longer the gradient is, and the own loss after ten steps over that without."""
-    growth, losses = {}, {}
     ordinary = surrogate.gradient(images, labels).flatten(1).norm(dim=1)
-    losses[0.0] = loss_after(surrogate, images, labels)
-    for leak in DATA[data]["leaks"]:
+    loss = loss_after(surrogate, images, labels)
+    growth, own = {}, {}
+    for leak in leaks:
         leaky = surrogate.with_rule(linbp.LinBP(start=0, rebalance=None, leak=leak))
         growth[leak] = float((leaky.gradient(images, labels).flatten(1).norm(dim=1) / ordinary).median())
-        losses[leak] = loss_after(leaky, images, labels)
-    return {
-        "sites": len(surrogate.sites),
-        "path": most_sites_on_a_path(surrogate),
-        "growth": growth,
-        "own": {leak: losses[leak] / losses[0.0] for leak in growth},
-    }
+        own[leak] = loss_after(leaky, images, labels) / loss
+    return {"sites": len(surrogate.sites), "path": most_sites_on_a_path(surrogate), "growth": growth, "own": own}
 
 
 def loss_after(surrogate: linbp.Surrogate, images: torch.Tensor, labels: torch.Tensor) -> float:
@@ -79,36 +67,33 @@ def loss_after(surrogate: linbp.Surrogate, images: torch.Tensor, labels: torch.T
     return float(functional.cross_entropy(surrogate.logits(adv), labels))
 
 
-def depth(facts: Facts, leaks: Sequence[float], c: float) -> float:
-    return min(leaks, key=lambda leak: abs(leak - c / facts["path"]))
-
-
-def growth(facts: Facts, leaks: Sequence[float], c: float) -> float:
-    return max((leak for leak in leaks if facts["growth"][str(leak)] <= c), default=leaks[0])
-
-
-def own_loss(facts: Facts, leaks: Sequence[float], c: float) -> float:
-    return max((leak for leak in leaks if facts["own"][str(leak)] >= c), default=leaks[0])
-
-
-RULES: dict[str, tuple[Rule, tuple[float, ...]]] = {
-    "depth": (depth, tuple(0.25 * 1.15**n for n in range(40))),
-    "growth": (growth, tuple(1.15**n for n in range(-10, 120))),
-    "own loss": (own_loss, tuple(0.02 * n for n in range(1, 60))),
+RULES: dict[str, tuple[Rule, Sequence[float]]] = {
+    "depth": (
+        lambda facts, leaks, c: min(leaks, key=lambda leak: abs(leak - c / facts["path"])),
+        [0.25 * 1.15**n for n in range(40)],
+    ),
+    "growth": (
+        lambda facts, leaks, c: max((one for one in leaks if facts["growth"][str(one)] <= c), default=leaks[0]),
+        [1.15**n for n in range(-10, 120)],
+    ),
+    "own loss": (
+        lambda facts, leaks, c: max((one for one in leaks if facts["own"][str(one)] >= c), default=leaks[0]),
+        [0.02 * n for n in range(1, 60)],
+    ),
 }
+"""What they pick from what is known of a surrogate, some leaks and a constant, and the constants that are tried."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", choices=["cifar10", "imagenet"])
-    parser.add_argument("folder", help="with the images")
-    given = parser.parse_args()
-    images, labels = images_of(given.data, given.folder)
+    name, folder = sys.argv[1:]
+    suite, first = read_suite(SUITES / f"exposure-{name}.toml")[0], DATA[name]["first"]
+    images, labels = images_of(with_data(suite.data, folder, first + N), first)
     done = {line["surrogate"] for line in read_lines(FACTS)}
-    for one in read_suite(SUITES / f"exposure-{given.data}.toml")[0].surrogates:
+    for one in suite.surrogates:
         if one.name not in done:
-            found = measure(linbp.Surrogate(linbp.load_model(one.models[0])), images, labels, given.data)
-            add_line(FACTS, {"data": given.data, "surrogate": one.name, **found})
+            surrogate = linbp.Surrogate(linbp.load_model(one.models[0]))
+            facts = measure(surrogate, images, labels, DATA[name]["leaks"])
+            add_line(FACTS, {"data": name, "surrogate": one.name, **facts})
 
 
 def losses() -> tuple[list[str], dict[str, dict[str, tuple[float, float]]]]:

@@ -1,12 +1,12 @@
 """Why some attacks do on photographs what nobody would have expected: one controlled experiment for each surprise.
 
 `common/photographs.py` says which photographs and networks these are, and what a pass is. Eight questions, whose
-attacks are in `causes.toml`: `radius` (why does a single FGSM step transfer better than twenty steps of I-FGSM?), `units` (why
-do BPA and ConBP do nothing on some networks?), `leak` (how much of the gradient should an inactive unit pass?),
-`objective` (why does lowering the label's logit transfer worse than raising the cross-entropy?), `features` (why is FDA
-weak on inverted residuals?), `second` (why does ILA behind LinBP help on one network and harm on the other?), `ahead`
-(why is Nesterov's momentum better than momentum in few steps and worse in many?) and `diverse` (why do diverse inputs
-harm LinBP in few steps?).
+attacks are in `causes.toml`: `radius` (why does a single FGSM step transfer better than twenty steps of I-FGSM?),
+`units` (why do BPA and ConBP do nothing on some networks?), `leak` (how much of the gradient should an inactive unit
+pass?), `objective` (why does lowering the label's logit transfer worse than raising the cross-entropy?), `features`
+(why is FDA weak on inverted residuals?), `second` (why does ILA behind LinBP help on one network and harm on the
+other?), `ahead` (why is Nesterov's momentum better than momentum in few steps and worse in many?) and `diverse` (why do
+diverse inputs harm LinBP in few steps?).
 
     python experiments/imagenet/causes.py --out FOLDER --passes 2    # computes what is missing in FOLDER/causes.jsonl
 
