@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import charts
-from study import RESULTS, TABLES, Row, Study, csv_text, difference_rows, rate_rows, read_csv
+from study import RESULTS, TABLES, Row, Study, difference_rows, rate_rows, read_csv, write_csv
 
 from linbp.bench.suite import tomllib
 from linbp.data.files import write_atomically
@@ -193,13 +193,20 @@ def written(name: str, page: str) -> str:
     return page
 
 
+def write_page(name: str, tables: Mapping[str, Sequence[str]]) -> None:
+    """Write tables between their marks on a page."""
+    page = (DOCS / name).read_text(encoding="utf-8")
+    for mark, table in tables.items():
+        page = between(page, mark, table)
+    write_atomically(DOCS / name, page.encode())
+
+
 def compute() -> None:
     """Compute the CSVs from the tables of results, their rows being what they are."""
     for path in sorted(RESULTS.glob("*.parquet")):
         study = Study(path.stem)
         for name, make in ((path.stem, rate_rows), (f"{path.stem}-differences", difference_rows)):
-            place = TABLES / f"{name}.csv"
-            write_atomically(place, csv_text(make(study, read_csv(place))).encode())
+            write_csv(name, make(study, read_csv(TABLES / f"{name}.csv")))
 
 
 def main() -> None:

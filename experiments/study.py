@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from linbp.data.files import write_atomically
 from linbp.evaluation.statistics import (
     Difference,
     Interval,
@@ -238,14 +239,13 @@ def read_csv(path: Path) -> list[Row]:
     return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
 
 
-def csv_text(rows: Sequence[Row]) -> str:
-    """Rows as a CSV with the columns of all of them."""
-    heads = list(dict.fromkeys(name for row in rows for name in row))
+def write_csv(name: str, rows: Sequence[Row]) -> None:
+    """Rows as one of the CSVs under `docs/tables`, with the columns of all of them."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, heads, restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, dict.fromkeys(head for row in rows for head in row), restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    return text.getvalue()
+    write_atomically(TABLES / f"{name}.csv", text.getvalue().encode())
 
 
 def groups(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:

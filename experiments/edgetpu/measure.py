@@ -18,44 +18,40 @@ BY_HAND = ("every block", "true ratio", "half")
 """What no rule of the library does."""
 
 
-class _ToOrdinaryNorm(torch.autograd.Function):
+class _Gated(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, value: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: Any, value: torch.Tensor, gate: Gate) -> torch.Tensor:
         ctx.save_for_backward(value)
+        ctx.gate = gate
         return value.relu()
 
     @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
-        (value,), gradient = ctx.saved_tensors, gradients[0]
-        return gradient * norm_ratio(gradient * (value > 0), gradient)
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
+        (value,), gradient, gate = ctx.saved_tensors, gradients[0], ctx.gate
+        mask, energy = value > 0, gradient.square()
+        gate.active = float(mask.float().mean())
+        gate.met = (energy * mask).flatten(1).sum(1) / energy.flatten(1).sum(1).clamp_min(1e-40)
+        if gate.mode == "ordinary":
+            return gradient * mask, None
+        return gradient if gate.mode == "linear" else gradient * norm_ratio(gradient * mask, gradient), None
 
 
 class Gate(nn.Module):
-    """A ReLU whose backward pass can be switched, and that notes how much of the gradient meets active units."""
+    """A ReLU whose backward pass can be switched, and that notes how much of the gradient meets active units.
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.mode: Mode = "ordinary"
-        self.watched: list[torch.Tensor] | None = None
-        self.active = 0.0
+    Attributes:
+        mode: `ordinary`, `linear`, or `site`, which is linear at the norm of the ordinary gradient.
+        active: in the last backward pass the share of active units.
+        met: in the same the share of the gradient's energy that met them, image by image.
+    """
+
+    mode: Mode = "ordinary"
+    active: float
+    met: torch.Tensor
 
     def forward(self, value: torch.Tensor) -> torch.Tensor:
         """ReLU."""
-        if self.mode == "site":
-            result: torch.Tensor = _ToOrdinaryNorm.apply(value)
-        else:
-            result = value.relu()
-            if self.mode == "linear":
-                result = value + (result - value).detach()
-        if self.watched is not None and result.requires_grad:
-            mask, watched = value.detach() > 0, self.watched
-            self.active = float(mask.float().mean())
-
-            def note(gradient: torch.Tensor) -> None:
-                energy = gradient.square()
-                watched.append((energy * mask).flatten(1).sum(1) / energy.flatten(1).sum(1).clamp_min(1e-40))
-
-            result.register_hook(note)
+        result: torch.Tensor = _Gated.apply(value, self)
         return result
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 from common import photographs as photos
-from study import TABLES, Row, csv_text
+from study import Row, write_csv
 from torch.nn import functional
 
 import linbp
@@ -64,7 +64,7 @@ def main() -> None:
             other = fooled((clean + change.roll(1, 0)).clamp(0, 1), "on another image: ")
             rows.append({**facts, **fooled(clean + change), **other})
             print(rows[-1], flush=True)
-    (TABLES / "edgetpu-patterns.csv").write_text(csv_text(rows))
+    write_csv("edgetpu-patterns", rows)
 
 
 if __name__ == "__main__":

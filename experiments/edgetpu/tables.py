@@ -10,15 +10,13 @@ from typing import Any
 import charts
 import numpy as np
 from common.photographs import VICTIMS as NAMES
-from pages import DOCS, between, markdown
+from pages import DOCS, markdown, write_page
 from scipy.stats import bootstrap, spearmanr
-from study import TABLES, Study, csv_text
+from study import Study, write_csv
 
 from edgetpu.bench import CHAIN, EDGE, OTHERS, PAIR, VARIANTS, recipe_of
-from linbp.data.files import write_atomically
 from linbp.evaluation.statistics import bootstrap_mean, difference_by_image, rate
 
-PAGE = DOCS / "edgetpu.md"
 KINDS = ("branch", "site", "none", "outside", "inside")
 VICTIMS = {name: NAMES[name] for name in (*OTHERS, CHAIN, EDGE)}
 Line = dict[str, Any]
@@ -28,17 +26,17 @@ Table = tuple[list[str], list[list[str]]]
 
 def write(lines: list[Line]) -> None:
     """Write every table as a CSV, those that the page has marks for into the page, and the picture."""
-    page = PAGE.read_text(encoding="utf-8")
     made: dict[str, Any] = {name: listed(lines, name) for name in LISTED}
-    made |= {
-        make.__name__: make(lines) for make in (predictor, attacks, gains, blocks, agreement, ranks, sites, compounding)
-    }
-    for name, (heads, rows, *notes) in made.items():
-        plain = [dict(zip(heads, (cell.replace("`", "") for cell in row), strict=True)) for row in rows]
-        write_atomically(TABLES / f"edgetpu-{name}.csv", csv_text(plain).encode())
-        if f"<!-- {name}: begin -->" in page:
-            page = between(page, name, [*markdown([head.replace("|", "\\|") for head in heads], rows), *notes])
-    write_atomically(PAGE, page.encode())
+    shown = {make.__name__: make(lines) for make in (attacks, compounding, blocks, predictor)}
+    made |= shown | {make.__name__: make(lines) for make in (gains, agreement, ranks, sites)}
+    for name, (heads, rows, *_) in made.items():
+        write_csv(
+            f"edgetpu-{name}", [dict(zip(heads, (cell.replace("`", "") for cell in row), strict=True)) for row in rows]
+        )
+    escaped = {name: [head.replace("|", "\\|") for head in heads] for name, (heads, *_) in shown.items()}
+    write_page(
+        "edgetpu.md", {name: [*markdown(escaped[name], rows), *notes] for name, (_, rows, *notes) in shown.items()}
+    )
     charts.save(picture(lines), DOCS / "images" / "edgetpu.svg")
 
 

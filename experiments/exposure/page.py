@@ -1,5 +1,7 @@
 """Writes the tables of docs/suites.md, and docs/tables/leak.csv with every victim, from the answers that are kept.
 
+The attacks of a suite are chosen on pilot victims and pilot images; what the choice is worth is told of the others.
+
 python experiments/exposure/page.py
 """
 
@@ -9,18 +11,17 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-import choose
 import leak
 import numpy as np
-from answers import DATA, NAMES, Answers, Run, mean_rate
+from answers import DATA, NAMES, Answers, Pair, Run, mean_rate
 from common.lines import read_lines
-from pages import between, bold, markdown, small
-from study import TABLES, Row, csv_text
+from pages import bold, markdown, small, write_page
+from study import Row, write_csv
 
-from linbp.data.files import write_atomically
 from linbp.evaluation.statistics import difference_by_image, mean_over_victims, paired_test, rate
 
-PAGE = TABLES.parent / "suites.md"
+SIZE, GRADIENTS = 5, 20
+"""Of a suite: how many attacks, and what each costs."""
 ALL_LEAKS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
 
 
@@ -33,6 +34,33 @@ def mean_cell(answers: Answers) -> str:
 def rate_cell(answers: Answers) -> str:
     """One victim's rate with its interval; nothing where none counts."""
     return small(rate(int((answers == 1).sum()), int((answers >= 0).sum())), ".0f", unit=100)
+
+
+def halves(run: Run) -> tuple[slice, slice]:
+    """The pilot images and the others."""
+    half = len(run.outcomes.images) // 2
+    return slice(half), slice(half, None)
+
+
+def greedy(run: Run) -> list[Pair]:
+    """The pairs that add most to the exposure of the pilot, one after the other, of those that a suite can have."""
+    left = [pair for pair in run.of_cost(GRADIENTS) if pair[0] in run.data["surrogates"]]
+    taken: list[Pair] = []
+    for _ in range(SIZE):
+        found = {pair: mean_rate(run.answers(*taken, pair, victims="pilot", images=halves(run)[0])) for pair in left}
+        taken.append(max(left, key=found.__getitem__))
+        left.remove(taken[-1])
+    return taken
+
+
+def compared(run: Run) -> tuple[Answers, Answers, Pair]:
+    """On the other victims and images: the suite, and the best single attack of the pilot at the same total cost."""
+    chosen = greedy(run)
+    (long,) = run.of_cost(SIZE * GRADIENTS)
+    if (long[0], long[1].removesuffix("-long")) != chosen[0]:
+        raise KeyError(f"the attack of {SIZE * GRADIENTS} gradients is {long}, and the pilot's best is {chosen[0]}")
+    five, one = (run.answers(*pairs, victims="others", images=halves(run)[1]) for pairs in (chosen, [long]))
+    return five, one, long
 
 
 def leaks(runs: dict[str, Run]) -> list[str]:
@@ -88,9 +116,9 @@ def rules() -> list[str]:
 
 def steps(run: Run) -> list[str]:
     """The attacks in the order in which they were picked."""
-    body, chosen = [], choose.greedy(run)
+    body, chosen = [], greedy(run)
     for count, (surrogate, recipe) in enumerate(chosen, 1):
-        asked = zip(("pilot", "others"), choose.halves(run), strict=True)
+        asked = zip(("pilot", "others"), halves(run), strict=True)
         cells = [mean_cell(run.answers(*chosen[:count], victims=victims, images=images)) for victims, images in asked]
         body.append([str(count), NAMES[surrogate], recipe, *cells])
     return markdown(["", "surrogate", "attack", "pilot", "other victims, other images"], body, left=3)
@@ -98,7 +126,7 @@ def steps(run: Run) -> list[str]:
 
 def worth(run: Run) -> list[str]:
     """Five attacks and one of the same cost, victim by victim."""
-    five, one, long = choose.compared(run)
+    five, one, long = compared(run)
     titles = {"the five": five, f"one: {long[1].removesuffix('-long')} on {NAMES[long[0]]}": one}
     body = [[title, mean_cell(found), *map(rate_cell, found)] for title, found in titles.items()]
     both = (five >= 0) & (one >= 0)
@@ -116,11 +144,8 @@ def main() -> None:
     tables = {"leaks": leaks(runs), "gains": gains(runs), "rules": rules()}
     for name, run in runs.items():
         tables |= {f"{name}-steps": steps(run), f"{name}-worth": worth(run)}
-    page = PAGE.read_text(encoding="utf-8")
-    for name, table in tables.items():
-        page = between(page, name, table)
-    write_atomically(PAGE, page.encode())
-    write_atomically(TABLES / "leak.csv", csv_text(every_victim(runs)).encode())
+    write_page("suites.md", tables)
+    write_csv("leak", every_victim(runs))
 
 
 if __name__ == "__main__":

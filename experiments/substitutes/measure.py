@@ -8,7 +8,7 @@ the surrogate; a public network of the same classes stands beside it.
     python experiments/substitutes/measure.py ../shared/data/cifar10 --out runs/substitutes    # resumable
 
 Everything goes through the command line. What came out is `experiments/results/substitutes.json`, and the table of the
-page, which `--page` alone writes again.
+page, which is all that is written without a folder of images.
 """
 
 from __future__ import annotations
@@ -22,15 +22,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
-from pages import between, markdown
-from PIL import Image
+from pages import markdown, write_page
 
 import linbp
 from linbp.data.cifar10 import load_cifar10
-from linbp.data.files import write_atomically
+from linbp.data.files import json_bytes, write_atomically
+from linbp.data.images import write_png
 
-ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "experiments" / "results" / "substitutes.json"
+RESULTS = Path(__file__).parents[1] / "results" / "substitutes.json"
 VICTIM, PUBLIC = "demo:cifar10/resnet18", "demo:cifar10/plain"
 QUERIES = (500, 2000, 5000)
 ASKED, AUDITED = range(5000, 10_000), range(300)
@@ -67,7 +66,7 @@ def save_images(data: str, folder: Path, rows: range) -> Path:
         found = load_cifar10(data)
         place.mkdir(parents=True, exist_ok=True)
         for row in rows:
-            Image.fromarray(found.test_images[row].numpy()).save(place / f"{row}.png")
+            write_png(place / f"{row}.png", found.test_images[row].numpy())
         lines = [f"{row}.png,{int(found.test_labels[row])}" for row in rows]
         write_atomically(listed, "\n".join(["file,label", *lines, ""]).encode())
     return place
@@ -83,47 +82,42 @@ def linbp_says(*words: str | Path) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", nargs="?", help="a folder with CIFAR-10")
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--page", action="store_true", help="write the page's table, and measure nothing")
+    parser.add_argument("data", nargs="?", help="a folder with CIFAR-10; without it nothing is measured")
+    parser.add_argument("--out", type=Path, default=Path("runs/substitutes"))
     given = parser.parse_args()
-    if given.page:
-        write_page()
-        return
-    if given.data is None or given.out is None:
-        parser.error("give the folder with CIFAR-10, and --out")
-    given.out.mkdir(parents=True, exist_ok=True)
-    victim = export(given.out)
-    asked, audited = (save_images(given.data, given.out, rows) for rows in (ASKED, AUDITED))
+    if given.data is not None:
+        measure(given.data, given.out)
+    write_page("substitutes.md", {"measured": page_table()})
+
+
+def measure(data: str, out: Path) -> None:
+    """Train the substitutes, audit the victim with each surrogate, and keep what came out."""
+    out.mkdir(parents=True, exist_ok=True)
+    victim = export(out)
+    asked, audited = (save_images(data, out, rows) for rows in (ASKED, AUDITED))
     surrogates: dict[str, str] = {"owner's own network": VICTIM, "a public network of these classes": PUBLIC}
     rows = []
     for count in QUERIES:
-        place = given.out / f"substitute-{count}"
+        place = out / f"substitute-{count}"
         options = ["--backbone", f"file:{__file__}:backbone", "--data", asked, "--queries", str(count), "--out", place]
         linbp_says("substitute", "--victim", victim, *options)
         surrogates[f"substitute of {count:,} queries"] = str(place)
     for title, name in surrogates.items():
-        place = given.out / f"audit-{len(rows)}"
+        place = out / f"audit-{len(rows)}"
         options = ["--surrogate", name, "--data", audited, "--eps", "4/255,8/255", "--out", place]
         rows.append({"surrogate": title, **facts_of(linbp_says("audit", victim, *options))})
-        write_atomically(RESULTS, (json.dumps(rows, indent=1) + "\n").encode())
-    write_page()
+        write_atomically(RESULTS, json_bytes(rows, indent=1))
 
 
-def write_page() -> None:
-    """The table between the marks of docs/substitutes.md."""
-    page = ROOT / "docs" / "substitutes.md"
-    heads = ["surrogate", "agreement with the victim", "exposure at 4/255", "exposure at 8/255"]
-    rows = [
-        [
-            one["surrogate"],
-            "" if one["agreement"] is None else cell(one["agreement"]),
-            *(cell(one["exposure"][eps]["worst_case"]) for eps in ("4/255", "8/255")),
-        ]
-        for one in json.loads(RESULTS.read_text())
-    ]
-    text = between(page.read_text(encoding="utf-8"), "measured", markdown(heads, rows))
-    write_atomically(page, text.encode())
+def page_table() -> list[str]:
+    """The table of docs/substitutes.md."""
+    rows = []
+    for one in json.loads(RESULTS.read_text()):
+        exposures = (one["exposure"][eps]["worst_case"] for eps in ("4/255", "8/255"))
+        rows.append(
+            [one["surrogate"], *("" if rate is None else cell(rate) for rate in (one["agreement"], *exposures))]
+        )
+    return markdown(["surrogate", "agreement with the victim", "exposure at 4/255", "exposure at 8/255"], rows)
 
 
 def cell(rate: dict[str, Any]) -> str:
@@ -135,10 +129,7 @@ def cell(rate: dict[str, Any]) -> str:
 def facts_of(said: dict[str, Any]) -> dict[str, Any]:
     """What the page shows of an audit."""
     (surrogate,) = said["threat_model"]["surrogates"]
-    radii = {
-        one["eps_text"]: {"worst_case": one["worst_case"], "best": one["best"], "noise": one["noise"]}
-        for one in said["exposure"]
-    }
+    radii = {one["eps_text"]: {name: one[name] for name in ("worst_case", "best", "noise")} for one in said["exposure"]}
     return {"queries": surrogate.get("queries"), "agreement": surrogate.get("agreement"), "exposure": radii}
 
 

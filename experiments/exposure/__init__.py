@@ -1,1 +1,0 @@
-"""How much leak, and which attacks an audit should have: docs/suites.md."""
