@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import altair as alt
 
@@ -16,26 +16,18 @@ SHAPES = ("circle", "diamond", "square", "triangle-up")
 RATE = "attack success rate, mean over victims, %"
 
 
-class Panel(NamedTuple):
-    """One plot of a picture: its title, and a row for each mark with `label` or `x`, `kind`, `mean`, `low`, `high`."""
-
-    title: str
-    rows: Sequence[dict[str, Any]]
+Panel = tuple[str, Sequence[dict[str, Any]]]
+"""The title of a plot, and a row for each of its marks: `label` or `x`, `kind`, `mean`, `low` and `high`."""
 
 
 def dots(panels: Sequence[Panel], low: float = 0) -> alt.VConcatChart:
-    """A row for each attack: its mean over victims with its 95% interval; one plot below the other.
-
-    Args:
-        panels: the plots.
-        low: where the scale begins, in per cent.
-    """
+    """A row for each attack: its mean over victims with its 95% interval, on a scale that begins at `low` per cent."""
     plots = []
-    for number, panel in enumerate(panels):
+    for number, (name, rows) in enumerate(panels):
         axis = alt.Axis(title=RATE if number == len(panels) - 1 else None, values=[*range(0, 101, 10)])
         place = {"scale": alt.Scale(domain=[low, 100]), "axis": axis}
-        y = alt.Y("label:N", sort=[row["label"] for row in panel.rows], title=None, axis=alt.Axis(labelLimit=420))
-        base, shape = _base(panels, panel)
+        y = alt.Y("label:N", sort=[row["label"] for row in rows], title=None, axis=alt.Axis(labelLimit=420))
+        base, shape = _base(panels, rows)
         base = base.encode(y=y)
         mean = alt.X("mean:Q", **place)
         rules = base.mark_rule(strokeWidth=3, opacity=0.5).encode(x=alt.X("low:Q", **place), x2=alt.X2("high:Q"))
@@ -43,7 +35,7 @@ def dots(panels: Sequence[Panel], low: float = 0) -> alt.VConcatChart:
         words = base.mark_text(align="left", dx=9, dy=-7, fontSize=10).encode(
             x=mean, text=alt.Text("mean:Q", format=".0f")
         )
-        plots.append((rules + marks + words).properties(width=520, height=alt.Step(20), title=panel.title))
+        plots.append((rules + marks + words).properties(width=520, height=alt.Step(20), title=name))
     return alt.vconcat(*plots)
 
 
@@ -54,34 +46,26 @@ def lines(
     domain: tuple[float, float] = (0, 100),
     logarithmic: bool = False,
 ) -> alt.HConcatChart:
-    """Means against a number, with bands of 95%; plots side by side.
-
-    Args:
-        panels: the plots.
-        title: what the number is.
-        what: the means are.
-        domain: of the means' axis.
-        logarithmic: whether the number's axis is.
-    """
+    """Means, called `what`, against a number, called `title`, with bands of 95%; plots side by side."""
     x = alt.X("x:Q", title=title, scale=alt.Scale(type="log" if logarithmic else "linear", nice=False, padding=12))
     plots = []
-    for number, panel in enumerate(panels):
-        base, shape = _base(panels, panel)
+    for number, (name, rows) in enumerate(panels):
+        base, shape = _base(panels, rows)
         base = base.encode(x=x)
         place = {"axis": alt.Axis(title=what if number == 0 else None), "scale": alt.Scale(domain=list(domain))}
         bands = base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", **place), y2="high:Q")
         curves = base.mark_line().encode(y=alt.Y("mean:Q", **place))
         marks = base.mark_point(filled=True, size=36, opacity=1).encode(y=alt.Y("mean:Q", **place), shape=shape)
-        plots.append((bands + curves + marks).properties(width=300, height=260, title=panel.title))
+        plots.append((bands + curves + marks).properties(width=300, height=260, title=name))
     return alt.hconcat(*plots)
 
 
-def _base(panels: Sequence[Panel], panel: Panel) -> tuple[alt.Chart, alt.Shape]:
+def _base(panels: Sequence[Panel], rows: Sequence[dict[str, Any]]) -> tuple[alt.Chart, alt.Shape]:
     """A plot's rows in the colours of their kinds, which are those of the whole picture, and the kinds' shapes."""
-    kinds = list(dict.fromkeys(row["kind"] for one in panels for row in one.rows))
+    kinds = list(dict.fromkeys(row["kind"] for _, several in panels for row in several))
     colours, shapes = (alt.Scale(domain=kinds, range=list(one[: len(kinds)])) for one in (COLOURS, SHAPES))
     colour = alt.Color("kind:N", scale=colours, legend=alt.Legend(title=None, orient="top"))
-    return alt.Chart(alt.Data(values=list(panel.rows))).encode(color=colour), alt.Shape("kind:N", scale=shapes)
+    return alt.Chart(alt.Data(values=list(rows))).encode(color=colour), alt.Shape("kind:N", scale=shapes)
 
 
 def save(chart: alt.VConcatChart | alt.HConcatChart, path: Path) -> None:

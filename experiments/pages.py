@@ -12,12 +12,11 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import charts
-from study import RESULTS, TABLES, Row, Study, difference_rows, rate_rows, read_csv, write_csv
+from study import FLIPS, TABLES, Row, Study, difference_rows, rate_rows, read_csv, write_csv
 
 from linbp.bench.suite import tomllib
 from linbp.data.files import write_atomically
@@ -31,15 +30,9 @@ NUMBERS = {"features.23": 7, "layer3.0": 9}
 """The sites that positions of the paper's kind are."""
 
 
-@cache
-def csv_of(name: str) -> list[Row]:
-    """One of the CSVs."""
-    return read_csv(TABLES / f"{name}.csv")
-
-
 def rows_of(study: str, **keys: str) -> list[Row]:
     """The rows of a table of rates with these texts in the columns of these names."""
-    return [row for row in csv_of(study) if all(row[name] == text for name, text in keys.items())]
+    return [row for row in read_csv(study) if all(row[name] == text for name, text in keys.items())]
 
 
 def row_of(study: str, **keys: str) -> Row:
@@ -149,7 +142,7 @@ def dots(about: Mapping[str, Any]) -> Any:
             | point(row_of(about["study"], **panel["attack"], recipe=recipe))
             for label, recipe in panel["recipes"].items()
         ]
-        panels.append(charts.Panel(panel["title"], sorted(rows, key=lambda row: -row["mean"])))
+        panels.append((panel["title"], sorted(rows, key=lambda row: -row["mean"])))
     return charts.dots(panels, about.get("low", 0))
 
 
@@ -162,7 +155,7 @@ def lines(about: Mapping[str, Any]) -> Any:
             for kind, pattern in panel["series"].items():
                 if found := re.fullmatch(pattern, f"{row['surrogate']} | {row['recipe']} | {row['steps']}"):
                     rows.append({"x": int(NUMBERS.get(found[1], found[1])), "kind": kind} | point(row))
-        panels.append(charts.Panel(panel["title"], rows))
+        panels.append((panel["title"], rows))
     return charts.lines(
         panels, about["axis"], domain=(0, about.get("top", 100)), logarithmic=about.get("logarithmic", False)
     )
@@ -203,10 +196,9 @@ def write_page(name: str, tables: Mapping[str, Sequence[str]]) -> None:
 
 def compute() -> None:
     """Compute the CSVs from the tables of results, their rows being what they are."""
-    for path in sorted(RESULTS.glob("*.parquet")):
-        study = Study(path.stem)
-        for name, make in ((path.stem, rate_rows), (f"{path.stem}-differences", difference_rows)):
-            write_csv(name, make(study, read_csv(TABLES / f"{name}.csv")))
+    for study in map(Study, FLIPS):
+        for name, make in ((study.name, rate_rows), (f"{study.name}-differences", difference_rows)):
+            write_csv(name, make(study, read_csv(name)))
 
 
 def main() -> None:

@@ -9,19 +9,16 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from linbp.data.files import write_atomically
 from linbp.evaluation.statistics import (
-    Difference,
     Interval,
     Outcomes,
     Rate,
@@ -47,18 +44,17 @@ FLIPS = {"cifar10": 9_999, "cifar10-wide": 9_999, "photographs": 99_999, "causes
 Row = dict[str, str]
 Key = tuple[str, str, str, str]
 """Surrogate, recipe, radius as text, steps as text."""
-Bools = npt.NDArray[np.bool_]
+Found = npt.NDArray[np.int8]
+"""(victims, images): 1 for a success, 0 for none, -1 where nothing counts."""
 
 
-@dataclass(frozen=True)
-class Answers:
+class Answers(NamedTuple):
     """What one attack did to the images that all attacks of its table were made of.
 
     Attributes:
         gradients: per image.
-        victims: names.
-        success: (victims, images) whether the victim was fooled.
-        counted: of the same shape: whether it had the clean image right.
+        found: of the victims; a clean image that one has wrong does not count.
+        victims: their names.
         itself: the rate of each network that was attacked, over the images that it has right; a variant of a network
             that is no victim under its own name need not have the images right, and all of them count.
         rise: by how many nats the victims' mean cross-entropy rose, mean over victims; NaN where that was not kept.
@@ -66,39 +62,31 @@ class Answers:
     """
 
     gradients: int
+    found: Found
     victims: tuple[str, ...]
-    success: Bools
-    counted: Bools
     itself: dict[str, Rate]
     rise: float
     levels: float
 
-    @property
-    def n(self) -> int:
-        """How many images."""
-        return self.success.shape[1]
 
-    @cached_property
-    def mean(self) -> Interval:
-        """Mean over victims in per cent, with a bootstrap over images."""
-        return mean_over_victims(self.success, self.counted, unit=100)
+def share(found: npt.NDArray[Any]) -> Rate:
+    """Of successes among what counts, of one victim's answers or of plain truths."""
+    return rate(int((found == 1).sum()), int((found >= 0).sum()))
 
-    def rate(self, victim: str) -> Rate:
-        """Of one victim."""
-        row = self.victims.index(victim)
-        return _share(np.where(self.counted, self.success, -1)[row])
 
-    def minus(self, other: Answers, flips: int) -> Difference:
-        """The difference of two means over victims in points, with its interval and p; paired by image."""
-        return paired_test(difference_by_image(self.success, other.success, self.counted), unit=100, flips=flips)
+def mean(found: Found) -> Interval:
+    """Mean over the victims that count, in per cent, with a bootstrap over images."""
+    shown = found[(found >= 0).any(axis=1)]
+    return mean_over_victims(shown == 1, shown >= 0, unit=100)
+
+
+def gaps(one: Found, other: Found) -> npt.NDArray[np.float64]:
+    """For each image its part of the difference between two attacks' means over victims."""
+    return difference_by_image(one == 1, other == 1, (one >= 0) & (other >= 0))
 
 
 class Study:
-    """A table of results with the columns of `linbp.bench.table`, or as many as are known, and some more.
-
-    Args:
-        name: of the Parquet file in `results/`.
-    """
+    """A table of results in `results/`, with the columns of `linbp.bench.table`, or as many as are known, and more."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -109,12 +97,16 @@ class Study:
     def answers(self, keys: Iterable[Key], row: Row | None = None) -> dict[Key, Answers]:
         """What some attacks on one surrogate and its variants did, on the images that all of them were made of.
 
-        Args:
-            keys: of the attacks.
-            row: of a table, which says in `images` and `without` what counts there; default: everything.
+        A row of a table says in `images` and `without` what counts there; by default everything does.
         """
         wanted, row = list(dict.fromkeys(keys)), row or {}
-        outcomes = Outcomes(self._rows(wanted))
+        if missing := [key for key in wanted if key not in self.attacks]:
+            raise KeyError(f"{self._file.name} has no attack {missing[0]}")
+        named = [
+            ("surrogate", "in", sorted({key[0] for key in wanted})),  # tells which parts of the file need not be read
+            ("attack_key", "in", [self.attacks[key] for key in wanted]),
+        ]
+        outcomes = Outcomes(pq.read_table(self._file, columns=self._columns, filters=named))
         numbers: dict[Key, int] = {
             (one.surrogate, one.recipe, one.eps_text, str(one.steps)): number
             for number, one in enumerate(outcomes.attacks)
@@ -125,16 +117,6 @@ class Study:
             places = places[outcomes.column("adv_prediction", numbers[key], 0)[places] >= 0]
         without = row.get("without", "").split()
         return {key: _answers(outcomes, numbers[key], places, without, self._columns) for key in wanted}
-
-    def _rows(self, keys: Sequence[Key]) -> pa.Table:
-        """The rows of some attacks."""
-        if missing := [key for key in keys if key not in self.attacks]:
-            raise KeyError(f"{self._file.name} has no attack {missing[0]}")
-        named = [
-            ("surrogate", "in", sorted({key[0] for key in keys})),  # tells which parts of the file need not be read
-            ("attack_key", "in", [self.attacks[key] for key in keys]),
-        ]
-        return pq.read_table(self._file, columns=self._columns, filters=named)
 
     @cached_property
     def attacks(self) -> dict[Key, str]:
@@ -151,29 +133,23 @@ def _answers(
     asked = np.flatnonzero(~white_box & (found >= 0).any(axis=1)).tolist()
     rows = [row for row in asked if outcomes.victims[row] not in without]
     itself = {
-        "itself" if white_box.sum() == 1 else f"{outcomes.victims[row]} itself": _share(found[row])
+        "itself" if white_box.sum() == 1 else f"{outcomes.victims[row]} itself": share(found[row])
         for row in np.flatnonzero(white_box).tolist()
     }
     if not itself:
-        itself = {"itself": _share(outcomes.column("surrogate_adv", number, 0)[images] != outcomes.labels[images])}
+        itself = {"itself": share(outcomes.column("surrogate_adv", number, 0)[images] != outcomes.labels[images])}
 
-    def mean(name: str, victim: int = 0) -> float:
+    def average(name: str, victim: int = 0) -> float:
         return float(outcomes.column(name, number, victim)[images].mean()) if name in columns else float("nan")
 
     return Answers(
         gradients=outcomes.attacks[number].gradients,
+        found=found[rows],
         victims=tuple(outcomes.victims[row] for row in rows),
-        success=found[rows] == 1,
-        counted=found[rows] >= 0,
         itself=itself,
-        rise=float(np.mean([mean("loss", row) - mean("clean_loss", row) for row in rows])),
-        levels=mean("levels"),
+        rise=float(np.mean([average("loss", row) - average("clean_loss", row) for row in rows])),
+        levels=average("levels"),
     )
-
-
-def _share(answers: npt.NDArray[Any]) -> Rate:
-    """Of successes among those that count, of one victim's answers or of plain truths."""
-    return rate(int((answers == 1).sum()), int((answers >= 0).sum()))
 
 
 def rate_rows(study: Study, rows: Sequence[Row]) -> list[Row]:
@@ -186,8 +162,8 @@ def rate_rows(study: Study, rows: Sequence[Row]) -> list[Row]:
 
 
 def _cells(found: Answers) -> Row:
-    cells = {"n": str(found.n), "gradients": str(found.gradients), **_interval("mean", found.mean)}
-    for name, one in ({name: found.rate(name) for name in found.victims} | found.itself).items():
+    cells = {"n": str(found.found.shape[1]), "gradients": str(found.gradients), **_interval("mean", mean(found.found))}
+    for name, one in (dict(zip(found.victims, map(share, found.found), strict=True)) | found.itself).items():
         cells |= _interval(name, one, unit=100)
     extra = {"loss_rise": found.rise, "levels": found.levels}
     return cells | {name: f"{value:.2f}" for name, value in extra.items() if not np.isnan(value)}
@@ -202,21 +178,17 @@ def _interval(name: str, found: Interval | Rate, unit: float = 1) -> Row:
 
 def difference_rows(study: Study, rows: Sequence[Row]) -> list[Row]:
     """The rows of a table of comparisons, with what is computed; p is corrected by Holm's method within each table."""
-    found: list[tuple[Row, int, Difference]] = []
+    found: list[Row] = []
+    p: dict[str, list[float]] = {}
     for mine in groups(rows).values():
-        keys = [key for row in mine for key in (key_of(row), other_of(row))]
-        answers = study.answers(keys, mine[0])
+        answers = study.answers([key for row in mine for key in (key_of(row), other_of(row))], mine[0])
         for row in mine:
-            one, other = answers[key_of(row)], answers[other_of(row)]
-            found.append((_keys(row), one.n, one.minus(other, FLIPS[study.name])))
-    corrected: dict[int, float] = {}
-    for name in dict.fromkeys(row["table"] for row, _, _ in found):
-        places = [place for place, (row, _, _) in enumerate(found) if row["table"] == name]
-        corrected |= dict(zip(places, holm([found[place][2].p for place in places]), strict=True))
-    return [
-        {**row, "n": str(n), **_interval("difference", test), "p": f"{corrected[place]:.2g}"}
-        for place, (row, n, test) in enumerate(found)
-    ]
+            values = gaps(answers[key_of(row)].found, answers[other_of(row)].found)
+            test = paired_test(values, unit=100, flips=FLIPS[study.name])
+            found.append({**_keys(row), "n": str(len(values)), **_interval("difference", test)})
+            p.setdefault(row["table"], []).append(test.p)
+    corrected = {table: iter(holm(values)) for table, values in p.items()}
+    return [{**row, "p": f"{next(corrected[row['table']]):.2g}"} for row in found]
 
 
 def _keys(row: Row) -> Row:
@@ -234,18 +206,20 @@ def other_of(row: Row) -> Key:
     return row["against_surrogate"], row["against"], row["eps"], row.get("against_steps") or row["steps"]
 
 
-def read_csv(path: Path) -> list[Row]:
-    """The rows of a CSV."""
-    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+@cache
+def read_csv(name: str) -> list[Row]:
+    """The rows of one of the CSVs under `docs/tables`."""
+    return list(csv.DictReader(io.StringIO((TABLES / f"{name}.csv").read_text(encoding="utf-8"))))
 
 
 def write_csv(name: str, rows: Sequence[Row]) -> None:
-    """Rows as one of the CSVs under `docs/tables`, with the columns of all of them."""
+    """Rows as one of the CSVs, with the columns of all of them."""
     text = io.StringIO()
     writer = csv.DictWriter(text, dict.fromkeys(head for row in rows for head in row), restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_atomically(TABLES / f"{name}.csv", text.getvalue().encode())
+    read_csv.cache_clear()
 
 
 def groups(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:

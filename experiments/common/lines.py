@@ -7,8 +7,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parents[1] / "results"
-"""One folder or file a study."""
 Lines = list[dict[str, Any]]
 
 

@@ -23,7 +23,6 @@ from linbp.data.images import read_image
 
 SHARED = Path(__file__).parents[3] / "shared"
 PASS, STEPS = 24, 20
-RADII = ("16/255", "8/255")
 SIDES = {"squeezenet1_1": 227, "squeezenet1_0_dc": 227}
 """The side of the input where it is not 224."""
 VICTIMS = {
@@ -69,11 +68,6 @@ def photographs() -> tuple[list[str], torch.Tensor, torch.Tensor]:
     pixels = np.stack([read_image(record.path) for record in records])
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
     return [record.image_id for record in records], images, torch.tensor([record.label for record in records])
-
-
-def rows_of(number: int) -> slice:
-    """The photographs of a pass; the last pass may have fewer."""
-    return slice(number * PASS, (number + 1) * PASS)
 
 
 def craft(surrogate: Any, rows: slice, recipe: Any, eps: Any, **settings: Any) -> torch.Tensor:

@@ -26,7 +26,7 @@ from torch.nn import functional
 
 import linbp
 from edgetpu import measure
-from edgetpu.bench import EDGE, LEVEL, OTHERS, PAIR, RESULTS, Bench, rules_of
+from edgetpu.bench import EDGE, LEVEL, OTHERS, PAIR, RESULTS, Bench
 from edgetpu.measure import losses, rounded
 from edgetpu.tables import write
 
@@ -38,7 +38,7 @@ PASS = 25
 def blocks(bench: Bench, surrogate: str, how: str) -> dict[str, Any]:
     """Norms and angles at each block, and how far the gradient by hand is from the library's."""
     x, y = (part[:16] for part in bench.chosen)
-    ours, rows = measure.Blocks(paths_of(bench, surrogate)).backward(x, y, how)
+    ours, rows = measure.Blocks(bench.surrogates[surrogate]).backward(x, y, how)
     theirs = bench.under(surrogate, how if how == "ordinary" else f"{how} from 0").gradient(x, y)
     return {"difference": distance(ours, theirs), "rows": rows}
 
@@ -47,7 +47,7 @@ def sites(bench: Bench, surrogate: str, _: str) -> dict[str, Any]:
     """At each site the share of active units, and of the gradient's energy that meets them."""
     x, y = bench.chosen
     module = getattr(modules(), surrogate)().requires_grad_(False)
-    gates = measure.with_gates(module, paths_of(bench, surrogate))
+    gates = measure.with_gates(module, bench.surrogates[surrogate])
     figures: dict[str, Any] = {}
     for mode in ("ordinary", "linear"):
         for gate in gates:
@@ -57,11 +57,6 @@ def sites(bench: Bench, surrogate: str, _: str) -> dict[str, Any]:
         figures[mode] = [round(float(gate.met.mean()), 4) for gate in gates]
     figures["active"] = [round(gate.active, 4) for gate in gates]
     return {**figures, "difference": distance(gradient, bench.under(surrogate, "none from 0").gradient(x, y))}
-
-
-def paths_of(bench: Bench, surrogate: str) -> list[str]:
-    """The modules that are a surrogate's sites."""
-    return [site.module_path for site in bench.surrogates[surrogate].sites]
 
 
 def distance(one: torch.Tensor, other: torch.Tensor) -> float:
@@ -88,7 +83,7 @@ def agreement(bench: Bench, surrogate: str, name: str) -> dict[str, Any]:
     x, y = (part[:25] for part in bench.chosen)
     by_hand = name.removesuffix(" from 0")
     if by_hand in measure.BY_HAND:
-        g, _ = measure.Blocks(paths_of(bench, surrogate)).backward(x, y, by_hand)
+        g, _ = measure.Blocks(bench.surrogates[surrogate]).backward(x, y, by_hand)
     else:
         g = bench.under(surrogate, name).gradient(x, y)
     cosines = {other: measure.cosine(g, theirs[:25]) for other, theirs in bench.ordinary.items()}
@@ -164,8 +159,7 @@ def attack(bench: Bench, surrogate: str, name: str) -> dict[str, Any]:
     """What all networks answer to the adversarial images, and the surrogate to copies of them."""
     recipe, count, number = name.split(" | ")
     rule, _, text = recipe.rpartition(": ")
-    taken, rows, labels = bench.surrogates[surrogate], rows_of(number), bench.labels[rows_of(number)]
-    taken = taken.with_rule(rules_of(rule)) if rule else taken
+    taken, rows, labels = bench.under(surrogate, rule or "ordinary"), rows_of(number), bench.labels[rows_of(number)]
     settings = {"eps": 8 / 255, "steps": int(count), "step_size": SIZES[int(count)], "batch_size": PASS}
     adv = linbp.craft(taken, bench.images[rows], labels, text, ids=bench.ids[rows], **settings)
     return {"classes": predictions(bench.models, adv), "copies": on_copies(bench.models[surrogate], adv, labels)}

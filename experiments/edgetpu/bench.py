@@ -6,18 +6,18 @@ import re
 import time
 from collections.abc import Callable
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from common import lines as files
 from common.lines import add_line, read_lines
 from common.photographs import network, photographs
 
 import linbp
 from linbp.bench.suite import tomllib
 
-RESULTS = files.RESULTS / "edgetpu" / "measured.jsonl"
+RESULTS = Path(__file__).parents[1] / "results" / "edgetpu" / "measured.jsonl"
 OTHERS = ("mobilenetv2_tf1", "mobilenetv1_tf1", "efficientnet_lite0", "efficientnet_lite2")
 PAIR = EDGE, CHAIN = ("mobilenet_edgetpu", "squeezenet1_1")
 N = 32
@@ -36,13 +36,12 @@ class Bench:
     @cached_property
     def chosen(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The last photographs that all networks get right, as floats, and their labels."""
-        rows: list[int] = []
-        for row in range(len(self.images) - 1, 99, -1):
+
+        def known(row: int) -> bool:
             image = self.images[row : row + 1].float() / 255
-            if all(int(m.logits(image).argmax()) == int(self.labels[row]) for m in self.models.values()):
-                rows.append(row)
-            if len(rows) == N:
-                break
+            return all(int(m.logits(image).argmax()) == int(self.labels[row]) for m in self.models.values())
+
+        rows = list(islice(filter(known, range(len(self.images) - 1, 99, -1)), N))
         return self.images[rows].float() / 255, self.labels[rows]
 
     @cached_property
@@ -62,12 +61,7 @@ class Bench:
         return self.surrogates[surrogate].with_rule(rules_of(variant))
 
     def fill(self, stage: str, measured: Callable[[Bench, str, str], dict[str, Any]]) -> None:
-        """Compute and store the lines of a stage that are not there yet.
-
-        Args:
-            stage: its name in `variants.toml`.
-            measured: a line's figures, from a surrogate and a variant.
-        """
+        """Compute and store the lines of a stage that are not there yet, with a function of surrogate and variant."""
         done = {(line["stage"], line["surrogate"], line["variant"]) for line in read_lines(RESULTS)}
         for surrogate, listed in VARIANTS[stage].items():
             for variant in (name.format(number) for name, numbers in listed.items() for number in numbers or [""]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -55,11 +56,11 @@ class Gate(nn.Module):
         return result
 
 
-def with_gates(module: nn.Module, paths: list[str]) -> list[Gate]:
-    """Put a `Gate` in the place of the modules named, in their order."""
+def with_gates(module: nn.Module, surrogate: linbp.Surrogate) -> list[Gate]:
+    """Put a `Gate` in the place of each of a surrogate's sites, in their order, in another copy of its module."""
     gates = []
-    for path in paths:
-        parent, _, name = path.rpartition(".")
+    for site in surrogate.sites:
+        parent, _, name = site.module_path.rpartition(".")
         gates.append(Gate())
         setattr(module.get_submodule(parent), name, gates[-1])
     return gates
@@ -68,12 +69,13 @@ def with_gates(module: nn.Module, paths: list[str]) -> list[Gate]:
 class Blocks:
     """MobileNet EdgeTPU as a list of blocks: an implementation of LinBP that is independent of the library's."""
 
-    def __init__(self, paths: list[str]) -> None:
+    def __init__(self, surrogate: linbp.Surrogate) -> None:
         module = modules().mobilenet_edgetpu().requires_grad_(False)
-        self.gates = with_gates(module, paths)
+        self.gates = with_gates(module, surrogate)
         net = module.network
+        resized = partial(functional.interpolate, size=(224, 224), mode="bilinear", antialias=True)
         self.parts: list[tuple[str, bool, Callable[[torch.Tensor], torch.Tensor]]] = [
-            ("stem", False, lambda x: net.bn1(net.conv_stem(2 * module_input(x) - 1)))
+            ("stem", False, lambda x: net.bn1(net.conv_stem(2 * resized(x) - 1)))
         ]
         for stage, blocks in enumerate(net.blocks):
             for number, block in enumerate(blocks):
@@ -121,11 +123,6 @@ class Blocks:
             rows.append({**row, "cos": cosine(linear, v), "cos_skip": cosine(u, g) if skip else None})
             g, true = below, true + w if skip else w
         return g, rows
-
-
-def module_input(images: torch.Tensor) -> torch.Tensor:
-    """The images at the surrogate's size, as `load.Scaled` resizes them."""
-    return functional.interpolate(images, size=(224, 224), mode="bilinear", antialias=True)
 
 
 def rounded(values: torch.Tensor) -> list[float]:

@@ -39,30 +39,29 @@ def main() -> None:
     images, labels = (part[: photos.PASS] for part in photos.photographs()[1:])
     networks = {name: photos.network(name) for name in photos.VICTIMS}
     surrogate, clean = linbp.Surrogate(networks[NAME]), images.float() / 255
-    right = {name: torch.tensor(found) == labels for name, found in photos.predictions(networks, clean).items()}
+    before = photos.predictions(networks, clean)
 
-    def fooled(changed: torch.Tensor, prefix: str = "") -> Row:
+    def fooled(change: torch.Tensor, prefix: str = "") -> Row:
         """Per cent of the photographs that a network had right: mean of the victims, and the surrogate."""
-        found = {name: torch.tensor(told) != labels for name, told in photos.predictions(networks, changed).items()}
-        shares = {name: 100 * float(wrong[right[name]].float().mean()) for name, wrong in found.items()}
-        own = shares.pop(NAME)
-        return {f"{prefix}victims": f"{sum(shares.values()) / len(shares):.0f}", f"{prefix}itself": f"{own:.0f}"}
+        told = photos.predictions(networks, (clean + change).clamp(0, 1))
+        wrong = {
+            name: (torch.tensor(told[name]) != labels)[torch.tensor(before[name]) == labels].float().mean()
+            for name in networks
+        }
+        own, victims = 100 * float(wrong.pop(NAME)), 100 * float(torch.stack([*wrong.values()]).mean())
+        return {f"{prefix}victims": f"{victims:.0f}", f"{prefix}itself": f"{own:.0f}"}
 
     rows: list[Row] = []
     for levels in (8, 16):
         for text, pattern in random_patterns(clean).items():
-            found = fooled((clean + pattern * levels / 255).clamp(0, 1))
-            rows.append({"eps": f"{levels}/255", "perturbation": text, "levels": f"{levels:.1f}", **found})
+            facts = {"eps": f"{levels}/255", "perturbation": text, "levels": f"{levels:.1f}"}
+            rows.append(facts | fooled(pattern * levels / 255))
         for recipe in RECIPES:
             steps = None if linbp.Recipe.parse(recipe).single_step else photos.STEPS
             change = photos.craft(surrogate, slice(photos.PASS), recipe, f"{levels}/255", steps=steps) - clean
-            facts = {
-                "eps": f"{levels}/255",
-                "perturbation": recipe,
-                "levels": f"{255 * float(change.abs().mean()):.1f}",
-            }
-            other = fooled((clean + change.roll(1, 0)).clamp(0, 1), "on another image: ")
-            rows.append({**facts, **fooled(clean + change), **other})
+            size = 255 * float(change.abs().mean())
+            facts = {"eps": f"{levels}/255", "perturbation": recipe, "levels": f"{size:.1f}"}
+            rows.append(facts | fooled(change) | fooled(change.roll(1, 0), "on another image: "))
             print(rows[-1], flush=True)
     write_csv("edgetpu-patterns", rows)
 

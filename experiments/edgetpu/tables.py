@@ -12,10 +12,10 @@ import numpy as np
 from common.photographs import VICTIMS as NAMES
 from pages import DOCS, markdown, write_page
 from scipy.stats import bootstrap, spearmanr
-from study import Study, write_csv
+from study import Study, gaps, write_csv
 
 from edgetpu.bench import CHAIN, EDGE, OTHERS, PAIR, VARIANTS, recipe_of
-from linbp.evaluation.statistics import bootstrap_mean, difference_by_image, rate
+from linbp.evaluation.statistics import bootstrap_mean, rate
 
 KINDS = ("branch", "site", "none", "outside", "inside")
 VICTIMS = {name: NAMES[name] for name in (*OTHERS, CHAIN, EDGE)}
@@ -25,18 +25,15 @@ Table = tuple[list[str], list[list[str]]]
 
 
 def write(lines: list[Line]) -> None:
-    """Write every table as a CSV, those that the page has marks for into the page, and the picture."""
-    made: dict[str, Any] = {name: listed(lines, name) for name in LISTED}
-    shown = {make.__name__: make(lines) for make in (attacks, compounding, blocks, predictor)}
-    made |= shown | {make.__name__: make(lines) for make in (gains, agreement, ranks, sites)}
-    for name, (heads, rows, *_) in made.items():
-        write_csv(
-            f"edgetpu-{name}", [dict(zip(heads, (cell.replace("`", "") for cell in row), strict=True)) for row in rows]
-        )
-    escaped = {name: [head.replace("|", "\\|") for head in heads] for name, (heads, *_) in shown.items()}
-    write_page(
-        "edgetpu.md", {name: [*markdown(escaped[name], rows), *notes] for name, (_, rows, *notes) in shown.items()}
-    )
+    """Write the tables of the page, those that it links as CSVs, and the picture."""
+    shown = {}
+    for make in (attacks, compounding, blocks, predictor):
+        heads, rows, *notes = make(lines)
+        shown[make.__name__] = [*markdown([head.replace("|", "\\|") for head in heads], rows), *notes]
+    write_page("edgetpu.md", shown)
+    linked = {make.__name__: make(lines) for make in (gains, agreement, ranks, sites)}
+    for name, (heads, rows) in (linked | {name: listed(lines, name) for name in LISTED}).items():
+        write_csv(f"edgetpu-{name}", [dict(zip(heads, row, strict=True)) for row in rows])
     charts.save(picture(lines), DOCS / "images" / "edgetpu.svg")
 
 
@@ -50,7 +47,7 @@ def picture(lines: list[Line]) -> Any:
             if site.isdigit() and kind in KINDS[:-1]:
                 low, value, high = spread(1000 * np.array(line["cos"]))
                 rows.append({"x": int(site), "kind": kind, "mean": value, "low": low, "high": high})
-        panels.append(charts.Panel(VICTIMS[surrogate], rows))
+        panels.append((VICTIMS[surrogate], rows))
     return charts.lines(panels, "linear from site", "1,000 x cosine with other networks' gradients", (-5, 35))
 
 
@@ -148,9 +145,8 @@ def attacks(lines: list[Line]) -> Table:
     rows = []
     for (surrogate, recipe, steps), (fooled, _) in outcomes(lines).items():
         rates = [rate(int(one.sum()), int(one.count())) for one in fooled]
-        cells = [f"{100 * one.value:.0f} [{100 * one.low:.0f}, {100 * one.high:.0f}] of {one.n}" for one in rates[:5]]
-        shares = [one.value for one in rates]
-        cells = [mean(shares[:4], 0, 100), *cells, mean(shares[5], 0, 100)]
+        told = [f"{100 * one.value:.0f} [{100 * one.low:.0f}, {100 * one.high:.0f}] of {one.n}" for one in rates[:5]]
+        cells = [mean([one.value for one in rates[:4]], 0, 100), *told, mean(rates[5].value, 0, 100)]
         rows.append([VICTIMS[surrogate], f"`{recipe}`", steps, *cells])
     names = [VICTIMS[name] for name in OTHERS]
     return ["surrogate", "recipe", "steps", "mean of 4", *names, "the other surrogate", "itself"], rows
@@ -166,7 +162,7 @@ def gains(lines: list[Line]) -> Table:
                 change = 100.0 * b[:4] - 100.0 * a[:4]
                 # The interval's draws depend on the order, which is that in which victims first count a photograph.
                 gain = change.mean(0)[np.argsort(change.mask.argmin(0), kind="stable")].compressed()
-                rows.append([VICTIMS[surrogate], f"`{one}`", f"`{other}`", steps, interval(gain, 0), str(len(gain))])
+                rows.append([VICTIMS[surrogate], one, other, steps, interval(gain, 0), str(len(gain))])
     return ["surrogate", "one", "other", "steps", "gain in points", "photographs"], rows
 
 
@@ -230,7 +226,7 @@ def ranks(lines: list[Line]) -> Table:
     rows = []
     for (surrogate, recipe, steps), (fooled, (rise, wrong)) in outcomes(lines).items():
         cells = [f"{rise:.2f}", f"{100 * wrong:.0f}", mean(fooled[:4].mean(1), 0, 100)]
-        rows.append([VICTIMS[surrogate], f"`{recipe}`", steps, *cells])
+        rows.append([VICTIMS[surrogate], recipe, steps, *cells])
     rows.sort(key=lambda row: (row[0], row[2], -int(row[5])))
     return ["surrogate", "recipe", "steps", "own loss on copies", "wrong on copies, %", "victims fooled, %"], rows
 
@@ -249,7 +245,7 @@ def predictor(lines: list[Line]) -> tuple[list[str], list[list[str]], str, str, 
         (_, plain), *others = study.answers(key for key in keys if key in study.attacks).items()
         points = []
         for (_, recipe, *_), one in others:
-            gain = bootstrap_mean(difference_by_image(one.success, plain.success, one.counted), unit=100)
+            gain = bootstrap_mean(gaps(one.found, plain.found), unit=100)
             itself = 100 * (one.itself["itself"].value or 0)
             cells = [f"{rises[recipe]:.1f}", f"{itself:.0f}", f"{gain.value:+.0f} [{gain.low:+.0f}, {gain.high:+.0f}]"]
             rows.append([VICTIMS[surrogate], f"`{recipe}`", *cells])
@@ -257,8 +253,9 @@ def predictor(lines: list[Line]) -> tuple[list[str], list[list[str]], str, str, 
         *both, gains = zip(*points, strict=True)
         by_loss, by_success = (spearmanr(one, gains).statistic for one in both)
         notes.append(
-            f"{VICTIMS[surrogate]}: {len(points)} variants, {plain.n} photographs; Spearman's rank correlation of the "
-            f"gain with the own loss {by_loss:.2f}, with the surrogate's being fooled {by_success:.2f}."
+            f"{VICTIMS[surrogate]}: {len(points)} variants, {plain.found.shape[1]} photographs; Spearman's rank "
+            f"correlation of the gain with the own loss {by_loss:.2f}, with the surrogate's being fooled "
+            f"{by_success:.2f}."
         )
     heads = ["surrogate", "recipe", "own loss, step 9", "surrogate fooled, %", "gain over I-FGSM, points"]
     return heads, rows, "", *notes

@@ -12,10 +12,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+from study import Found
 
 from linbp.bench.suite import tomllib
 from linbp.bench.table import read_results
@@ -31,9 +33,6 @@ COLUMNS = [
 ]
 Pair = tuple[str, str]
 """Surrogate and recipe, by their names in the suite."""
-Answers = npt.NDArray[np.int8]
-"""(victims, images): 1 for a success, 0 for none, -1 where nothing counts: clean images that a victim has wrong, and
-attacks on a victim's own weights."""
 
 
 class Run:
@@ -50,14 +49,8 @@ class Run:
         self.outcomes = Outcomes(pq.read_table(RESULTS / f"{name}.parquet"))
         self.attacks = {(one.surrogate, one.recipe): n for n, one in enumerate(self.outcomes.attacks)}
 
-    def answers(self, *pairs: Pair, victims: str = "", images: slice = slice(None)) -> Answers:
-        """Of several attacks together: 1 where any of them succeeds, -1 where none counts.
-
-        Args:
-            pairs: surrogates and recipes.
-            victims: `pilot` or `others`; default: all.
-            images: which of them.
-        """
+    def answers(self, *pairs: Pair, victims: str = "", images: slice = slice(None)) -> Found:
+        """Of several attacks together, of all victims, `pilot` or `others`; a victim's own weights do not count."""
         several = []
         for number in (self.attacks[pair] for pair in pairs):
             several.append(self.outcomes.answers(number))
@@ -70,7 +63,7 @@ class Run:
         return [pair for pair, number in self.attacks.items() if self.outcomes.attacks[number].gradients == gradients]
 
 
-def mean_rate(answers: Answers) -> float:
+def mean_rate(answers: Found) -> float:
     """Mean over victims, in per cent, of the share of counted images; victims without any are left out."""
     counted, won = (answers >= 0).sum(axis=1), (answers == 1).sum(axis=1)
     return 100 * float((won[counted > 0] / counted[counted > 0]).mean())
@@ -79,7 +72,6 @@ def mean_rate(answers: Answers) -> float:
 def main() -> None:
     name, *runs = sys.argv[1:]
     table = pa.concat_tables([read_results(run).select(COLUMNS) for run in runs]).unify_dictionaries()
-    RESULTS.mkdir(parents=True, exist_ok=True)
     pq.write_table(table, RESULTS / f"{name}.parquet", compression="zstd")
 
 

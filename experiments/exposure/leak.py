@@ -24,7 +24,6 @@ from linbp.bench.suite import read_suite
 from linbp.bench.suite_data import Data, with_data
 
 FACTS = RESULTS / "surrogates.jsonl"
-SUITES = Path(__file__).parents[1] / "suites"
 CONSTANTS = (0.1, 0.2)
 N, STEPS, STEP = 32, 10, 1 / 255
 Facts = dict[str, Any]
@@ -86,7 +85,7 @@ RULES: dict[str, tuple[Rule, Sequence[float]]] = {
 
 def main() -> None:
     name, folder = sys.argv[1:]
-    suite, first = read_suite(SUITES / f"exposure-{name}.toml")[0], DATA[name]["first"]
+    suite, first = read_suite(Path(__file__).parents[1] / "suites" / f"exposure-{name}.toml")[0], DATA[name]["first"]
     images, labels = images_of(with_data(suite.data, folder, first + N), first)
     done = {line["surrogate"] for line in read_lines(FACTS)}
     for one in suite.surrogates:
@@ -102,27 +101,25 @@ def losses() -> tuple[list[str], dict[str, dict[str, tuple[float, float]]]]:
     A rule's constant comes from the other surrogates: the one whose worst loss is smallest, the middle one of several.
     """
     facts = {line["surrogate"]: line for line in read_lines(FACTS)}
-    rates: dict[str, dict[float, float]] = {}
     runs = {data: Run(data) for data in ("cifar10", "imagenet")}
+    lost: dict[str, dict[float, float]] = {}
     for name, line in facts.items():
         run = runs[line["data"]]
-        rates[name] = {leak: mean_rate(run.answers((name, f"leak-{leak:g}"))) for leak in run.data["leaks"]}
-
-    def loss(name: str, leak: float) -> float:
-        return max(rates[name].values()) - rates[name][leak]
+        rates = {leak: mean_rate(run.answers((name, f"leak-{leak:g}"))) for leak in run.data["leaks"]}
+        lost[name] = {leak: max(rates.values()) - value for leak, value in rates.items()}
 
     def picked(name: str, rule: Rule, c: float) -> float:
-        return rule(facts[name], DATA[facts[name]["data"]]["leaks"], c)
+        return rule(facts[name], [*lost[name]], c)
 
-    found = {f"{leak:g}": {name: (leak, loss(name, leak)) for name in rates} for leak in CONSTANTS}
+    found = {f"{leak:g}": {name: (leak, lost[name][leak]) for name in lost} for leak in CONSTANTS}
     for title, (rule, grid) in RULES.items():
         found[title] = {}
-        for name in rates:
-            worst = {c: max(loss(one, picked(one, rule, c)) for one in rates if one != name) for c in grid}
+        for name in lost:
+            worst = {c: max(lost[one][picked(one, rule, c)] for one in lost if one != name) for c in grid}
             best = [c for c in grid if worst[c] <= min(worst.values()) + 1e-9]
             leak = picked(name, rule, best[len(best) // 2])
-            found[title][name] = leak, loss(name, leak)
-    return list(rates), found
+            found[title][name] = leak, lost[name][leak]
+    return list(lost), found
 
 
 if __name__ == "__main__":

@@ -13,27 +13,16 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import leak
 import numpy as np
-from answers import DATA, NAMES, Answers, Pair, Run, mean_rate
+from answers import DATA, NAMES, Pair, Run, mean_rate
 from common.lines import read_lines
 from pages import bold, markdown, small, write_page
-from study import Row, write_csv
+from study import Row, gaps, mean, share, write_csv
 
-from linbp.evaluation.statistics import difference_by_image, mean_over_victims, paired_test, rate
+from linbp.evaluation.statistics import paired_test
 
 SIZE, GRADIENTS = 5, 20
 """Of a suite: how many attacks, and what each costs."""
 ALL_LEAKS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
-
-
-def mean_cell(answers: Answers) -> str:
-    """Mean over the victims that count, with its interval."""
-    shown = answers[(answers >= 0).any(axis=1)]
-    return small(mean_over_victims(shown == 1, shown >= 0, unit=100), ".1f")
-
-
-def rate_cell(answers: Answers) -> str:
-    """One victim's rate with its interval; nothing where none counts."""
-    return small(rate(int((answers == 1).sum()), int((answers >= 0).sum())), ".0f", unit=100)
 
 
 def halves(run: Run) -> tuple[slice, slice]:
@@ -53,23 +42,13 @@ def greedy(run: Run) -> list[Pair]:
     return taken
 
 
-def compared(run: Run) -> tuple[Answers, Answers, Pair]:
-    """On the other victims and images: the suite, and the best single attack of the pilot at the same total cost."""
-    chosen = greedy(run)
-    (long,) = run.of_cost(SIZE * GRADIENTS)
-    if (long[0], long[1].removesuffix("-long")) != chosen[0]:
-        raise KeyError(f"the attack of {SIZE * GRADIENTS} gradients is {long}, and the pilot's best is {chosen[0]}")
-    five, one = (run.answers(*pairs, victims="others", images=halves(run)[1]) for pairs in (chosen, [long]))
-    return five, one, long
-
-
 def leaks(runs: dict[str, Run]) -> list[str]:
     """A row for each surrogate, a column for each leak."""
     rows = []
     for line in read_lines(leak.FACTS):
         run, name = runs[line["data"]], line["surrogate"]
         found = [run.answers((name, f"leak-{one:g}" if one else "di-mi")) for one in (0.0, *run.data["leaks"])]
-        cells, best = [mean_cell(one) for one in found], int(np.argmax([mean_rate(one) for one in found]))
+        cells, best = [small(mean(one), ".1f") for one in found], int(np.argmax([mean_rate(one) for one in found]))
         cells[best] = bold(cells[best])
         cells += [""] * (len(ALL_LEAKS) - len(cells))
         rows.append([run.data["title"], NAMES[name], str(line["path"]), *cells])
@@ -85,9 +64,8 @@ def gains(runs: dict[str, Run]) -> list[str]:
         shown = (none >= 0).any(axis=1)
         cells = []
         for one in leak.CONSTANTS:
-            found = run.answers((name, f"leak-{one:g}"))
-            parts = difference_by_image(found[shown] == 1, none[shown] == 1, none[shown] >= 0)
-            cells.append(small(paired_test(parts, unit=100, flips=9_999), "+.1f", " to "))
+            values = gaps(run.answers((name, f"leak-{one:g}"))[shown], none[shown])
+            cells.append(small(paired_test(values, unit=100, flips=9_999), "+.1f", " to "))
         rows.append([run.data["title"], NAMES[name], *cells])
     return markdown(["images", "surrogate", *(f"{one:g} minus none" for one in leak.CONSTANTS)], rows, left=2)
 
@@ -119,18 +97,23 @@ def steps(run: Run) -> list[str]:
     body, chosen = [], greedy(run)
     for count, (surrogate, recipe) in enumerate(chosen, 1):
         asked = zip(("pilot", "others"), halves(run), strict=True)
-        cells = [mean_cell(run.answers(*chosen[:count], victims=victims, images=images)) for victims, images in asked]
-        body.append([str(count), NAMES[surrogate], recipe, *cells])
+        exposed = [run.answers(*chosen[:count], victims=victims, images=images) for victims, images in asked]
+        body.append([str(count), NAMES[surrogate], recipe, *(small(mean(found), ".1f") for found in exposed)])
     return markdown(["", "surrogate", "attack", "pilot", "other victims, other images"], body, left=3)
 
 
 def worth(run: Run) -> list[str]:
-    """Five attacks and one of the same cost, victim by victim."""
-    five, one, long = compared(run)
+    """Five attacks and the pilot's best single one at the same total cost, victim by victim, on the other images."""
+    chosen, (long,) = greedy(run), run.of_cost(SIZE * GRADIENTS)
+    if (long[0], long[1].removesuffix("-long")) != chosen[0]:
+        raise KeyError(f"the attack of {SIZE * GRADIENTS} gradients is {long}, and the pilot's best is {chosen[0]}")
+    five, one = (run.answers(*pairs, victims="others", images=halves(run)[1]) for pairs in (chosen, [long]))
     titles = {"the five": five, f"one: {long[1].removesuffix('-long')} on {NAMES[long[0]]}": one}
-    body = [[title, mean_cell(found), *map(rate_cell, found)] for title, found in titles.items()]
-    both = (five >= 0) & (one >= 0)
-    found = paired_test(difference_by_image(five == 1, one == 1, both), unit=100, flips=9_999)
+    body = [
+        [title, small(mean(found), ".1f"), *(small(share(row), ".0f", unit=100) for row in found)]
+        for title, found in titles.items()
+    ]
+    found = paired_test(gaps(five, one), unit=100, flips=9_999)
     line = (
         f"Difference on the victims that both are counted on: **{found.value:+.1f} points** "
         f"(95% interval {found.low:+.1f} to {found.high:+.1f}, p = {found.p:.4f})."

@@ -79,16 +79,12 @@ def craft(attack: Attack, clean: torch.Tensor, fresh: Any) -> torch.Tensor:
 
 @torch.no_grad()
 def middle_input(module: nn.Module, images: torch.Tensor, start: int) -> float:
-    """The median of |z| over the inputs of ReLUs from a site on: in what units the network counts."""
+    """The median of |z| over the inputs of ReLUs from a site on: in what units the network counts; leaves hooks."""
     found: list[torch.Tensor] = []
-    hooks = [
-        part.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0].abs().flatten()))
-        for part in module.modules()
-        if isinstance(part, nn.ReLU | nn.ReLU6)
-    ]
+    for part in module.modules():
+        if isinstance(part, nn.ReLU | nn.ReLU6):
+            part.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0].abs().flatten()))
     module(images)
-    for hook in hooks:
-        hook.remove()
     return float(np.median(torch.cat(found[start:]).numpy()))
 
 
@@ -125,10 +121,10 @@ def compute(path: Path, name: str, passes: int) -> None:
 
     if (name, None, MEDIAN, 0) not in done:
         start = ASKED["surrogates"][name]["start"]
-        middle = middle_input(surrogate.model.module, images[: photos.PASS].float() / 255, start)
+        middle = middle_input(photos.network(name).module, images[: photos.PASS].float() / 255, start)
         add({"surrogate": name, "recipe": MEDIAN, "pass": 0, "start": start, "value": middle})
     for number in range(passes):
-        rows = photos.rows_of(number)
+        rows = slice(number * photos.PASS, (number + 1) * photos.PASS)
         clean = images[rows].float() / 255
         if (None, None, "clean", number) not in done:
             asked = {"labels": labels[rows].tolist(), "predictions": photos.predictions(victims, clean)}

@@ -39,9 +39,8 @@ SIDE = 96
 def backbone() -> linbp.Model:
     """SqueezeNet 1.1 as trained on ImageNet, for images of 96 pixels."""
     network = linbp.load_model("demo:squeezenet1_1")
-    return linbp.Model(
-        network.module, input_size=SIDE, mean=network.mean, std=network.std, name="SqueezeNet 1.1 at 96 pixels"
-    )
+    name = f"SqueezeNet 1.1 at {SIDE} pixels"
+    return linbp.Model(network.module, input_size=SIDE, mean=network.mean, std=network.std, name=name)
 
 
 def export(folder: Path) -> Path:
@@ -76,8 +75,7 @@ def linbp_says(*words: str | Path) -> dict[str, Any]:
     """What a command prints with `--json`."""
     command = [sys.executable, "-m", "linbp.cli", *map(str, words), "--json"]
     print("linbp", *words, flush=True)
-    found: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    return found
+    return dict(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
 
 
 def main() -> None:
@@ -113,10 +111,8 @@ def page_table() -> list[str]:
     """The table of docs/substitutes.md."""
     rows = []
     for one in json.loads(RESULTS.read_text()):
-        exposures = (one["exposure"][eps]["worst_case"] for eps in ("4/255", "8/255"))
-        rows.append(
-            [one["surrogate"], *("" if rate is None else cell(rate) for rate in (one["agreement"], *exposures))]
-        )
+        rates = [one["agreement"], *(one["exposure"][eps]["worst_case"] for eps in ("4/255", "8/255"))]
+        rows.append([one["surrogate"], *("" if rate is None else cell(rate) for rate in rates)])
     return markdown(["surrogate", "agreement with the victim", "exposure at 4/255", "exposure at 8/255"], rows)
 
 

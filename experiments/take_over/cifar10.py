@@ -10,7 +10,7 @@ in this repository's history; the tables hold all that they said:
 
 from __future__ import annotations
 
-import argparse
+import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -27,12 +27,7 @@ WIDE = ("seed0", "seed1", "seed2", "shifted")
 
 
 def names(line: dict[str, Any], source: str) -> tuple[str, str]:
-    """What the table calls the surrogate and the recipe of a line; every variant has a name of its own.
-
-    Args:
-        line: of a file.
-        source: what is added to the name of the VGG that the file is about.
-    """
+    """What the table calls the surrogate and the recipe of a line, of a file whose VGG's name has something added."""
     surrogate = line["surrogate"] + (source if line["surrogate"] == "vgg19_bn" else "")
     if line.get("removed") is not None:
         surrogate += f", LinS from {line['removed']}"
@@ -43,12 +38,6 @@ def names(line: dict[str, Any], source: str) -> tuple[str, str]:
     return surrogate, recipe + (f", {line['steps']} leaps of two radii" if line.get("leaps") else "")
 
 
-def step_size(line: dict[str, Any]) -> float:
-    """Of every step: a level, or longer where so many steps would not reach the radius, or a leap of two radii."""
-    eps = Fraction(line["eps"])
-    return float(2 * eps if line.get("leaps") else max(Fraction(1, 255), eps / line["steps"]))
-
-
 def columns(line: dict[str, Any], selection: dict[str, Any], source: str) -> Iterator[Part]:
     """The rows of one line, a victim at a time."""
     surrogate, recipe = names(line, source)
@@ -56,6 +45,9 @@ def columns(line: dict[str, Any], selection: dict[str, Any], source: str) -> Ite
     own = answers.pop("itself")
     images = slice(line["piece"] * PIECE, line["piece"] * PIECE + len(own))
     labels = np.array(selection["labels"][images])
+    # A level, or longer where so many steps would not reach the radius, or a leap of two radii.
+    eps = Fraction(line["eps"])
+    step_size = 2 * eps if line.get("leaps") else max(Fraction(1, 255), eps / line["steps"])
     weights = line.get("lins", {}).get("file_sha256", line["surrogate_sha256"])
     for victim, classes in answers.items():
         white_box = victim == line["surrogate"] and "lins" not in line
@@ -71,7 +63,7 @@ def columns(line: dict[str, Any], selection: dict[str, Any], source: str) -> Ite
             recipe=recipe,
             recipe_text=line["recipe"],
             steps=line["steps"],
-            step_size=step_size(line),
+            step_size=float(step_size),
             gradients=line["gradients"],
             victim=victim + (source if victim == "vgg19_bn" else ""),
             victim_model=victim,
@@ -91,12 +83,7 @@ def columns(line: dict[str, Any], selection: dict[str, Any], source: str) -> Ite
 
 
 def take_over(name: str, files: dict[str, Path]) -> None:
-    """Write the table of a study.
-
-    Args:
-        name: of the study.
-        files: by what is added to the name of a file's VGG.
-    """
+    """Write the table of a study from its files, by what is added to the name of each one's VGG."""
     parts: list[Part] = []
     facts: dict[str, Any] = {"accuracy": {}, "images": {}, "chosen_starts": {}}
     for source, path in files.items():
@@ -115,9 +102,7 @@ def take_over(name: str, files: dict[str, Path]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="with attacks.jsonl and wide/")
-    folder = parser.parse_args().folder
+    folder = Path(sys.argv[1])
     take_over("cifar10", {"": folder / "attacks.jsonl"})
     take_over("cifar10-wide", {f"-{name}": folder / "wide" / f"{name}.jsonl" for name in WIDE})
 

@@ -10,7 +10,7 @@ history. `photographs` has what was run to compare attacks, `causes` what was ru
 
 from __future__ import annotations
 
-import argparse
+import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -27,8 +27,6 @@ FILES = ("transfer", "recipes", "contenders", "others")
 BOTH = ("squeezenet1_1", "mobilenet_edgetpu")
 CLASSES, SHIFT = 1000, 500
 """Targets are the class so much further on."""
-GRADIENTS = 100
-"""What each image could cost where recipes had equal gradients."""
 Line = dict[str, Any]
 
 
@@ -119,9 +117,7 @@ def logit_moves(lines: list[Line]) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="with the lines")
-    folder = parser.parse_args().folder
+    folder = Path(sys.argv[1])
     take_over("photographs", [read(folder / f"{name}.jsonl") for name in FILES], {})
     causes = read(folder / "causes.jsonl")
     medians = {line["surrogate"]: line["value"] for line in causes if "value" in line}

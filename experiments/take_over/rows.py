@@ -39,15 +39,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def part(line: dict[str, Any], ids: list[str], key: str, eps: str, **columns: Any) -> Part:
-    """Rows from a line.
-
-    Args:
-        line: it says alike in both kinds of files where it was made.
-        ids: of the images.
-        key: content address of the attack.
-        eps: as text.
-        columns: the others.
-    """
+    """Rows of an attack (its content address, its radius as text), with what all lines say in the same words."""
     return {
         "image_id": np.array(ids),
         "file": np.array([f"{one}.png" for one in ids]),
@@ -67,13 +59,7 @@ def part(line: dict[str, Any], ids: list[str], key: str, eps: str, **columns: An
 
 
 def save(name: str, parts: list[Part], facts: Mapping[str, Any]) -> None:
-    """Write a study's table, sorted by surrogate and attack, with the columns that its parts have.
-
-    Args:
-        name: of the study.
-        parts: the rows.
-        facts: what the file says of itself besides, as plain values.
-    """
+    """Write a study's table, sorted by surrogate and attack, with the columns that its parts have, and some facts."""
     parts = sorted(parts, key=lambda part: (part["surrogate"], part["attack_key"], part["piece"]))
     kinds = {name: one for name, one in (COLUMNS | MORE).items() if name in parts[0]}
     sizes = [len(part["label"]) for part in parts]
