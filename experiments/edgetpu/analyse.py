@@ -55,7 +55,7 @@ def sites(bench: Bench, surrogate: str, _: str) -> dict[str, Any]:
         start = x.clone().requires_grad_()
         (gradient,) = torch.autograd.grad(functional.cross_entropy(module(start), y, reduction="sum"), start)
         figures[mode] = [round(float(gate.met.mean()), 4) for gate in gates]
-    figures["active"] = [round(gate.active, 4) for gate in gates]
+        figures["active"] = [round(gate.active, 4) for gate in gates]
     return {**figures, "difference": distance(gradient, bench.under(surrogate, "none from 0").gradient(x, y))}
 
 
