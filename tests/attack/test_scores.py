@@ -86,3 +86,13 @@ def test_a_proxy_that_answers_with_probabilities() -> None:
     proxy = Model(Ending(PROBABILITIES["normalised by hand"]), input_size=8, name="sure")
     with pytest.raises(RecipeError, match=r"sure.*probabilities"):
         linbp.choose_start(model, IMAGES, range(6), "linbp(start=auto)", proxies=[proxy], eps="8/255", steps=2)
+
+
+def test_a_surrogate_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[linbp.Surrogate] = []
+    logits = linbp.Surrogate.logits
+    monkeypatch.setattr(linbp.Surrogate, "logits", lambda self, images: asked.append(self) or logits(self, images))
+    one, other = (linbp.Surrogate(Model(Ending(LOGITS["logits"]), input_size=8)) for _ in range(2))
+    for surrogate in (one, one, other, one):
+        linbp.craft(surrogate, IMAGES, [0, 1, 2, 3, 4, 5], "ifgsm", eps="8/255", steps=2)
+    assert asked == [one, other]

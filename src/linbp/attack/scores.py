@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from weakref import WeakSet
+
 import torch
 
 from linbp.attack.ensemble import Ensemble
 from linbp.errors import ModelError
+from linbp.graph import Surrogate
 from linbp.models.logits import are_probabilities
 
 __all__ = ["SOME", "check_scores"]
 
 SOME = 4
 """How many images a surrogate is asked about."""
+
+_known: WeakSet[Surrogate] = WeakSet()
+"""Surrogates that have answered with logits: they are not asked again."""
 
 SQUASHED = ("softmax", "sigmoid", "hardsigmoid")
 """Operations behind which logits are lost."""
@@ -31,9 +37,13 @@ def check_scores(ensemble: Ensemble, images: torch.Tensor) -> None:
         ModelError: a surrogate answers with probabilities.
     """
     for surrogate in ensemble.surrogates:
+        if surrogate in _known:
+            continue
         last = surrogate.last_operation
         kind = last if last in SQUASHED else ""
         if not kind and not (len(images) and are_probabilities(surrogate.logits(images))):
+            if len(images):
+                _known.add(surrogate)
             continue
         raise ModelError(
             f"{surrogate.model.name} answers with probabilities{f' (it ends in a {kind})' if kind else ''}, not with "
