@@ -18,6 +18,8 @@ import argparse
 import importlib.metadata
 import importlib.util
 import json
+import platform
+import re
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -182,10 +184,17 @@ def measure(options: argparse.Namespace) -> None:
             for contender in contenders.values():
                 contender(images[:1], labels[:1])  # what is done once only is done
             line = {**where, **compare(contenders, images[:count], labels[:count], options.rounds)}
-            line |= {"steps": options.steps, "side": side, "versions": versions}
+            line |= {"steps": options.steps, "side": side, "versions": versions, "processor": processor()}
             with options.out.open("a") as file:
                 file.write(json.dumps(line) + "\n")
             print(*table([line])[2:], flush=True)
+
+
+def processor() -> str:
+    """What kind this machine has, as it calls itself."""
+    path = Path("/proc/cpuinfo")
+    told = re.search(r"model name\s*: (.+)", path.read_text()) if path.is_file() else None
+    return told[1] if told else platform.processor()
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -197,13 +206,18 @@ def table(lines: Sequence[dict[str, Any]]) -> list[str]:
     """The results as Markdown."""
     groups = ("group 1", "group 8", "group 16")
     columns = [name for name in (*PEERS, RELEASED, *groups) if any(name in line["ratios"] for line in lines)]
-    head = ["network", "attack", "images", "ms a step", *columns]
-    rows = [_row(head), _row(["---", "---", *["---:"] * (len(head) - 2)])]
+    head = ["processor", "network", "attack", "images", "ms a step", *columns]
+    rows = [_row(head), _row(["---", "---", "---", *["---:"] * (len(head) - 3)])]
     order = [(name, attack) for name in NETWORKS for attack in ATTACKS]
-    for line in sorted(lines, key=lambda line: (order.index((line["network"], line["attack"])), line["images"])):
+
+    def place(line: dict[str, Any]) -> tuple[object, ...]:
+        return line["processor"], order.index((line["network"], line["attack"])), line["images"]
+
+    for line in sorted(lines, key=place):
         cells = [_cell(line["ratios"].get(name)) for name in columns]
         step = 1000 * line["seconds"] / line["steps"]
-        rows.append(_row([line["network"], line["attack"], str(line["images"]), f"{step:.0f}", *cells]))
+        facts = [line["processor"], line["network"], line["attack"], str(line["images"])]
+        rows.append(_row([*facts, f"{step:.0f}", *cells]))
     return rows
 
 

@@ -47,6 +47,15 @@ def test_parts_of_images_have_the_difference_of_the_means_as_their_mean() -> Non
     assert found.low < found.value < found.high
 
 
+def test_victims_that_no_image_counts_for_are_left_out() -> None:
+    draw = np.random.default_rng(1)
+    one, other, counted = (draw.random((3, 40)) < share for share in (0.6, 0.4, 0.7))
+    alone = difference_by_image(one[1:], other[1:], counted[1:])
+    counted[0] = False
+    assert difference_by_image(one, other, counted) == pytest.approx(alone)
+    assert not difference_by_image(one, other, counted & False).any()
+
+
 def test_few_images_get_the_share_of_all_signs() -> None:
     values = np.array([0.5, 0.25, -0.125, 0.75, 1.0, 0.0625])
     means = [float(np.mean(values * signs)) for signs in product((-1, 1), repeat=len(values))]

@@ -28,12 +28,16 @@ def difference_by_image(one: npt.ArrayLike, other: npt.ArrayLike, counted: npt.A
 
     Args:
         one, other: (victims, images) whether the victim was fooled.
-        counted: of the same shape: whether the victim had the clean image right; default: all are counted.
+        counted: of the same shape: whether the victim had the clean image right; default: all are counted. Victims
+            without any such image are left out.
     """
     gaps = np.asarray(one, dtype=np.float64) - np.asarray(other, dtype=np.float64)
     known = np.ones_like(gaps) if counted is None else np.asarray(counted, dtype=np.float64)
-    share = known.mean(1, keepdims=True)
-    found: Floats = (gaps * known / np.where(share > 0, share, 1)).mean(0)
+    rows = known.any(axis=1)
+    if not rows.any():
+        return np.zeros(gaps.shape[1])
+    gaps, known = gaps[rows], known[rows]
+    found: Floats = (gaps * known / known.mean(1, keepdims=True)).mean(0)
     return found
 
 
