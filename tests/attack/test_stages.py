@@ -70,8 +70,9 @@ def test_the_network_runs_once_a_step(
         return real(self, network, images, *more)
 
     monkeypatch.setattr(linbp.Surrogate, "_in_groups", counted)
-    craft(setting.surrogate, text, [0, 1, 2])
-    looked_at = 1  # before the attack, at what the network answers
+    fresh = setting.surrogate.with_rule(setting.surrogate.rules)
+    craft(fresh, text, [0, 1, 2])
+    looked_at = 1  # before its first attack, at what the network answers
     assert passes == {True: COUNT * with_gradients, False: COUNT * (without + looked_at)}
     assert Recipe.parse(text).gradients(4) == with_gradients
 

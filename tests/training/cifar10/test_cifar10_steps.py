@@ -250,7 +250,7 @@ def test_steps_follow_their_formulas(images: torch.Tensor, labels: torch.Tensor,
         reference.step(loss, number)
     with pytest.raises(Stop):
         loop.run()
-    assert trainer.sums()[0] == pytest.approx(total, rel=1e-4)  # of the second epoch
+    assert trainer.sums()[0] == pytest.approx(total, rel=1e-3)  # of the second epoch
     # What the steps changed, all of it: float32 is not exact, but another formula would be far off.
     end = {name: value for name, value in reference.network.state_dict().items() if value.is_floating_point()}
     for own, wanted in ((trainer.network.state_dict(), end), (trainer.average.state_dict(), reference.average)):
