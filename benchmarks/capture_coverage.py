@@ -27,7 +27,7 @@ from typing import Any
 
 import torch
 from architectures import MEAN, SHARED, STD, Architecture, architectures, build, count_parameters
-from coverage_page import read_table, write
+from coverage_page import MOST_MIB, read_table, write
 
 import linbp
 from linbp.errors import LinbpError
@@ -300,7 +300,7 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="also those that failed")
     parser.add_argument("--seconds", type=float, default=180, help="of processor time, for each architecture")
     parser.add_argument("--wait", type=float, default=3600, help="by the clock, for each architecture")
-    parser.add_argument("--mib", type=float, default=8192, help="of memory, for each architecture")
+    parser.add_argument("--mib", type=float, default=MOST_MIB, help="of memory, for each architecture")
     options = parser.parse_args()
     if options.what == "try":
         try_all(options)

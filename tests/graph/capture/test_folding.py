@@ -52,3 +52,13 @@ def test_a_gradient_may_differ_in_one_image_and_not_in_both(monkeypatch: pytest.
     assert error() == 0
     assert error(1) == 0
     assert error(0, 1) == 1
+
+
+def test_the_batch_norms_of_a_very_large_network_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folding, "_folding_error", None)
+    monkeypatch.setattr(folding, "LARGEST", 1_000_000)
+    module = calibrated("resnet18").double()
+    surrogate = linbp.Surrogate(linbp.Model(module, input_size=(3, 64, 64)), cache=False)
+    assert any("batch norms kept" in note for note in surrogate.notes)
+    images = torch.rand(2, 3, 64, 64, dtype=torch.float64)
+    assert torch.allclose(surrogate.logits(images), module(images), rtol=1e-9)

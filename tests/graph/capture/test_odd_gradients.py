@@ -8,6 +8,7 @@ from torch import nn
 
 import linbp
 from linbp.errors import CaptureError
+from linbp.graph.capture import compare
 from linbp.graph.capture.compare import _images_off, check_logits_of
 from linbp.graph.capture.owner import IMAGES, Owner
 from linbp.models import Model
@@ -186,3 +187,20 @@ def test_logits_that_are_mostly_rounding_are_refused_as_such() -> None:
     with pytest.raises(CaptureError) as caught:
         check_logits_of(torch.fx.symbolic_trace(plain), owner, IMAGES)
     assert "module.double()" not in caught.value.hint
+
+
+@pytest.mark.parametrize(("off", "fine"), [(0.5, True), (1.5, False)])
+def test_float64_decides_where_float32_is_in_doubt(off: float, fine: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounding alone turns gradients of deep networks by tenths, where activations near zero fall on another side."""
+    real = compare._gradients_off
+
+    def rounded(found: compare.Answer, owner: Owner) -> float:
+        return off if owner.images.dtype == torch.float32 else real(found, owner)
+
+    monkeypatch.setattr(compare, "_gradients_off", rounded)
+    model = Model(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5)), input_size=SIZE)
+    if fine:
+        linbp.Surrogate(model, cache=False)
+    else:
+        with pytest.raises(compare.GradientFault):
+            linbp.Surrogate(model, cache=False)

@@ -10,13 +10,16 @@ import torch
 from torch import fx
 
 from linbp.graph.capture import cache as programs
-from linbp.graph.capture.constants import shallow_copy
+from linbp.graph.capture.constants import constant, shallow_copy
 from linbp.graph.capture.fold import affine_batch_norm, fold_batch_norm
 
 __all__ = ["difference", "folded", "widened"]
 
 AGREEMENT = 1e-5
 """Largest relative difference that folding may make to logits and gradients."""
+
+LARGEST = 300_000_000
+"""Weights: batch norms of larger networks stay, because the comparison takes more than 20 bytes for each."""
 
 COMPARISON = 2
 """The version of the comparison: outcomes of an older one are not read."""
@@ -40,6 +43,10 @@ def folded(
     Returns:
         The network, the layer that each folded batch norm went into (by the names of their nodes), and the note.
     """
+    values = (constant(network, node) for node in network.graph.nodes)
+    size = sum(value.numel() for value in values if value is not None)
+    if size > LARGEST:
+        return network, {}, [f"batch norms kept: with {size:,} weights, comparing takes too much memory"]
     trial = shallow_copy(network)
     merged = fold_batch_norm(trial)
     if not merged:
