@@ -130,6 +130,20 @@ def test_a_branch_that_something_else_reads_is_not_closed() -> None:
     assert junction.sites == (0,)
 
 
+def test_the_sum_of_the_parts_of_a_tensor_has_no_closed_branch() -> None:
+    def forward(net: Network, x: torch.Tensor) -> torch.Tensor:
+        one, other = net.a(x).split([2, 2], 1)
+        return torch.cat([net.relu(one) + other, other], 1)
+
+    surrogate, (junction,) = junctions(forward)
+    assert not junction.closed
+    images, labels = torch.rand(2, 3, 6, 6).double(), [0, 1]
+    changed = [surrogate.with_rule(LinBP(start=0, rebalance=how)).gradient(images, labels) for how in ("site", None)]
+    assert all((one != surrogate.gradient(images, labels)).any() for one in changed)
+    with pytest.raises(RuleError, match="open branches"):
+        surrogate.with_rule(LinBP(start=0))
+
+
 def test_three_terms_are_two_junctions() -> None:
     surrogate, found = junctions(lambda net, x: x + net.b(net.relu(net.a(x))) + net.relu(net.c(x)))
     assert len(found) == 2

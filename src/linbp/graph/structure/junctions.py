@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import fx
 
 from linbp.graph.structure.dominators import Dominators
@@ -28,7 +29,8 @@ class Junction:
             neither have sites), in execution order; the fork is not among them.
         skip: names of the nodes on the other side; empty for an identity skip.
         sites: numbers of the sites in the branch, those of junctions inside it included.
-        closed: whether the branch takes nothing but the fork and parameters and gives nothing to anything but the sum.
+        closed: whether the branch takes nothing but the fork, which is one tensor and not the parts of one, and
+            parameters, and gives nothing to anything but the sum.
     """
 
     index: int
@@ -89,7 +91,7 @@ def _junction(node: fx.Node, dominators: Dominators, number: dict[fx.Node, int],
         branch=tuple(n.name for n in branch),
         skip=tuple(n.name for n in skip),
         sites=tuple(number[n] for n in branch if n in number),
-        closed=_closed(node, branch),
+        closed=isinstance(fork.meta.get("val"), torch.Tensor) and _closed(node, branch),
     )
 
 
