@@ -13,6 +13,7 @@ from torch.export import Dim
 
 from linbp import Model, Surrogate
 from linbp.errors import CaptureError, ImageError, LinbpError, ModelError
+from linbp.graph.capture.owner import IMAGES, images_of_noise
 
 Tensor = torch.Tensor
 
@@ -110,6 +111,18 @@ def test_what_cannot_be_captured_says_what_was_seen_and_what_to_try(
     assert "the-network" in caught.value.message
     assert "\n" not in caught.value.message
     assert any(word.replace("\\", "") in caught.value.hint for word in hint.split("|"))
+
+
+@pytest.mark.parametrize("largest", range(IMAGES))
+def test_a_maximum_over_the_batch_is_found_whichever_image_has_it(largest: int) -> None:
+    def scaled_by_the_nearest(head: nn.Linear, x: Tensor) -> Tensor:
+        nearness = -(x - noise[largest]).square().mean((1, 2, 3))
+        return head(x.mean((2, 3))) * (1 + nearness.max())
+
+    model = Model(Network(scaled_by_the_nearest).eval(), input_size=(3, 6, 6), name="the-network")
+    noise = images_of_noise(model)
+    with pytest.raises(CaptureError, match="company"):
+        Surrogate(model)
 
 
 class TwoInputs(nn.Module):
