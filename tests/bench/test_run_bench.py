@@ -180,6 +180,20 @@ def test_cost_in_gradients_gives_every_recipe_the_steps_it_can_afford(tmp_path: 
     assert found["fgsm"][:2] == (1, 1)
 
 
+def test_every_budget_is_a_row_where_it_pays_for_a_step(tmp_path: Path) -> None:
+    recipes = {"mi": "mifgsm", "bsr": "bsr(copies=5) + mi", "fgsm": "fgsm"}
+    suite = small_suite(tmp_path, cost={"gradients": [2, 11, 12]}, recipes=recipes, eps="16/255", victims=["v"])
+    run = run_bench(suite, tmp_path / "run", models={"v": tiny_chain()})
+    found = {(row["recipe"], row["steps"], row["gradients"]) for row in run.results.to_pylist()}
+    assert {row for row in found if row[0] == "mi"} == {("mi", 2, 2), ("mi", 11, 11), ("mi", 12, 12)}
+    assert {row for row in found if row[0] == "bsr"} == {("bsr", 2, 10)}  # 2 pay for no step, 11 and 12 for the same
+    assert {row for row in found if row[0] == "fgsm"} == {("fgsm", 1, 1)}  # one step costs one, whatever there is
+    one = small_suite(tmp_path, cost={"gradients": 11}, recipes=recipes, eps="16/255", victims=["v"])
+    alone = run_bench(one, tmp_path / "alone", models={"v": tiny_chain()})
+    keys = set(alone.results["attack_key"].to_pylist())
+    assert keys < set(run.results["attack_key"].to_pylist())  # each budget's attacks are those of a suite of its own
+
+
 def test_an_ensemble_and_a_rule_of_its_own(tmp_path: Path) -> None:
     networks = tmp_path / "nets.py"
     surrogates = [

@@ -29,6 +29,8 @@ from linbp.errors import LinbpError, SuiteError
         ({"eps": ["8/255", "8/255"]}, ["8/255", "twice"]),
         ({"victims": ["x.pt2", "x.pt2"]}, ["victims", "x.pt2"]),
         ({"cost": {"steps": 3, "gradients": 3}}, ["steps", "gradients"]),
+        ({"cost": {"gradients": [3, 3]}}, ["gradients", "3", "twice"]),
+        ({"cost": {"gradients": [3, 0]}}, ["cost.gradients[2]", "0"]),
         ({"recipes": [{"name": "a", "recipe": "ifgsm", "on": ["tini"]}]}, ["'tini'", "'tiny'"]),
         ({"name": "a/b"}, ["a/b"]),
     ],

@@ -273,7 +273,7 @@ def _in_time(
     """
     whole = measured(planned, None)
     what = "steps" if planned.cost.steps is not None else "gradients"
-    full = planned.cost.steps or planned.cost.gradients or 1
+    full = planned.cost.steps or max(planned.cost.gradients or (1,))
     pace = Pace(
         images=whole.images,
         steps=full,
@@ -294,7 +294,8 @@ def _in_time(
 
 def _smaller(planned: Suite, fit: Fit, what: str) -> Suite:
     data = planned.data.model_copy(update={"sample": fit.images})
-    return planned.model_copy(update={"data": data, "cost": planned.cost.model_copy(update={what: fit.steps})})
+    cost = {what: fit.steps if what == "steps" else (fit.steps,)}
+    return planned.model_copy(update={"data": data, "cost": planned.cost.model_copy(update=cost)})
 
 
 def _with_controls(whole: Estimate) -> float:
@@ -311,6 +312,8 @@ def _earlier_fit(store: Store, planned: Suite, what: str) -> tuple[int, int] | N
         return None
     try:
         found = tomllib.loads(content.decode())
-        return (int(found["data"]["sample"]), int(found["cost"][what])) if found["name"] == planned.name else None
+        spent = found["cost"][what]
+        steps = max(spent) if isinstance(spent, list) else int(spent)
+        return (int(found["data"]["sample"]), steps) if found["name"] == planned.name else None
     except (ValueError, KeyError, TypeError):
         return None

@@ -12,7 +12,12 @@ __all__ = ["affordable_steps", "needs_pool", "settings_for"]
 
 
 def settings_for(
-    suite: Suite, recipe: Recipe, eps: str | float, members: int, protocol: Protocol | None
+    suite: Suite,
+    recipe: Recipe,
+    eps: str | float,
+    members: int,
+    protocol: Protocol | None,
+    gradients: int | None = None,
 ) -> AttackConfig:
     """The settings of one attack of a suite.
 
@@ -22,17 +27,18 @@ def settings_for(
         eps: its radius.
         members: how many networks the surrogate has.
         protocol: the suite's.
+        gradients: that each image may cost; None: the suite's steps count.
 
     Raises:
         RecipeError, BudgetError: a value is out of range, contradicts the protocol, or pays for no step.
     """
     steps, step_size = suite.cost.steps, suite.cost.step_size
-    if suite.cost.gradients is not None:
-        steps = affordable_steps(recipe, suite.cost.gradients, members)
+    if gradients is not None:
+        steps = affordable_steps(recipe, gradients, members)
         try:
             recipe.check_steps(steps)
         except RecipeError as fault:
-            paid = f"{suite.cost.gradients} gradients per image pay for {steps} step{'s' if steps > 1 else ''}"
+            paid = f"{gradients} gradients per image pay for {steps} step{'s' if steps > 1 else ''}"
             raise RecipeError(f"{fault.message} ({paid}.)", "Raise cost.gradients, or leave the recipe out.") from None
     if recipe.single_step:
         steps = step_size = None

@@ -22,7 +22,7 @@ from linbp.bench.keys import content_key, package_versions
 from linbp.bench.networks import Network, Networks
 from linbp.bench.own_labels import with_own_labels
 from linbp.bench.plan import Plan, PlannedAttack, PlannedVictim
-from linbp.bench.plan_recipes import configs_of, recipes_of
+from linbp.bench.plan_recipes import AttackName, configs_of, recipes_of
 from linbp.bench.store import Store
 from linbp.bench.suite import Selection, Suite, SuiteRecipe, SuiteSurrogate
 from linbp.bench.suite_data import FilesData
@@ -65,12 +65,12 @@ class _Planner:
     def protocol(self) -> Protocol | None:
         return None if self.suite.protocol is None else find_protocol(self.suite.protocol)
 
-    def surrogates(self, configs: Mapping[tuple[str, str, str], AttackConfig]) -> list[_Surrogate]:
+    def surrogates(self, configs: Mapping[AttackName, AttackConfig]) -> list[_Surrogate]:
         found = []
         for surrogate in self.suite.surrogates:
             with self.faults.collected(f"Surrogate {surrogate.name}: "):
                 models = [self.networks.model(split_rules(text)[0]) for text in surrogate.models]
-                own = [config for (name, _, _), config in configs.items() if name == surrogate.name]
+                own = [config for (name, *_), config in configs.items() if name == surrogate.name]
                 preparation = preparation_of(own[0], models) if own else None
                 counts = [
                     self.count_classes(model, f"surrogate {surrogate.name if len(models) == 1 else model.name}")
@@ -233,11 +233,10 @@ def make_plan(
     assert images is not None
     first = next(iter(configs.values()))
     attacks = tuple(
-        _attack(suite, one, recipe, str(eps), configs[surrogate, name, str(eps)], pool, device, tell)
+        _attack(suite, one, recipes[surrogate, name], eps, config, pool, device, tell)
         for one in surrogates
-        for (surrogate, name), recipe in recipes.items()
+        for (surrogate, name, eps, _), config in configs.items()
         if surrogate == one.suite.name
-        for eps in suite.eps
     )
     return Plan(
         suite=_filled(suite, base, first),
@@ -280,7 +279,7 @@ def _attack(
     return PlannedAttack(surrogate.suite, recipe, eps, config, surrogate.preparation, settings, key, needs)
 
 
-def _pool(suite: Suite, base: Path, configs: Mapping[tuple[str, str, str], AttackConfig]) -> tuple[ImageRecord, ...]:
+def _pool(suite: Suite, base: Path, configs: Mapping[AttackName, AttackConfig]) -> tuple[ImageRecord, ...]:
     if suite.pool is None:
         return ()
     if configs and not any(needs_pool(config.recipe) for config in configs.values()):

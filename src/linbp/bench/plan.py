@@ -22,7 +22,7 @@ __all__ = ["AnswerTask", "CraftTask", "Plan", "PlannedAttack", "PlannedVictim", 
 
 @dataclass(frozen=True)
 class PlannedAttack:
-    """One surrogate, one recipe, one radius.
+    """One surrogate, one recipe, one radius, one number of steps.
 
     Attributes:
         surrogate, recipe: of the suite.
@@ -126,7 +126,7 @@ class Plan:
         suite: with every default filled in.
         store: the path or URL of the run.
         images: the clean images.
-        attacks: every combination of surrogate, recipe and radius, in this order.
+        attacks: every combination of surrogate, recipe, radius and budget, in this order.
         victims: in the suite's order.
         selection: which images count.
         device: where networks run.

@@ -12,7 +12,10 @@ from linbp.bench.faults import Faults
 from linbp.bench.suite import PLACE, Suite, SuiteRecipe, SuiteSurrogate, recipe_on
 from linbp.errors import RecipeError
 
-__all__ = ["configs_of", "recipes_of"]
+__all__ = ["AttackName", "configs_of", "recipes_of"]
+
+AttackName = tuple[str, str, str, int]
+"""Surrogate, recipe, radius as text, steps."""
 
 
 def recipes_of(suite: Suite, faults: Faults) -> dict[tuple[str, str], SuiteRecipe]:
@@ -35,8 +38,8 @@ def recipes_of(suite: Suite, faults: Faults) -> dict[tuple[str, str], SuiteRecip
 
 def configs_of(
     suite: Suite, recipes: Mapping[tuple[str, str], SuiteRecipe], protocol: Protocol | None, faults: Faults
-) -> dict[tuple[str, str, str], AttackConfig]:
-    """The settings of every surrogate, recipe and radius.
+) -> dict[AttackName, AttackConfig]:
+    """The settings of every attack.
 
     Args:
         suite: as it was read.
@@ -52,9 +55,27 @@ def configs_of(
             parsed = Recipe.parse(recipe.recipe)
             _refuse_auto(parsed)
             for eps in suite.eps:
-                found[surrogate, name, str(eps)] = settings_for(
-                    own[surrogate], parsed, eps, members[surrogate], protocol
-                )
+                for config in _affordable(own[surrogate], parsed, eps, members[surrogate], protocol):
+                    found[surrogate, name, str(eps), config.steps] = config
+    return found
+
+
+def _affordable(
+    suite: Suite, recipe: Recipe, eps: str | float, members: int, protocol: Protocol | None
+) -> list[AttackConfig]:
+    """One for each budget of the suite, without those that pay for no step.
+
+    Raises:
+        RecipeError: none of them pays for one, or it cannot be run at all.
+    """
+    found, fault = [], None
+    for budget in suite.cost.gradients or (None,):
+        try:
+            found.append(settings_for(suite, recipe, eps, members, protocol, budget))
+        except RecipeError as error:
+            fault = error
+    if fault is not None and not found:
+        raise fault
     return found
 
 

@@ -116,17 +116,26 @@ class SuiteVictim(SuiteTable):
         return self
 
 
+def _list(given: Any) -> Any:
+    """A single value as a list of one."""
+    return given if isinstance(given, list | tuple) else [given]
+
+
+Many = Field(min_length=1, strict=False)
+
+
 class Cost(SuiteTable):
     """What each image may cost: the same number of steps for each recipe, or the same number of gradients.
 
     Attributes:
         steps: of each attack; recipes of a single step take one.
-        gradients: per image. Each recipe takes the steps that it can afford.
+        gradients: per image, or several such budgets. Each recipe takes the steps that it can afford; one that a budget
+            does not pay for has no row there.
         step_size: on the scale of [0, 1]; None: long enough to reach the radius, as with `linbp craft`.
     """
 
     steps: Annotated[int, Field(ge=1)] | None = None
-    gradients: Annotated[int, Field(ge=1)] | None = None
+    gradients: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_list), Many] | None = None
     step_size: str | float | None = None
 
     @model_validator(mode="after")
@@ -178,14 +187,6 @@ def _named(field: str) -> Any:
         return [{"name": one, field: one} if isinstance(one, str) else one for one in given]
 
     return BeforeValidator(read)
-
-
-def _list(given: Any) -> Any:
-    """A single value as a list of one."""
-    return given if isinstance(given, list | tuple) else [given]
-
-
-Many = Field(min_length=1, strict=False)
 
 
 class Suite(SuiteTable):
@@ -251,6 +252,8 @@ class Suite(SuiteTable):
                 raise ValueError(f"has a recipe {name!r} on {wanted!r}, which is no surrogate's name; {hint}")
         if twice := [text for text, times in Counter(map(str, self.eps)).items() if times > 1]:
             raise ValueError(f"has the radius {twice[0]} twice; leave one out")
+        if doubled := [number for number, times in Counter(self.cost.gradients or ()).items() if times > 1]:
+            raise ValueError(f"has the budget of {doubled[0]} gradients twice; leave one out")
         if not self.name or UNSAFE.search(self.name):
             raise ValueError(f"has a name {self.name!r} that is no name of a file; choose another one")
         return self
