@@ -35,6 +35,17 @@ def test_a_step_is_compared_with_plain_steps() -> None:
     assert {"LinBP from layer3.1, rebalance=branch", "the loop without a network, mi + di"} <= ratios.keys()
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
+def test_a_compiled_gradient_is_compared_with_the_same_uncompiled() -> None:
+    (told,) = run("compiled.py", "demo:cifar10/plain", "--batch", "2", "--rounds", "1")
+    line = json.loads(told)
+    assert line["network"] == "demo:cifar10/plain"
+    for what in ("ordinary", "linbp(start=0.5)"):
+        assert line[what]["ratio"] > 0
+        assert line[what]["off"] < 1e-5
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="measures memory as Linux does")
 def test_memory_is_measured_in_a_process_of_its_own() -> None:

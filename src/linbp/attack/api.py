@@ -46,6 +46,7 @@ def craft(
     rounding: Rounding = "inward",
     batch_size: int = 8,
     group_size: int | None = None,
+    compiled: bool = False,
     device: str | torch.device | None = None,
     trust_parts: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -74,6 +75,8 @@ def craft(
         group_size: of these, how many the surrogate computes at a time in float32 on a CPU: 1, 4, 8, 16 or 32; None: as
             it comes, by default 4. The result does not depend on an image's companions with any of them, but each has
             last bits of its own. 1 is fastest for a single image (`docs/performance.md`).
+        compiled: compile the surrogate (`Surrogate`), which takes up to a minute and is worth it for many steps. For
+            several calls, `prepare` it once.
         device: where to compute; by default where the model lies.
         trust_parts: do not look at parts of other packages at their first use.
         progress: called with (image steps done, image steps in all).
@@ -102,9 +105,10 @@ def craft(
             pool=pool is not None,
             batch_size=batch_size,
             group_size=group_size,
+            compiled=compiled,
             images=len(given),
         )
-        prepared = prepare(model, config.recipe, device, config.group_size)
+        prepared = prepare(model, config.recipe, device, config.group_size, config.compiled)
         asked = given_labels(ordinary(labels), given, prepared.ensemble, batch_size)
         inputs = Inputs.check(given, asked, ordinary(targets), ids, prepared.ensemble)
         check_scores(prepared.ensemble, inputs.clean(slice(0, SOME), prepared.ensemble))

@@ -55,6 +55,7 @@ class AttackConfig:
         batch_size: images at a time; it changes no image, but for rounding in float32 on a GPU.
         group_size: of these, how many the surrogates compute at a time in float32 on a CPU (`Surrogate`); None: as
             they come. It changes the last bits, so the surrogate's facts in the manifest have it.
+        compiled: whether the surrogates' passes are compiled (`Surrogate`), of which the same holds.
     """
 
     recipe: Recipe
@@ -70,6 +71,7 @@ class AttackConfig:
     protocol: Protocol | None
     batch_size: int
     group_size: int | None = None
+    compiled: bool = False
 
     @classmethod
     def resolve(
@@ -89,6 +91,7 @@ class AttackConfig:
         protocol: Protocol | str | None = None,
         batch_size: int = 8,
         group_size: int | None = None,
+        compiled: bool = False,
         images: int | None = None,
     ) -> AttackConfig:
         """The settings of an attack, from what a user gives; what is None is the protocol's, or the default.
@@ -111,6 +114,7 @@ class AttackConfig:
             protocol: or its name; its values hold, and a value that is given as well must be the protocol's.
             batch_size: at least 1.
             group_size: 1, 4, 8, 16 or 32.
+            compiled: whether the surrogates are compiled.
             images: how many there are, where each may have its own radius.
 
         Raises:
@@ -169,6 +173,7 @@ class AttackConfig:
             protocol=protocol,
             batch_size=batch_size,
             group_size=group_size,
+            compiled=compiled,
         )
 
     def of(self, rows: slice) -> AttackConfig:

@@ -9,7 +9,6 @@ import torch
 
 from linbp.errors import ModelError, RecipeError
 from linbp.graph import Rule, Surrogate
-from linbp.graph.kernels.groups import group_fact
 from linbp.graph.recent import recent_surrogate
 from linbp.models.device import usable_device
 from linbp.models.model import Model
@@ -97,7 +96,7 @@ class Ensemble:
     def identity(self) -> dict[str, Any]:
         """What results record: of one surrogate its own facts, of several the fuse and each one's facts."""
         members = [(surrogate.model, surrogate.rules) for surrogate in self.surrogates]
-        found = identity_of(members, self.fuse, [surrogate.group_size for surrogate in self.surrogates])
+        found = identity_of(members, self.fuse, [surrogate.computing() for surrogate in self.surrogates])
         unchecked = [surrogate.model.name for surrogate in self.surrogates if not surrogate.checked]
         return {**found, "unchecked": unchecked} if unchecked else found
 
@@ -120,27 +119,42 @@ class Ensemble:
                 )
         return Ensemble._made([surrogate.grouped(group_size) for surrogate in self.surrogates], self.fuse)
 
+    def compiled(self) -> Ensemble:
+        """The same ensemble, each network's passes compiled (`Surrogate`).
+
+        Raises:
+            RecipeError: weights of a network take turns.
+        """
+        return Ensemble._made([surrogate.compiled() for surrogate in self.surrogates], self.fuse)
+
 
 Attackable = Model | Surrogate | Ensemble
 """What may be attacked: one network, captured or not, or several."""
 
 
-def as_ensemble(model: Attackable, device: str | torch.device | None = None, group_size: int | None = None) -> Ensemble:
+def as_ensemble(
+    model: Attackable,
+    device: str | torch.device | None = None,
+    group_size: int | None = None,
+    compiled: bool = False,
+) -> Ensemble:
     """The one kind of surrogate that attacks work with: an ensemble of one or more, captured, on a device.
 
     Args:
         model: what a user gives.
         device: where it shall compute; None: where it lies.
         group_size: images that it shall compute at a time; None: as it comes.
+        compiled: whether it shall be compiled; otherwise it stays as it comes.
 
     Raises:
-        RecipeError: the group size may not be chosen, or would have no effect.
+        RecipeError: the group size may not be chosen, or would have no effect; it cannot be compiled.
         ModelError, CaptureError: it gives no gradients, or cannot be captured, or there is no such device here.
     """
     ensemble = model if isinstance(model, Ensemble) else Ensemble._made([_captured(model)], "losses")
     if device is not None and not same_device(usable_device(device), ensemble.device):
         ensemble = ensemble.to(device)
-    return ensemble if group_size is None else ensemble.grouped(group_size)
+    ensemble = ensemble if group_size is None else ensemble.grouped(group_size)
+    return ensemble.compiled() if compiled else ensemble
 
 
 def models_of(model: Attackable) -> tuple[Model, ...]:
@@ -150,13 +164,18 @@ def models_of(model: Attackable) -> tuple[Model, ...]:
 
 
 def identity_of(
-    members: Sequence[tuple[Model, Sequence[Rule]]], fuse: Fuse, group_sizes: Sequence[int]
+    members: Sequence[tuple[Model, Sequence[Rule]]], fuse: Fuse, computing: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
-    """What results record about surrogates, which need not be captured: each one's facts and rules, and the fuse."""
+    """What results record about surrogates, which need not be captured: each one's facts and rules, and the fuse.
+
+    Args:
+        members: networks and their rules.
+        fuse: what is averaged.
+        computing: how each computes (`computing_facts`).
+    """
     found = []
-    for (model, rules), group_size in zip(members, group_sizes, strict=True):
-        facts = {key: value for key, value in model.identity().items() if key != "spec"}
-        facts |= group_fact(group_size, model.dtype)
+    for (model, rules), how in zip(members, computing, strict=True):
+        facts = {key: value for key, value in model.identity().items() if key != "spec"} | how
         found.append({**facts, "rules": [write(rule) for rule in rules]} if rules else facts)
     return found[0] if len(found) == 1 else {"fuse": fuse, "members": found}
 

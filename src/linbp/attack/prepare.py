@@ -71,6 +71,7 @@ def prepare(
     recipe: Recipe,
     device: str | torch.device | None = None,
     group_size: int | None = None,
+    compiled: bool = False,
 ) -> Prepared:
     """Surrogates with the recipe's rules in them; what is captured already is not captured again.
 
@@ -95,8 +96,10 @@ def prepare(
                 f"The surrogate was prepared with group_size={', '.join(map(str, sorted(sizes)))}, not {group_size}.",
                 "Prepare it anew.",
             )
+        if compiled and not all(surrogate.is_compiled for surrogate in model.ensemble.surrogates):
+            raise RecipeError("The surrogate was prepared without compiling.", "Prepare it anew.")
         return model
-    ensemble = as_ensemble(model, device, group_size)
+    ensemble = as_ensemble(model, device, group_size, compiled)
     surrogates = ensemble.surrogates
     if len(surrogates) == 1 and surrogates[0].rules and any(stage.rules for stage in recipe.stages):
         raise RecipeError(

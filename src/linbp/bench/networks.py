@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from linbp.attack.ensemble import Ensemble, Fuse, as_ensemble, identity_of
+from linbp.attack.ensemble import Attackable, Ensemble, Fuse, as_ensemble, identity_of
 from linbp.attack.named_surrogates import split_rules
 from linbp.attack.prepare import Prepared, prepare
 from linbp.attack.recipe.recipe import Recipe
@@ -16,7 +16,7 @@ from linbp.bench.suite import SuiteSurrogate
 from linbp.errors import ModelError
 from linbp.evaluation.predict import load_victim
 from linbp.graph import Surrogate
-from linbp.graph.kernels.groups import GROUP
+from linbp.graph.kernels.groups import GROUP, computing_facts
 from linbp.models import BlackBox, Classifier, Model, OnnxModel, load_model
 from linbp.models.onnx_torch import as_torch
 
@@ -78,7 +78,9 @@ class Networks:
         """
         pairs = [split_rules(text) for text in surrogate.models]
         members = [(self.model(name), rules) for name, rules in pairs]
-        return identity_of(members, self._fuse(surrogate), [surrogate.group_size or GROUP] * len(members))
+        size, compiled = surrogate.group_size or GROUP, surrogate.compiled
+        computing = [computing_facts(size, model.dtype, compiled) for model, _ in members]
+        return identity_of(members, self._fuse(surrogate), computing)
 
     def surrogate(self, surrogate: SuiteSurrogate) -> Ensemble:
         """A surrogate, captured.
@@ -121,8 +123,10 @@ class Networks:
             name, rules = split_rules(text)
             members.append(Surrogate(self.model(name), rules or None))
         if len(members) == 1:
-            return as_ensemble(members[0], group_size=surrogate.group_size)
-        return as_ensemble(Ensemble(members, self._fuse(surrogate)), group_size=surrogate.group_size)
+            found: Attackable = members[0]
+        else:
+            found = Ensemble(members, self._fuse(surrogate))
+        return as_ensemble(found, group_size=surrogate.group_size, compiled=surrogate.compiled)
 
     def _keep(self, key: Any, make: Callable[[], Any]) -> Any:
         if key in self._kept:

@@ -64,6 +64,7 @@ class SuiteSurrogate(SuiteTable):
         models: each a model's name, with a rule of its own after the word `with`.
         fuse: what an ensemble averages; None for one network.
         group_size: images that are computed at a time in float32 on a CPU; it changes last bits. None: the default, 4.
+        compiled: whether its passes are compiled, for every recipe anew; that changes last bits.
         places: what recipes mean by `{NAME}` on this surrogate, such as a position: each network has its own modules.
         labels: `predicted` for a surrogate of other classes than the data's; None: the suite's.
     """
@@ -72,6 +73,7 @@ class SuiteSurrogate(SuiteTable):
     models: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
     fuse: Literal["logits", "probabilities", "losses"] | None = None
     group_size: Literal[1, 4, 8, 16, 32] | None = None
+    compiled: bool = False
     places: Places = ()
     labels: Literal["given", "predicted"] | None = None
 

@@ -142,6 +142,14 @@ def craft(
             "and may not change in a folder; 1 is fastest for single images.",
         ),
     ] = None,
+    compiled: Annotated[
+        bool,
+        typer.Option(
+            "--compile",
+            help="Compile the surrogate, which takes up to a minute and is worth it for many steps. It changes last "
+            "bits, which then depend on the batch, and may not change in a folder.",
+        ),
+    ] = False,
     device: Device = None,
     threads: Threads = 4,
     json: Json = False,
@@ -209,6 +217,7 @@ def craft(
         protocol=protocol,
         batch_size=batch_size,
         group_size=group_size,
+        compiled=compiled,
     )
     said: list[str] = []
     with progress_bars(json) as tell:

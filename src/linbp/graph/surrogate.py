@@ -9,16 +9,17 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import fx, nn
 
-from linbp.errors import ModelError, RuleError
+from linbp.errors import ModelError, RecipeError, RuleError
 from linbp.graph.capture.capture import Capture, capture
 from linbp.graph.capture.on_device import on_device
+from linbp.graph.engine.compiled import Compiled
 from linbp.graph.engine.memory import Remembering
 from linbp.graph.engine.mixture import Mixture
 from linbp.graph.engine.plan import Plan
 from linbp.graph.engine.rewrite import rewrite
 from linbp.graph.gradients import Gradients
 from linbp.graph.kernels import accelerate
-from linbp.graph.kernels.groups import FIRST_GROUP, GROUP, check_group_size, group_fact
+from linbp.graph.kernels.groups import FIRST_GROUP, GROUP, check_group_size, computing_facts
 from linbp.graph.kernels.layout import MemoryFormat, best_memory_format, in_memory_format
 from linbp.graph.structure.attention import Attention
 from linbp.graph.structure.concatenations import Concatenation
@@ -69,6 +70,8 @@ class Surrogate(Gradients):
         group_size: images that are computed at a time in float32 on a CPU, the last group filled up with copies, so
             that bits do not depend on the batch: 4; or 1, 8, 16 or 32, which have other bits (`docs/performance.md`).
             It is recorded. Elsewhere a whole batch is computed at once.
+        compiled: compile forward and backward pass, with what the rules do, by `torch.compile`, once for each rule and
+            shape (`docs/performance.md`). It is recorded: the last bits are others, and depend on the batch.
 
     Attributes:
         sites: the activations, in execution order.
@@ -81,11 +84,12 @@ class Surrogate(Gradients):
         memory_format: the one that is used.
         checked: whether the graph was compared with the module.
         group_size: as given.
+        is_compiled: as given.
 
     Raises:
         ModelError: the model gives no gradients.
         CaptureError: the network cannot be captured.
-        RecipeError: a group size that may not be chosen.
+        RecipeError: a group size that may not be chosen, or weights that take turns are to be compiled.
         RuleError: the rule does not fit the network.
     """
 
@@ -99,6 +103,7 @@ class Surrogate(Gradients):
         cache: bool = True,
         check: bool = True,
         group_size: int = GROUP,
+        compiled: bool = False,
     ) -> None:
         if isinstance(model, str):
             raise ModelError(f"{model!r} is a name, not a network.", "linbp.load_model(name) gives the network.")
@@ -109,7 +114,7 @@ class Surrogate(Gradients):
             )
         self.group_size, self._folds = check_group_size(group_size), fold_batch_norm
         captured = capture(model, fold=fold_batch_norm, cache=cache, check=check)
-        self.checked = check
+        self.checked, self.is_compiled = check, compiled and _may_compile(model)
         chosen = best_memory_format(captured.network) if memory_format == "auto" else memory_format
         self._start(model, captured, chosen)
         self._apply(rule)
@@ -137,9 +142,10 @@ class Surrogate(Gradients):
             self._front = up_to(self._ordinary, self._mixture.node)
         rewritten = rewrite(self._ordinary, self.structure, plan, read, self._mixture)
         self._with_rules: fx.GraphModule = accelerate(
-            rewritten, onednn=self.in_groups and self.group_size != FIRST_GROUP
+            rewritten, onednn=self.in_groups and self.group_size != FIRST_GROUP and not self.is_compiled
         )
-        self._network: nn.Module = Remembering(self._with_rules, plan.memories) if plan.memories else self._with_rules
+        network: nn.Module = Remembering(self._with_rules, plan.memories) if plan.memories else self._with_rules
+        self._network = Compiled(network) if self.is_compiled and self._mixture is None else network
 
     def _copy(self) -> Surrogate:
         other = object.__new__(Surrogate)
@@ -256,6 +262,19 @@ class Surrogate(Gradients):
         other._apply(self.rules)
         return other
 
+    def compiled(self) -> Surrogate:
+        """The same surrogate, whose passes are compiled at their first use; nothing is captured again.
+
+        Raises:
+            RecipeError: its weights take turns.
+        """
+        if self.is_compiled:
+            return self
+        other = self._copy()
+        other.is_compiled = _may_compile(self.model)
+        other._apply(self.rules)
+        return other
+
     @property
     def sites(self) -> tuple[Site, ...]:
         """The activations, in execution order."""
@@ -297,13 +316,29 @@ class Surrogate(Gradients):
     @property
     def notes(self) -> tuple[str, ...]:
         """What capture and the rule did that a user should know."""
-        return (*self._capture.notes, f"memory format {self.memory_format}", *self.plan.notes)
+        mixed = self.is_compiled and self._mixture is not None
+        eager = ("not compiled, because feature maps are mixed in",) if mixed else ()
+        return (*self._capture.notes, f"memory format {self.memory_format}", *eager, *self.plan.notes)
+
+    def computing(self) -> dict[str, Any]:
+        """What results record about how it computes, where that decides bits."""
+        return computing_facts(self.group_size, self.model.dtype, self.is_compiled)
 
     def identity(self) -> dict[str, Any]:
         """What results record: the model's identity, memory format and notes."""
         unchecked = {} if self.checked else {"unchecked": [self.model.name]}
-        facts = {**self.model.identity(), **unchecked, **group_fact(self.group_size, self.model.dtype)}
+        facts = {**self.model.identity(), **unchecked, **self.computing()}
         return {**facts, "memory_format": self.memory_format, "notes": list(self.notes)}
+
+
+def _may_compile(model: Model) -> bool:
+    """True, or an error where it would be in vain."""
+    if model.turns > 1:
+        raise RecipeError(
+            f"{model.name} has weights that take turns, and each would be compiled on its own.",
+            "Leave compiling out.",
+        )
+    return True
 
 
 def _name(node: fx.Node) -> str:

@@ -95,7 +95,7 @@ def craft_folder(
     before = store.read_manifest()
     choice = None if before is None else before.get("choice")
     tell("capturing the surrogate", 0, 1)
-    ensemble = as_ensemble(model, device, config.group_size)
+    ensemble = as_ensemble(model, device, config.group_size, config.compiled)
     job_images = with_numbers(ensemble, config, job_images)
     images = job_images.records
     list_notes = getattr(images, "notes", ())

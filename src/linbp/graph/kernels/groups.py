@@ -14,7 +14,7 @@ import torch
 from linbp.errors import RecipeError
 from linbp.validation import plain_whole
 
-__all__ = ["FIRST_GROUP", "GROUP", "GROUP_SIZES", "check_group_size", "group_fact", "groups_of"]
+__all__ = ["FIRST_GROUP", "GROUP", "GROUP_SIZES", "check_group_size", "computing_facts", "groups_of"]
 
 GROUP = 4
 """The default: large enough for fast kernels, small enough that a single image does not cost that of many."""
@@ -42,10 +42,18 @@ def check_group_size(size: Any) -> int:
     return found
 
 
-def group_fact(size: int, dtype: torch.dtype) -> dict[str, int]:
-    """What results record about a surrogate's group size: nothing where it has no effect, or where the first versions
-    recorded nothing."""
-    return {"group_size": size} if dtype == torch.float32 and size != FIRST_GROUP else {}
+def computing_facts(size: int, dtype: torch.dtype, compiled: bool) -> dict[str, Any]:
+    """What results record about how a surrogate computes, which decides the last bits.
+
+    Nothing of a group size that has no effect, or of that of the first versions, which recorded nothing.
+
+    Args:
+        size: of a group.
+        dtype: of the network.
+        compiled: whether its passes are.
+    """
+    grouped = {"group_size": size} if dtype == torch.float32 and size != FIRST_GROUP else {}
+    return {**grouped, "compiled": True} if compiled else grouped
 
 
 def groups_of(images: torch.Tensor, size: int | None, least: int, most: int) -> Iterator[tuple[int, torch.Tensor]]:
