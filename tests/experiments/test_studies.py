@@ -16,6 +16,8 @@ import pytest
 from statsmodels.stats.proportion import proportion_confint
 
 import linbp
+from linbp.bench.faults import Faults
+from linbp.bench.plan_recipes import configs_of, recipes_of
 from linbp.bench.suite import read_suite
 
 pytestmark = [pytest.mark.study, pytest.mark.usefixtures("scripts")]
@@ -186,9 +188,25 @@ def test_the_table_of_criteria_is_that_of_the_stored_rises() -> None:
 
 SUITES = sorted((ROOT / "experiments" / "suites").glob("*.toml"))
 OF_AUDITS = [path for path in SUITES if path.stem.startswith("exposure-")]
+FORETOLD = [path for path in SUITES if path.stem.startswith("equal-cost-")]
 
 
-@pytest.mark.parametrize("path", [path for path in SUITES if path not in OF_AUDITS], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", FORETOLD, ids=lambda path: path.stem)
+def test_a_suite_that_is_not_measured_yet_pays_for_every_recipe_and_its_page_names_it(path: Path) -> None:
+    suite, _ = read_suite(path)
+    faults = Faults()
+    attacks = configs_of(suite, recipes_of(suite, faults), None, faults)
+    assert not faults.found
+    budgets = suite.cost.gradients or ()
+    for surrogate, recipe in {name[:2] for name in attacks}:
+        steps = [name[-1] for name in attacks if name[:2] == (surrogate, recipe)]
+        assert len(steps) >= len(budgets) - 1  # 100 and 400 gradients pay for all of them
+    assert path.name in (ROOT / "experiments" / "equal-cost.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in SUITES if path not in OF_AUDITS + FORETOLD], ids=lambda path: path.stem
+)
 def test_a_suite_is_valid_and_what_it_asks_for_is_in_the_results(path: Path) -> None:
     suite, _ = read_suite(path)
     name = next(name for name in ("cifar10-wide", "cifar10", "photographs") if path.stem.startswith(name))

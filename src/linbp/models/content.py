@@ -6,6 +6,7 @@ import collections
 import enum
 import functools
 import hashlib
+import inspect
 import logging
 import sys
 import types
@@ -51,7 +52,7 @@ WRITTEN = (
     np.generic,
 )
 """What its `repr` tells."""
-NAMED = (types.ModuleType, types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType)
+NAMED = (types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType)
 
 
 class Content:
@@ -148,6 +149,8 @@ class Content:
             yield from (("get", value.fget), ("set", value.fset))
         elif isinstance(value, staticmethod | classmethod):
             yield "function", value.__func__
+        elif isinstance(value, types.ModuleType):  # some modules compute what they are asked for
+            yield "name", f"{inspect.getattr_static(value, '__module__', '')} {vars(value).get('__name__', '')}"
         elif isinstance(value, (*NAMED, logging.Logger)):
             yield "name", f"{getattr(value, '__module__', '')} {getattr(value, '__name__', getattr(value, 'name', ''))}"
         else:

@@ -18,6 +18,7 @@ from torch.nn import functional
 from linbp import Model, Surrogate
 from linbp.graph.capture import graph as capturing
 from linbp.graph.capture.content import content_key
+from linbp.models.content import Content
 
 
 @pytest.fixture
@@ -290,3 +291,15 @@ def test_a_class_without_source_is_known_by_its_code(folder: Path, exports: list
         assert agrees(surrogate)
         assert [site.op for site in surrogate.sites] == [activation]
         assert len(exports) == count
+
+
+def test_a_module_that_computes_what_it_is_asked_for_is_named_and_not_asked() -> None:
+    lazy = ModuleType("lazy")
+
+    def asked(name: str) -> Any:
+        raise RuntimeError(f"{name} was asked for")
+
+    lazy.__getattr__ = asked  # type: ignore[method-assign]
+    plain = Content({"one": ModuleType("lazy")}, installed=True)
+    assert Content({"one": lazy}, installed=True).facts == plain.facts
+    assert any(fact.endswith(" lazy'") for fact in plain.facts)
