@@ -18,6 +18,7 @@ from tiny_networks import images_and_labels, tiny, tiny_chain
 import linbp
 from linbp.attack.config import AttackConfig
 from linbp.attack.job.craft_folder import craft_folder
+from linbp.bench.rates import rates_of
 from linbp.bench.run import BenchRun, run_bench
 from linbp.bench.table import facts_of
 from linbp.data.image_list import list_images
@@ -189,6 +190,9 @@ def test_every_budget_is_a_row_where_it_pays_for_a_step(tmp_path: Path) -> None:
     assert {row for row in found if row[0] == "mi"} == {("mi", 2, 2), ("mi", 11, 11), ("mi", 12, 12)}
     assert {row for row in found if row[0] == "bsr"} == {("bsr", 2, 10)}  # 2 pay for no step, 11 and 12 for the same
     assert {row for row in found if row[0] == "fgsm"} == {("fgsm", 1, 1)}  # one step costs one, whatever there is
+    lines = rates_of(run.results)
+    assert {(line.recipe, line.gradients) for line in lines} == {(name, gradients) for name, _, gradients in found}
+    assert max(line.rate.n for line in lines) <= 10  # no image counts once for each budget
     one = small_suite(tmp_path, cost={"gradients": 11}, recipes=recipes, eps="16/255", victims=["v"])
     alone = run_bench(one, tmp_path / "alone", models={"v": tiny_chain()})
     keys = set(alone.results["attack_key"].to_pylist())

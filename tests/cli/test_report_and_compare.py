@@ -187,3 +187,13 @@ def test_what_cannot_be_compared_is_said(run: Run, place: Path, tmp_path: Path) 
     write_run(tmp_path / "other")
     two_lines(run("compare", str(place), str(tmp_path / "other")), "no images in common")
     two_lines(run("compare", str(place), "nowhere"), "nowhere")
+
+
+def test_budgets_of_one_attack_are_told_apart(run: Run, tmp_path: Path) -> None:
+    suite = small_suite(tmp_path, cost={"gradients": [2, 3]}, recipes={"mi": "mifgsm"}, eps="8/255", images=4)
+    folder = str(tmp_path / "run")
+    answer = run("bench", str(suite), "--out", folder, "--json")
+    assert {(line["gradients"], line["rate"]["n"] <= 4) for line in answer.facts["rates"]} == {(2, True), (3, True)}
+    for command in (("bench", str(suite), "--out", folder), ("compare", folder, folder)):
+        told = " ".join(run(*command).out.split())
+        assert "gradients" in told

@@ -150,12 +150,12 @@ def _print(run: BenchRun) -> None:
     console = stdout()
     lines = rates_of(run.results)
     victims = list(dict.fromkeys(line.victim for line in lines))
-    table = make_table("surrogate", "recipe", "eps", *victims, right=["eps", *victims])
-    rows = list(dict.fromkeys((line.surrogate, line.recipe, line.eps) for line in lines))
-    cells = {(line.surrogate, line.recipe, line.eps, line.victim): line for line in lines}
+    table = make_table("surrogate", "recipe", "eps", "gradients", *victims, right=["eps", "gradients", *victims])
+    rows = list(dict.fromkeys((line.surrogate, line.recipe, line.eps, line.gradients) for line in lines))
+    cells = {(line.surrogate, line.recipe, line.eps, line.gradients, line.victim): line for line in lines}
     for row in rows:
         found = [cells.get((*row, victim)) for victim in victims]
-        add_row(table, *row, *("" if line is None else _cell(line) for line in found))
+        add_row(table, *map(str, row), *("" if line is None else _cell(line) for line in found))
     console.print(table)
     white = " * white box: the victim has the surrogate's weights." if any(line.white_box for line in lines) else ""
     console.print(

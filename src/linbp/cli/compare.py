@@ -84,8 +84,11 @@ def _print(found: Compared) -> None:
     console.print(f"Differences are second minus first, over {counted(found.images, 'image')} in common.", markup=False)
     heads = ("first", "second", "difference, points", "p", "p (Holm)", "images", "won, lost")
     table = make_table("attack", "victim", *heads, right=heads)
+    attacks = {(_attack(pair, 0), pair.one.gradients) for pair in found.pairs}
+    budgets = len(attacks) > len(dict(attacks))  # what tells attacks apart is their cost
     for pair in found.pairs:
-        add_row(table, _change(_attack(pair, 0), _attack(pair, 1)), _victim(pair), *_figures(pair))
+        both = _change(_attack(pair, 0, budgets), _attack(pair, 1, budgets))
+        add_row(table, both, _victim(pair), *_figures(pair))
     console.print(table)
     for pair in found.pairs:
         for what, names in (("only the second fools", pair.won), ("only the first fools", pair.lost)):
@@ -95,9 +98,10 @@ def _print(found: Compared) -> None:
                 console.print(f"{where}{what} it with {', '.join(names[:LISTED])}{more}.", markup=False)
 
 
-def _attack(pair: Pair, side: int) -> str:
+def _attack(pair: Pair, side: int, budgets: bool = False) -> str:
     one = (pair.one, pair.other)[side]
-    return f"{one.recipe} on {one.surrogate}, eps {one.eps_text}"
+    name = f"{one.recipe} on {one.surrogate}, eps {one.eps_text}"
+    return f"{name}, {one.gradients} gradients" if budgets else name
 
 
 def _victim(pair: Pair) -> str:
