@@ -78,6 +78,7 @@ ESTIMATORS = every(
     "gra(neighbours=1)",
     "mef(samples=2)",
     "gnp(radius=0.5)",
+    "turns(count=2)",
     "rap(steps=2, late=0)",
     "decowa(warps=1)",
 )

@@ -46,6 +46,7 @@ VALID = {
     "bench": ["bench", "file.txt", "--dry-run"],
     "linearize": ["linearize", NET, "--start", "0", "--data", "photos", "--out", "made", "--validation", "0.5"],
     "refine lgv": ["refine", "lgv", NET, "--data", "photos", "--out", "made", "--validation", "0.5"],
+    "refine mba": ["refine", "mba", NET, "--data", "photos", "--out", "made", "--validation", "0.5"],
     "substitute": ["substitute", "--victim", NET, "--backbone", NET, "--data", "photos", "--out", "made"],
     "list": ["list", "recipes"],
     "show": ["show", "mi"],

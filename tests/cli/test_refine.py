@@ -1,4 +1,4 @@
-"""`linbp refine lgv` as a user types it, and its folder as a surrogate in other commands."""
+"""`linbp refine` as a user types it, and its folders as surrogates in other commands."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def linbp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     return run
 
 
-def words(out: str, *more: str) -> list[str]:
-    return ["refine", "lgv", "file:net.py:net", "--data", "photos", "--out", out, *SMALL, *more]
+def words(out: str, *more: str, method: str = "lgv") -> list[str]:
+    return ["refine", method, "file:net.py:net", "--data", "photos", "--out", out, *SMALL, *more]
 
 
 def test_from_the_network_to_adversarial_images_of_its_versions(linbp: Run) -> None:
@@ -82,13 +82,54 @@ def test_from_the_network_to_adversarial_images_of_its_versions(linbp: Run) -> N
         (["--out", "photos"], "photos is not empty"),
     ],
 )
-def test_bad_input_is_two_lines(linbp: Run, more: list[str], message: str) -> None:
-    assert message in two_lines(linbp(*words("lgv", *more)))
-    assert not Path("lgv").exists()
+@pytest.mark.parametrize("method", ["lgv", "mba"])
+def test_bad_input_is_two_lines(linbp: Run, more: list[str], message: str, method: str) -> None:
+    assert message in two_lines(linbp(*words("out", *more, method=method)))
+    assert not Path("out").exists()
 
 
-def test_a_run_that_diverges_says_so(linbp: Run) -> None:
-    assert "diverged" in two_lines(linbp(*words("lgv", "--learning-rate", "1e30")))
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--radius", "0"], "radius is 0"),
+        (["--penalty", "-1"], "penalty is -1"),
+        (["--scale", "nan"], "scale is nan"),
+        (["--samples", "1"], "samples is 1"),
+    ],
+)
+def test_a_bad_distribution_is_two_lines(linbp: Run, more: list[str], message: str) -> None:
+    assert message in two_lines(linbp(*words("out", *more, method="mba")))
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("method", ["lgv", "mba"])
+def test_a_run_that_diverges_says_so(linbp: Run, method: str) -> None:
+    assert "diverged" in two_lines(linbp(*words("out", "--learning-rate", "1e30", method=method)))
+
+
+def test_from_the_network_to_adversarial_images_of_drawn_weights(linbp: Run) -> None:
+    status, out, err = linbp(*words("mba", "--samples", "3", method="mba"))
+    assert (status, err) == (0, "")
+    assert "Mean and deviations of 4 versions of the network kept, 10 steps on 18 images" in out
+    assert "drawn weights" in out
+    recipe = "leaky-linbp + turns(count=2) + mi"
+    craft = ["--recipe", recipe, "--data", "photos", "--out", "adv", "--steps", "5", "--json"]
+    status, out, err = linbp("craft", "--surrogate", "mba", *craft)
+    assert (status, err) == (0, "")
+    facts = json.loads(out)
+    assert facts["gradients_per_image"] == 10
+    assert facts["images"] == COUNT
+    assert linbp("evaluate", "adv", "--victim", "mba/mean.pt2").status == 0
+    status, out, err = linbp("evaluate", "adv", "--victim", "mba")
+    assert (status, out) == (2, "")
+    assert "mba/mean.pt2" in err.splitlines()[1]
+    assert linbp("inspect", "mba").status == 0
+
+    status, out, _ = linbp(*words("mba", "--samples", "3", method="mba"), "--json")
+    facts = json.loads(out)
+    assert (status, facts["already_finished"]) == (0, True)
+    assert facts["files"] == ["mba/mean.pt2", "mba/deviations.safetensors"]
+    assert "mba" in two_lines(linbp(*words("mba")))
 
 
 def two_lines(answer: Answer) -> str:

@@ -19,6 +19,7 @@ from linbp.attack.parts.estimator import (
     PenalisedGradient,
     Plain,
     ReversePerturbation,
+    SeveralTurns,
     VarianceReducedEnsemble,
     VarianceTuning,
 )
@@ -99,6 +100,7 @@ __all__ = [
     "ReversePerturbation",
     "RunningMean",
     "ScaleInvariant",
+    "SeveralTurns",
     "ShiftGrid",
     "Sign",
     "SpectrumSimulation",

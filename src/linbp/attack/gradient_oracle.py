@@ -26,6 +26,8 @@ class GradientOracle:
             elsewhere.
         together: the gradient of the objective, of the whole ensemble where there are several surrogates.
         each: the gradient of every surrogate's own objective.
+        take_turn: lets each surrogate whose weights take turns have those of a turn, counted from 0 over all steps; at
+            first they have those of the step's number.
     """
 
     step: int
@@ -33,6 +35,7 @@ class GradientOracle:
     iterate: torch.Tensor
     together: Gradient
     each: tuple[Gradient, ...]
+    take_turn: Callable[[int], None] = lambda number: None
 
     @property
     def members(self) -> int:

@@ -71,7 +71,14 @@ class StageGradients:
     def at(self, step: int, draws: Draws, iterate: torch.Tensor) -> GradientOracle:
         """What the estimator may ask in a step."""
         self._take_turns(step)
-        return GradientOracle(step=step, draws=draws.at(step), iterate=iterate, together=self.together, each=self.each)
+        return GradientOracle(
+            step=step,
+            draws=draws.at(step),
+            iterate=iterate,
+            together=self.together,
+            each=self.each,
+            take_turn=self._take_turns,
+        )
 
     def together(self, images: torch.Tensor, draws: Draws) -> torch.Tensor:
         """The gradient of the ensemble's objective; of one surrogate's where it is alone."""

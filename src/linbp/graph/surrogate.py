@@ -208,7 +208,7 @@ class Surrogate(Gradients):
         return other
 
     def of_turn(self, number: int) -> Surrogate:
-        """This surrogate with the weights of one turn of its model (`Refined`), captured when first asked for.
+        """This surrogate with the weights of one turn of its model, captured when first asked for.
 
         As many as fit into 2 GiB are kept. Every turn has the first one's program, which alone is compared with its
         module.
@@ -219,7 +219,7 @@ class Surrogate(Gradients):
         Raises:
             ModelError: its file is not there, or another one.
         """
-        if number == 0:  # by itself it is the first
+        if number == self.model.own_turn:
             return self
         if number not in self._turns:
             model = self.model.of_turn(number)

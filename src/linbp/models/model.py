@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -58,6 +59,10 @@ class Model(nn.Module):
     """Whether the network takes any batch size; an exported program may not."""
     turns = 1
     """How many versions of its weights take turns in an attack, one a step; of an ordinary network, its only one."""
+    own_turn: int | None = 0
+    """Whose turn it is when this network itself is asked; None: of none of them."""
+    alone: Path | None = None
+    """Where several versions take turns: the file of one network that stands for them."""
     class_names: tuple[str, ...] = ()
     """The names of the classes, in the order of the logits, where the source has them."""
     selects = False

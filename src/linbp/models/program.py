@@ -19,7 +19,7 @@ from linbp.models.model import Model
 from linbp.models.sidecar import PREPROCESSING, read_sidecar
 from linbp.models.torch_messages import suppress_torch_messages
 
-__all__ = ["FixedBatch", "load"]
+__all__ = ["FixedBatch", "load", "load_known"]
 
 _PLAIN = re.compile(
     r"(models/\w+\.json|data/(weights|constants)/\w+_config\.json|extra/.*|archive_format|archive_version|byteorder|"
@@ -82,6 +82,18 @@ def load(rest: str) -> Model:
     )
     model.dynamic_batch = not bounded
     model.class_names = tuple(sidecar.get("classes", ()))
+    return model
+
+
+def load_known(path: Path, sha256: str) -> Model:
+    """Load a file of a folder that linbp wrote.
+
+    Raises:
+        ModelError: as for `load`, or it is not the file of this SHA-256.
+    """
+    model = load(str(path))
+    if model.source["file_sha256"] != sha256:
+        raise ModelError(f"{path} is another file than the one that was written.", "Make the folder anew.")
     return model
 
 

@@ -1,4 +1,4 @@
-"""Networks in folders that linbp wrote: one, or one in several versions of its weights."""
+"""Networks in folders that linbp wrote: one, or one in several versions of its weights, or draws of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 
 from linbp.errors import ModelError
 from linbp.models.model import Model
-from linbp.models.program import load as load_program
+from linbp.models.program import load_known
+from linbp.models.sampled import METHOD, load_sampled
 
 __all__ = ["LAYOUT", "Refined", "load", "refuse_turns"]
 
@@ -47,6 +48,7 @@ class Refined(Model):
         )
         self.class_names, self.dynamic_batch = first.class_names, first.dynamic_batch
         self.programs, self.turns = tuple(programs), len(programs)
+        self.alone = self.programs[0][0]
 
     def of_turn(self, number: int) -> Model:
         """The network with the weights of one turn, on this one's device, read from its file.
@@ -54,7 +56,7 @@ class Refined(Model):
         Raises:
             ModelError: the file is not there, or another one.
         """
-        return _read(*self.programs[number]).to(self.device)
+        return load_known(*self.programs[number]).to(self.device)
 
 
 def load(folder: Path) -> Model:
@@ -82,15 +84,18 @@ def load(folder: Path) -> Model:
     if manifest["format"] in PROGRAMS:
         if not (folder / MODEL).is_file():
             raise ModelError(f"{folder} lacks {MODEL}.", again)
-        model = _read(folder / MODEL, str(result["file_sha256"]))
+        model = load_known(folder / MODEL, str(result["file_sha256"]))
         if "victim" in manifest["settings"]:
             victim = manifest["settings"]["victim"]["name"]
             facts = {"victim": victim, "queries": manifest["queries"], "agreement": result["agreement"]}
             model.source["substitute"] = facts
         return model
-    programs = [(folder / one["file"], str(one["file_sha256"])) for one in result["snapshots"]]
+    files = result["files"] if manifest["method"] == METHOD else result["snapshots"]
+    programs = [(folder / one["file"], str(one["file_sha256"])) for one in files]
     if missing := [path.name for path, _ in programs if not path.is_file()]:
         raise ModelError(f"{folder} lacks {missing[0]}.", again)
+    if manifest["method"] == METHOD:
+        return load_sampled(folder, manifest)
     digest = hashlib.sha256("".join(known for _, known in programs).encode()).hexdigest()
     source = {
         "refined": manifest["method"],
@@ -98,7 +103,7 @@ def load(folder: Path) -> Model:
         "snapshots": len(programs),
         "snapshots_sha256": digest,
     }
-    return Refined(_read(*programs[0]), programs, name=folder.resolve().name, source=source)
+    return Refined(load_known(*programs[0]), programs, name=folder.resolve().name, source=source)
 
 
 def refuse_turns(model: Any) -> None:
@@ -107,16 +112,8 @@ def refuse_turns(model: Any) -> None:
     Raises:
         ModelError: it is one.
     """
-    if isinstance(model, Refined):
-        first, _ = model.programs[0]
+    if isinstance(model, Model) and model.alone is not None:
         raise ModelError(
             f"{model.name} is a refined surrogate of {model.turns} networks, and a victim is one.",
-            f"Name one of them, such as {first}.",
+            f"Name one network, such as {model.alone}.",
         )
-
-
-def _read(path: Path, known: str) -> Model:
-    model = load_program(str(path))
-    if model.source["file_sha256"] != known:
-        raise ModelError(f"{path} is another file than the one that was written.", "Make the folder anew.")
-    return model

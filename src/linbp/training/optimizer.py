@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 import torch
@@ -49,12 +49,18 @@ class Optimizer:
         else:
             self._optimizer = torch.optim.AdamW(self.parameters, weight_decay=weight_decay, foreach=True)
 
-    def step(self, loss: torch.Tensor, rate: float) -> None:
-        """Differentiate a loss and take one step at a learning rate. Nothing here waits for the device."""
+    def step(self, loss: torch.Tensor, rate: float, backward: Callable[[], None] | None = None) -> None:
+        """Differentiate a loss, or leave that to `backward`, and take one step at a learning rate.
+
+        Nothing here waits for the device.
+        """
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        if backward is None:
+            loss.backward()  # type: ignore[no-untyped-call]
+        else:
+            backward()
         if self.clip is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.clip)
         if self._decayed:

@@ -12,6 +12,7 @@ from linbp.data.labels import check_labels, check_not_shifted
 from linbp.errors import ImageError, ModelError
 from linbp.graph import Structure
 from linbp.models import Model
+from linbp.training.fine_tuning.gradient_penalty import GradientPenalty
 from linbp.training.fine_tuning.modes import mixes_images
 from linbp.training.fine_tuning.program import Program
 from linbp.training.fine_tuning.samples import Samples
@@ -40,6 +41,7 @@ class FineTuningJob:
         progress: told about every stage.
         stage: what listeners call the steps.
         fall: of the learning rate, behind the warm-up.
+        penalty: on the length of the gradient.
 
     Attributes:
         loop: all steps.
@@ -65,6 +67,7 @@ class FineTuningJob:
         progress: TrainingProgress | None,
         stage: str,
         fall: Fall = "cosine",
+        penalty: GradientPenalty | None = None,
     ) -> None:
         self.tell: TrainingProgress = progress or (lambda stage, done, total, words: None)
         self.model, self.training, self.validation = model, training, validation
@@ -82,7 +85,17 @@ class FineTuningJob:
         for samples in (training, validation):
             check_labels(samples.ids, samples.labels, self.program.classes, network=model.name)
         self.trainer = FineTuning(
-            model, network, self.program.structure, ends, tuning, self.mixed, training, validation, self.tell, fall
+            model,
+            network,
+            self.program.structure,
+            ends,
+            tuning,
+            self.mixed,
+            training,
+            validation,
+            self.tell,
+            fall,
+            penalty,
         )
         if mixes_images(network) and min(tuning.batch_size, len(training.ids)) < 2:
             raise ImageError(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -15,7 +16,8 @@ from linbp.errors import ModelError
 from linbp.graph import Structure
 from linbp.models import Model
 from linbp.randomness import generator, seeded
-from linbp.training.fine_tuning.modes import Normalisation, behind, switchable
+from linbp.training.fine_tuning.gradient_penalty import GradientPenalty
+from linbp.training.fine_tuning.modes import Normalisation, behind, normalisations, switchable
 from linbp.training.fine_tuning.samples import Samples, augmented, counted, in_batches
 from linbp.training.fine_tuning.trained_part import choose_trained
 from linbp.training.fine_tuning.tuning import Tuning, batches, order
@@ -50,6 +52,7 @@ class FineTuning:
         training, validation: images to train on, and those to measure on at the end of each epoch.
         tell: told about the measuring.
         fall: of the learning rate, behind the warm-up.
+        penalty: on the length of the gradient.
 
     Attributes:
         notes: what a user should know, in words.
@@ -70,8 +73,10 @@ class FineTuning:
         validation: Samples,
         tell: TrainingProgress,
         fall: Fall = "cosine",
+        penalty: GradientPenalty | None = None,
     ) -> None:
         self.fall: Fall = fall
+        self.penalty = penalty
         self.model, self.tuning, self.mixed, self.tell = model, tuning, mixed, tell
         self.training, self.validation = training, validation
         untrained = str(model.source.get("weights", "")).startswith("random")
@@ -113,24 +118,37 @@ class FineTuning:
         (images, goals), tuning = batch, self.tuning
         assert tuning.learning_rate is not None
         self.network.train()
-        draw = generator(tuning.seed, "", loop.step, "linearize.network")
+        loss, logits = self._loss(images, goals, loop.step)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise diverged(f"The loss is {value} at step {loop.step + 1} of {loop.steps}")
+        rate = learning_rate(tuning.learning_rate, loop.step, loop.steps, warm_up=tuning.warm_up, fall=self.fall)
+        self.optimizer.step(loss, rate, self._backward(loss, images, goals, loop.step))
+        self.network.eval()
+        labels = goals.argmax(1) if goals.is_floating_point() else goals
+        self._sums.loss += value * len(labels)
+        self._sums.right += int((logits.detach().argmax(1) == labels).sum())
+        self._sums.images += len(labels)
+
+    def _loss(self, images: torch.Tensor, goals: torch.Tensor, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Loss and logits of one batch; another call for the same step draws the same (dropout)."""
+        draw = generator(self.tuning.seed, "", step, "linearize.network")
         with seeded(draw, self.device), torch.enable_grad():
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
                 logits = logits_of(self.network, self.model, images)
             logits = logits.to(images.dtype)
-            soft = goals.is_floating_point()
-            wanted = goals.to(logits.dtype) if soft else goals
-            loss = functional.cross_entropy(logits, wanted, label_smoothing=tuning.label_smoothing)
-            value = loss.item()
-            if not math.isfinite(value):
-                raise diverged(f"The loss is {value} at step {loop.step + 1} of {loop.steps}")
-            rate = learning_rate(tuning.learning_rate, loop.step, loop.steps, warm_up=tuning.warm_up, fall=self.fall)
-            self.optimizer.step(loss, rate)
-        self.network.eval()
-        labels = goals.argmax(1) if soft else goals
-        self._sums.loss += value * len(labels)
-        self._sums.right += int((logits.detach().argmax(1) == labels).sum())
-        self._sums.images += len(labels)
+            wanted = goals.to(logits.dtype) if goals.is_floating_point() else goals
+            smoothing = self.tuning.label_smoothing
+            return functional.cross_entropy(logits, wanted, label_smoothing=smoothing), logits
+
+    def _backward(
+        self, loss: torch.Tensor, images: torch.Tensor, goals: torch.Tensor, step: int
+    ) -> Callable[[], None] | None:
+        """How the loss is differentiated, where that is not as usual."""
+        if self.penalty is None:
+            return None
+        again = functools.partial(self._loss, images, goals, step)
+        return functools.partial(self.penalty.backward, loss, lambda: again()[0], self.optimizer.parameters)
 
     def end_epoch(self, loop: Loop) -> dict[str, Any]:
         """Loss, accuracy while training and on the validation images."""
@@ -166,19 +184,20 @@ class FineTuning:
             return f"loss {entry['loss']:.3f}, accuracy {entry['accuracy_while_training']:.1%}"
         return f"loss {sums.loss / sums.images:.3f}, accuracy {sums.right / sums.images:.1%}" if sums.images else ""
 
-    def recalibrate(self, images: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> None:
-        """Measure the statistics behind removed activations anew, as the mean over batches."""
-        for norm in self._moved:
+    def recalibrate(self, images: Iterator[tuple[torch.Tensor, torch.Tensor]], everywhere: bool = False) -> None:
+        """Measure statistics anew, as the mean over batches: those behind removed activations, or all."""
+        norms = list(normalisations(self.network)) if everywhere else self._moved
+        for norm in norms:
             norm.start_anew()
             norm.train()
         try:
             with torch.no_grad():
                 for done, (some, _) in enumerate(images):
-                    for norm in self._moved:
+                    for norm in norms:
                         norm.averaging = done
                     logits_of(self.network, self.model, some)
         finally:
-            for norm in self._moved:
+            for norm in norms:
                 norm.averaging = None
             self.network.eval()
 

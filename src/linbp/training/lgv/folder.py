@@ -4,42 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from linbp.data.image_list import ImageRecord
-from linbp.jobs.folder import JobFolder, serialized
-from linbp.models import Model, weights_sha256
-from linbp.models.checkpoint import file_sha256
-from linbp.models.refined import LAYOUT as REFINED
-from linbp.training.fine_tuning.folder import Lists, TuningReport, check_arguments, run_in_folder, sidecar
+from linbp.models import Model
+from linbp.training.fine_tuning.folder import Lists, TuningReport, check_arguments, run_in_folder
+from linbp.training.fine_tuning.program_folder import RefinedFolder
 from linbp.training.lgv.collection import Collection
 from linbp.training.lgv.settings import HighRate
 from linbp.training.loop import TrainingProgress
 
-__all__ = ["RefinedFolder", "refine_lgv"]
-
-
-class RefinedFolder(JobFolder):
-    """`manifest.json`, `checkpoint.pt` while the job runs, and a program with its preprocessing for each version."""
-
-    COMMAND, LAYOUT = "linbp refine", REFINED
-
-    def write_snapshot(self, number: int, count: int, model: Model) -> dict[str, Any]:
-        """A version of the network, counted from 0, as `--surrogate` takes it alone; what the manifest says of it."""
-        name = f"snapshot-{number + 1:0{len(str(count))}}"
-        self.write(f"{name}.json", sidecar(model))
-        assert model.program is not None
-        path = self.write(f"{name}.pt2", serialized(torch.export.save, model.program))
-        weights = weights_sha256(model.program.state_dict)
-        return {"file": path.name, "file_sha256": file_sha256(path), "weights_sha256": weights}
-
-    def has(self, snapshots: Sequence[Mapping[str, Any]]) -> bool:
-        """Whether all these versions are there."""
-        paths = [(self.path / one["file"], one["file_sha256"]) for one in snapshots]
-        return all(path.is_file() and file_sha256(path) == known for path, known in paths)
+__all__ = ["refine_lgv"]
 
 
 def refine_lgv(
@@ -94,12 +72,17 @@ def refine_lgv(
     settings = settings or HighRate()
     check_arguments(model, checkpoint_every)
     lists, store = Lists.of(images, validation, threads, settings.seed, model), RefinedFolder(folder)
+
+    def keep(number: int, count: int, version: Model) -> dict[str, Any]:
+        """Write a version of the network, counted from 0, as `--surrogate` takes it alone."""
+        return store.write_model(version, f"snapshot-{number + 1:0{len(str(count))}}")
+
     job = Collection(
         model,
         lists.training,
         lists.validation,
         settings=settings,
-        keep=store.write_snapshot,
+        keep=keep,
         device=device,
         trust_labels=trust_labels,
         progress=progress,

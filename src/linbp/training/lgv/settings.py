@@ -47,7 +47,8 @@ class HighRate:
 
     def tuning(self) -> Tuning:
         """The same for the trainer."""
-        given = {name: value for name, value in vars(self).items() if name != "snapshots"}
+        names = {field.name for field in dataclasses.fields(Tuning)}
+        given = {name: value for name, value in vars(self).items() if name in names}
         return Tuning(optimizer="sgd", warm_up=0.0, recalibrate=0, **given)
 
     def marks(self, steps_per_epoch: int) -> list[int]:

@@ -105,7 +105,7 @@ def linearize_folder(
             "sites": len(known),
         },
         finish=lambda: store.write_model(job.finish()),
-        is_whole=lambda result: store.has(str(result["file_sha256"])),
+        is_whole=lambda result: store.has([result]),
         threads=threads,
         command=command,
         checkpoint_every=checkpoint_every,

@@ -164,7 +164,7 @@ def make_substitute(
             },
         },
         finish=finish,
-        is_whole=lambda result: store.has(str(result["file_sha256"])),
+        is_whole=lambda result: store.has([result]),
         threads=threads,
         command=command,
         checkpoint_every=checkpoint_every,

@@ -9,6 +9,7 @@ from linbp.attack.parts.estimator.norm_penalty import NormPenalty
 from linbp.attack.parts.estimator.penalised_gradient import PenalisedGradient
 from linbp.attack.parts.estimator.plain import Plain
 from linbp.attack.parts.estimator.reverse_perturbation import ReversePerturbation
+from linbp.attack.parts.estimator.several_turns import SeveralTurns
 from linbp.attack.parts.estimator.svre import VarianceReducedEnsemble
 from linbp.attack.parts.estimator.variance_tuning import VarianceTuning
 
@@ -23,6 +24,7 @@ __all__ = [
     "PenalisedGradient",
     "Plain",
     "ReversePerturbation",
+    "SeveralTurns",
     "VarianceReducedEnsemble",
     "VarianceTuning",
 ]
