@@ -188,7 +188,7 @@ def test_the_table_of_criteria_is_that_of_the_stored_rises() -> None:
 
 SUITES = sorted((ROOT / "experiments" / "suites").glob("*.toml"))
 OF_AUDITS = [path for path in SUITES if path.stem.startswith("exposure-")]
-FORETOLD = [path for path in SUITES if path.stem.startswith("equal-cost-")]
+FORETOLD = [path for path in SUITES if path.stem.startswith(("equal-cost-", "refined-"))]
 
 
 @pytest.mark.parametrize("path", FORETOLD, ids=lambda path: path.stem)
