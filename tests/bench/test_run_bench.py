@@ -16,6 +16,7 @@ from small_suites import small_suite
 from tiny_networks import images_and_labels, tiny, tiny_chain
 
 import linbp
+import linbp.bench.estimate as measured
 from linbp.attack.config import AttackConfig
 from linbp.attack.job.craft_folder import craft_folder
 from linbp.bench.rates import rates_of
@@ -308,3 +309,24 @@ def test_the_folder_of_another_suite_and_one_of_other_files_are_refused(tmp_path
     with pytest.raises(StoreError, match=r"'small'.*'another'"):
         run_bench(suite, tmp_path / "run")
     assert np.isfinite(BenchRun.open(tmp_path / "run").results["l2"].to_numpy()).all()
+
+
+def test_a_plan_measures_a_costly_recipe_once_and_on_one_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    suite = small_suite(tmp_path, recipes=["ifgsm", "bsr(copies=6)", "vt(neighbours=2)"], eps=["8/255"])
+    asked: list[tuple[str, int]] = []
+    plain = measured.craft_batch
+
+    def counted(prepared: Any, config: Any, records: Any, clean: Any, *more: Any) -> Any:
+        asked.append((str(config.recipe), len(records)))
+        return plain(prepared, config, records, clean, *more)
+
+    monkeypatch.setattr(measured, "craft_batch", counted)
+    found = measured.estimate(suite)
+    assert {line.recipe: line.gradients for line in found.attacks} == {
+        "ifgsm": 3,
+        "bsr(copies=6)": 18,
+        "vt(neighbours=2)": 7,
+    }
+    assert Counter(asked) == {("ifgsm", 8): 2, ("bsr(copies=6)", 4): 1, ("vt(neighbours=2)", 8): 2}
+    assert found.gradients == 10 * (3 + 18 + 7)
+    assert found.seconds > found.asking > 0
