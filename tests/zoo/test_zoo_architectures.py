@@ -50,6 +50,7 @@ JUNCTIONS = {
     "vit": 14,
     "cct7_3x2": 14,
     "cct2_3x2": 4,
+    "vit_c": 8,
 }
 """Residual sums of each."""
 

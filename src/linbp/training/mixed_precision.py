@@ -11,7 +11,7 @@ from torch import nn
 
 from linbp.errors import ModelError
 
-__all__ = ["full_where_faster", "has_fast_bfloat16", "uses_bfloat16"]
+__all__ = ["has_fast_bfloat16", "suit_bfloat16", "uses_bfloat16"]
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
@@ -39,19 +39,23 @@ def uses_bfloat16(wanted: bool | None, dtype: torch.dtype, device: torch.device)
     return wanted
 
 
-def full_where_faster(network: nn.Module, device: torch.device) -> None:
-    """Let strided depthwise convolutions compute in float32 on CPUs, also under autocast.
+def suit_bfloat16(network: nn.Module, device: torch.device) -> None:
+    """Let a network that trains under autocast on a CPU avoid what is slow in bfloat16 there.
 
-    The library's gradient of a depthwise convolution of stride 2 in bfloat16 takes 5 to 30 times as long as in float32
-    there, which was half of a step of MobileNet v2; that of stride 1 does not.
+    The library's gradient of a depthwise convolution of stride 2 in bfloat16 takes 5 to 30 times as long as in float32,
+    which was half of a step of MobileNet v2: it computes in float32. That of stride 1 does not. The gradient of fused
+    attention takes 5 times as long, which was 40% of a small transformer's step: timm's blocks compute products and
+    softmax one by one.
 
     Args:
-        network: changed in place; names, weights and what it computes in float32 are as before.
+        network: changed in place; names and weights are as before.
         device: that it trains on; elsewhere than on a CPU nothing is done.
     """
     if device.type != "cpu":
         return
     for module in network.modules():
+        if getattr(module, "fused_attn", False) is True:
+            module.fused_attn = False  # type: ignore[assignment]
         if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1 and set(module.stride) != {1}:
             module.forward = functools.partial(_in_float32, module)  # type: ignore[method-assign]
 

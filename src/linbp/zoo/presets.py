@@ -34,6 +34,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "mobilenet_v2": {"width": 0.5, "epochs": 28},
         "plain": {"width": 0.5, "epochs": 20},
         "cct2_3x2": {"width": 1.0, "epochs": 20, **_ATTENTION},
+        "vit_c": {"width": 1.0, "epochs": 28, **_ATTENTION},
         "preact_resnet18": {"width": 0.09375, "epochs": 30},
         "resnet50": {"width": 0.125, "epochs": 24, **_SOURCE},
         "convmixer256_8": {"width": 0.4375, "epochs": 12, **_ATTENTION, "learning_rate": 5e-3},

@@ -16,7 +16,7 @@ from linbp.errors import ModelError, RecipeError
 from linbp.training.cifar10.augment import Epoch
 from linbp.training.cifar10.trainer import ZooTrainer, count_right, normalised
 from linbp.training.loop import Loop
-from linbp.training.mixed_precision import full_where_faster
+from linbp.training.mixed_precision import suit_bfloat16
 from linbp.zoo import PRESETS, Training, preset
 from linbp.zoo.architectures import ARCHITECTURES, build
 
@@ -306,7 +306,7 @@ def test_mixed_precision_computes_in_bfloat16_and_keeps_float32(images: torch.Te
 def test_strided_depthwise_convolutions_stay_in_float32() -> None:
     plain, changed = (build("mobilenet_v2", 0.125).eval() for _ in range(2))
     changed.load_state_dict(plain.state_dict())
-    full_where_faster(changed, torch.device("cpu"))
+    suit_bfloat16(changed, torch.device("cpu"))
     assert changed.state_dict().keys() == plain.state_dict().keys()
     pixels = torch.randn(2, 3, 32, 32)
     assert torch.equal(changed(pixels), plain(pixels))
@@ -321,6 +321,19 @@ def test_strided_depthwise_convolutions_stay_in_float32() -> None:
         assert torch.equal(module(inputs), exact.bfloat16())
         coarse = nn.functional.conv2d(inputs, module.weight, None, 2, 1, 1, module.groups)
     assert not torch.equal(coarse, exact.bfloat16())
+
+
+def test_attention_is_computed_one_by_one_in_bfloat16_only() -> None:
+    plain, changed = (build("vit_c", 0.5).eval() for _ in range(2))
+    changed.load_state_dict(plain.state_dict())
+    suit_bfloat16(changed, torch.device("cpu"))
+    attentions = [module for module in changed.modules() if hasattr(module, "fused_attn")]
+    assert len(attentions) == 4
+    assert not any(module.fused_attn for module in attentions)
+    pixels = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(changed(pixels), plain(pixels), rtol=1e-4, atol=1e-5)
+    suit_bfloat16(plain, torch.device("meta"))
+    assert all(module.fused_attn for module in plain.modules() if hasattr(module, "fused_attn"))
 
 
 @pytest.mark.parametrize(

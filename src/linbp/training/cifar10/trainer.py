@@ -17,7 +17,7 @@ from linbp.errors import ImageError, ModelError
 from linbp.randomness import generator, seeded
 from linbp.training.cifar10.augment import Box, Epoch
 from linbp.training.loop import Loop
-from linbp.training.mixed_precision import full_where_faster
+from linbp.training.mixed_precision import suit_bfloat16
 from linbp.training.optimizer import Optimizer
 from linbp.training.schedule import learning_rate
 from linbp.zoo.architectures import MEAN, STD, build
@@ -62,7 +62,8 @@ class ZooTrainer:
         self.network: nn.Module = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.network.train()
-        full_where_faster(self.network, device)
+        if self.mixed:
+            suit_bfloat16(self.network, device)
         self._new, self._old = _averaged(self.network), _averaged(self.average)
         self.optimizer = Optimizer(
             settings.optimizer, self.network.parameters(), nesterov=True, decoupled_decay=settings.weight_decay
