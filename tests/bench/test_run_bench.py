@@ -19,6 +19,7 @@ import linbp
 import linbp.bench.estimate as measured
 from linbp.attack.config import AttackConfig
 from linbp.attack.job.craft_folder import craft_folder
+from linbp.bench import tasks
 from linbp.bench.rates import rates_of
 from linbp.bench.run import BenchRun, run_bench
 from linbp.bench.table import facts_of
@@ -330,3 +331,24 @@ def test_a_plan_measures_a_costly_recipe_once_and_on_one_group(tmp_path: Path, m
     assert Counter(asked) == {("ifgsm", 8): 2, ("bsr(copies=6)", 4): 1, ("vt(neighbours=2)", 8): 2}
     assert found.gradients == 10 * (3 + 18 + 7)
     assert found.seconds > found.asking > 0
+
+
+def test_tf32_is_what_tasks_run_in_and_part_of_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[str] = []
+    plain = tasks.craft_batch
+
+    def spying(*given: Any) -> Any:
+        found.append(torch.backends.cuda.matmul.fp32_precision)
+        return plain(*given)
+
+    monkeypatch.setattr(tasks, "craft_batch", spying)
+    before = torch.backends.cuda.matmul.fp32_precision
+    names = set()
+    for wanted in (True, False, None):
+        suite = small_suite(tmp_path, recipes=["ifgsm"], eps=["8/255"], tf32=wanted)
+        run = run_bench(suite, tmp_path / f"run-{wanted}")
+        names |= {path.name for path in (Path(run.out) / "attacks").iterdir()}
+    each = len(found) // 3
+    assert found == ["tf32"] * each + ["ieee"] * each + [before] * each
+    assert torch.backends.cuda.matmul.fp32_precision == before
+    assert len(names) == 3

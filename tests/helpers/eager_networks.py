@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
 import linbp
+from linbp.data.images import write_png
 
 SIZE, CLASSES = 10, 4
 
@@ -79,3 +82,14 @@ def images_and_labels(count: int, seed: int = 0) -> tuple[torch.Tensor, torch.Te
         down, right = divmod(label, 2)
         image[:, down * half : (down + 1) * half, right * half : (right + 1) * half] += 100
     return images.to(torch.uint8), labels
+
+
+def write_photos(folder: Path, count: int) -> Path:
+    """Such images as PNGs beside a list of them, images.csv; the folder."""
+    images, labels = images_and_labels(count)
+    lines = ["file,label"]
+    for number, (image, label) in enumerate(zip(images.numpy(), labels.tolist(), strict=True)):
+        write_png(folder / f"i{number}.png", np.ascontiguousarray(image.transpose(1, 2, 0)))
+        lines.append(f"i{number}.png,{label}")
+    (folder / "images.csv").write_text("\n".join(lines) + "\n")
+    return folder

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from linbp.jobs.provenance import run_facts
+from linbp.jobs.tf32 import tf32
 
 
 @pytest.fixture
@@ -33,3 +34,18 @@ def test_a_run_on_a_cpu_has_nothing_to_say_of_it() -> None:
     facts = run_facts("cpu", "linbp craft")
     assert facts["device"] == "cpu"
     assert not [name for name in facts if name.startswith("float32")]
+
+
+@pytest.mark.usefixtures("convolutions")
+@pytest.mark.parametrize(("wanted", "precision"), [(True, "tf32"), (False, "ieee")])
+def test_tf32_may_be_chosen_and_a_run_says_so(wanted: bool, precision: str) -> None:
+    def said() -> tuple[str, str]:
+        facts = run_facts("cuda", "linbp craft")
+        return facts["float32_convolutions"], facts["float32_products"]
+
+    before = said()
+    with tf32(wanted):
+        assert said() == (precision, precision)
+        with tf32(None):
+            assert said() == (precision, precision)
+    assert said() == before

@@ -25,6 +25,7 @@ from linbp.errors import LinbpError, SuiteError
 from linbp.evaluation.predict import predict
 from linbp.graph.kernels.groups import GROUP
 from linbp.jobs.progress import ProgressCallback
+from linbp.jobs.tf32 import tf32
 from linbp.models import Classifier
 from linbp.models.queries import asked_afresh, queries_left, queries_of
 from linbp.models.scores import Preprocess
@@ -115,7 +116,7 @@ def estimate(
     if store is not None:
         check_same_suite(store, given)
     networks = Networks(device, models)
-    with torch_threads(given.threads if device in (None, "cpu") else None):
+    with torch_threads(given.threads if device in (None, "cpu") else None), tf32(given.tf32):
         plan = make_plan(given, base, None, networks, device=device or "cpu", tell=tell)
         crafts = plan.craft_tasks()
         asks = plan.answer_tasks()

@@ -10,13 +10,19 @@ from typing import Any
 
 from linbp.version import __version__
 
-__all__ = ["content_key", "package_versions", "slug"]
+__all__ = ["arithmetic", "content_key", "package_versions", "slug"]
 
 
 def content_key(*facts: Any) -> str:
     """SHA-256, in hexadecimal, of plain values; the order of a mapping's keys does not count."""
     text = json.dumps(facts, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def arithmetic(device: str, tf32: bool | None) -> str:
+    """The kind of a device, and what products of float32 are computed in, if that was chosen."""
+    chosen = "" if tf32 is None else " tf32" if tf32 else " ieee"
+    return device.partition(":")[0] + chosen
 
 
 def package_versions(*packages: str) -> dict[str, str]:

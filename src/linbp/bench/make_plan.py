@@ -18,7 +18,7 @@ from linbp.bench.class_lists import check_class_lists
 from linbp.bench.clean_images import CleanImages, Listing, list_entries, preparation_key, read_clean
 from linbp.bench.cost import needs_pool
 from linbp.bench.faults import Faults
-from linbp.bench.keys import content_key, package_versions
+from linbp.bench.keys import arithmetic, content_key, package_versions
 from linbp.bench.networks import Network, Networks
 from linbp.bench.own_labels import with_own_labels
 from linbp.bench.plan import Plan, PlannedAttack, PlannedVictim
@@ -275,7 +275,7 @@ def _attack(
     about = None if config.protocol is None else config.protocol.to_dict()
     # The recipe's words may be written in several ways; its parts are what counts.
     determines = {**settings, "recipe": config.recipe.to_dict()["stages"], "protocol": about}
-    key = content_key(determines, device.partition(":")[0], suite.threads, package_versions("torch"))
+    key = content_key(determines, arithmetic(device, suite.tf32), suite.threads, package_versions("torch"))
     return PlannedAttack(surrogate.suite, recipe, eps, config, surrogate.preparation, settings, key, needs)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from linbp.attack.config import AttackConfig
 from linbp.bench.clean_images import CleanImages, preparation_key
-from linbp.bench.keys import content_key, package_versions, slug
+from linbp.bench.keys import arithmetic, content_key, package_versions, slug
 from linbp.bench.suite import Selection, Suite, SuiteRecipe, SuiteSurrogate, SuiteVictim
 from linbp.data.image_list import ImageRecord, list_sha256
 from linbp.data.preprocessing import Preparation, write_view
@@ -235,7 +235,7 @@ class Plan:
                 facts,
                 write_view(view.steps),
                 dataclasses.asdict(view.network),
-                self.device.partition(":")[0],
+                arithmetic(self.device, self.suite.tf32),
                 self.suite.threads,
                 package_versions("torch", "onnxruntime"),
             )

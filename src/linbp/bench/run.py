@@ -25,6 +25,7 @@ from linbp.bench.table import RESULTS, read_results
 from linbp.bench.work import RunWork
 from linbp.errors import StoreError, SuiteError
 from linbp.jobs.progress import ProgressCallback
+from linbp.jobs.tf32 import tf32
 from linbp.models import Classifier
 
 if TYPE_CHECKING:
@@ -147,6 +148,7 @@ def run_bench(
     networks = Networks(device, models)
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch_threads(given.threads if device in (None, "cpu") else None))
+        stack.enter_context(tf32(given.tf32))
         cluster = None if ray is None else stack.enter_context(_cluster(ray))
         plan = make_plan(given, base, store, networks, device=device or "cpu", tell=tell)
         work = RunWork(plan, store, networks, tell, command)

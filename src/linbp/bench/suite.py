@@ -217,6 +217,7 @@ class Suite(SuiteTable):
         victim_batch_size: images that a victim computes at a time.
         threads: of torch in each process, on a CPU. The last digits of a network depend on it, so it is part of the
             suite; more processes (--workers) are faster than more threads.
+        tf32: whether NVIDIA GPUs compute float32 products in TF32; None: as torch is set, in convolutions only.
     """
 
     name: str
@@ -240,6 +241,7 @@ class Suite(SuiteTable):
     batch_size: Annotated[int, Field(ge=1)] = 8
     victim_batch_size: Annotated[int, Field(ge=1)] = 32
     threads: Annotated[int, Field(ge=1)] = 1
+    tf32: bool | None = None
 
     @model_validator(mode="after")
     def _names_are_apart(self) -> Suite:

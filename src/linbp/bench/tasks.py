@@ -25,6 +25,7 @@ from linbp.data.images import Pixels, pixel_sha256, png_bytes, read_ahead, size_
 from linbp.data.labels import LOOKED_AT, check_not_shifted
 from linbp.errors import ImageError, LinbpError, ModelError, StoreError
 from linbp.evaluation.predict import predict
+from linbp.jobs.tf32 import set_tf32
 
 __all__ = ["Outcome", "Worker"]
 
@@ -66,6 +67,8 @@ class Worker:
         self._pools: dict[str, Pool] = {}
         if plan.device == "cpu":
             torch.set_num_threads(plan.suite.threads)
+        if plan.suite.tf32 is not None:
+            set_tf32(plan.suite.tf32)
 
     def run(self, task: Task, on_step: Callable[[int], None] | None = None) -> Outcome:
         """Do one task; what goes wrong is told, not raised.

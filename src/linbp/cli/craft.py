@@ -151,6 +151,13 @@ def craft(
         ),
     ] = False,
     device: Device = None,
+    use_tf32: Annotated[
+        bool | None,
+        typer.Option(
+            "--tf32/--no-tf32",
+            help="On NVIDIA GPUs, compute float32 products in TF32 or in float32. Default: TF32 in convolutions only.",
+        ),
+    ] = None,
     threads: Threads = 4,
     json: Json = False,
     debug: Debug = False,
@@ -190,6 +197,7 @@ def craft(
     from linbp.attack.named_surrogates import load_surrogates
     from linbp.data.image_list import list_images
     from linbp.errors import RecipeError
+    from linbp.jobs.tf32 import tf32
     from linbp.models import load_model
 
     # What is quickly checked comes before what takes time.
@@ -220,7 +228,7 @@ def craft(
         compiled=compiled,
     )
     said: list[str] = []
-    with progress_bars(json) as tell:
+    with progress_bars(json) as tell, tf32(use_tf32):
 
         def noting(stage: str, done: int, total: int) -> None:
             if stage == "crafting":  # by now all is checked: an error would have had the last word

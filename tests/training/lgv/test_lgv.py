@@ -6,16 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from eager_networks import eager, images_and_labels, model
+from eager_networks import eager, images_and_labels, model, write_photos
 from torch import nn
 from torch.nn import functional
 
 import linbp
 from linbp.data.image_list import list_images
-from linbp.data.images import write_png
 from linbp.errors import ModelError, RecipeError, StoreError
 from linbp.models.refined import Refined
 from linbp.randomness import generator
@@ -33,14 +31,7 @@ class Killed(BaseException):
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    images, labels = images_and_labels(COUNT)
-    folder = tmp_path_factory.mktemp("photos")
-    lines = ["file,label"]
-    for number, (image, label) in enumerate(zip(images.numpy(), labels.tolist(), strict=True)):
-        write_png(folder / f"i{number}.png", np.ascontiguousarray(image.transpose(1, 2, 0)))
-        lines.append(f"i{number}.png,{label}")
-    (folder / "images.csv").write_text("\n".join(lines) + "\n")
-    return folder
+    return write_photos(tmp_path_factory.mktemp("photos"), COUNT)
 
 
 def job(photos: Path, out: Path, **options: Any) -> Any:
