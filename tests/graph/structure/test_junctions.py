@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from linbp import LinBP, Model, Surrogate
+from linbp import SGM, LinBP, Model, Surrogate
 from linbp.errors import RuleError
 from linbp.graph import Junction
 from linbp.graph.structure.module_paths import module_path
@@ -220,3 +220,62 @@ def test_a_token_that_attends_to_itself_and_to_others_has_no_closed_branch() -> 
     assert bool(torch.isfinite(found).all())
     with pytest.raises(RuleError, match="branches"):
         surrogate.with_rule(LinBP(start=0))
+
+
+class Rotary(nn.Module):
+    """A block of 36 tokens whose queries and keys are turned by their position, as in EVA-02 and DINOv3."""
+
+    def __init__(self, turn: str) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Conv2d(3, 8, 1), nn.Linear(8, 5)
+        self.qkv, self.out, self.mlp = nn.Linear(8, 24), nn.Linear(8, 8), nn.Linear(8, 8)
+        self.turn = turn
+        angles = torch.linspace(0, 3, 36 * 8).view(36, 8)
+        self.register_buffer("sin", angles.sin())
+        self.cos = nn.Parameter(angles.cos())
+        self.scaled: Callable[[torch.Tensor], torch.Tensor] = lambda value: value
+
+    def turned(self, value: torch.Tensor) -> torch.Tensor:
+        if self.turn == "halves":
+            first, second = value.chunk(2, -1)
+            other = torch.cat([-second, first], -1)
+        else:
+            other = torch.stack([-value[..., 1::2], value[..., ::2]], -1).reshape(value.shape)
+        return value * self.cos + other * self.sin
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        tokens = self.stem(images).flatten(2).transpose(1, 2)
+        q, k, v = self.qkv(tokens).chunk(3, -1)
+        attended = functional.scaled_dot_product_attention(self.turned(q), self.turned(k), v)
+        tokens = tokens + self.scaled(self.out(attended))
+        tokens = tokens + self.scaled(self.mlp(functional.gelu(tokens)))
+        logits: torch.Tensor = self.head(tokens.mean(1))
+        return logits
+
+
+@pytest.mark.parametrize("turn", ["halves", "pairs"])
+def test_a_rotary_embedding_has_no_residual_sum_and_sgm_leaves_it_alone(turn: str) -> None:
+    torch.manual_seed(0)
+    network = Rotary(turn).double().eval()
+    images, labels = torch.rand(2, 3, 6, 6, dtype=torch.float64), torch.tensor([1, 4])
+    surrogate = Surrogate(Model(network, input_size=(3, 6, 6)), SGM(gamma=0.3), cache=False)
+    assert [junction.skip_is_identity for junction in surrogate.junctions] == [True, True]
+    found = surrogate.gradient(images, labels)
+
+    def scaled(value: torch.Tensor) -> torch.Tensor:
+        return 0.3 * value + 0.7 * value.detach()
+
+    network.scaled = scaled
+    leaf = images.clone().requires_grad_()
+    loss = functional.cross_entropy(network(leaf), labels, reduction="sum")
+    (expected,) = torch.autograd.grad(loss, leaf)
+    assert torch.allclose(found, expected, rtol=1e-9, atol=1e-14)
+
+
+def test_a_sum_of_arranged_values_is_none_and_one_with_an_activation_is() -> None:
+    _, found = junctions(lambda net, x: net.a(x + 0.5 * x.flip(3).roll(1, 2)))
+    assert found == []
+    _, found = junctions(lambda net, x: net.a(x + 0.5 * net.relu(x.flip(3))))
+    assert len(found) == 1
+    _, found = junctions(lambda net, x: net.a(x + x * x.flip(3)))
+    assert len(found) == 1

@@ -12,14 +12,14 @@ from torch import fx
 
 from linbp.graph.structure.dominators import Dominators
 from linbp.graph.structure.module_paths import module_path
-from linbp.graph.structure.operations import FILLED, FUSED_ATTENTION, PRODUCTS, SOFTMAXES, VIEWS
+from linbp.graph.structure.operations import FILLED, FUSED_ATTENTION, PRODUCTS, SOFTMAXES, TIMES, VIEWS
 
 __all__ = ["Attention", "Softmax", "find_attentions", "find_softmaxes"]
 
 LONGEST = 16
 """Operations between the product of query and key and the softmax (scale, bias, mask), or behind it."""
 
-MOVING = VIEWS | {operator.getitem, torch.ops.aten.mul.Tensor, torch.ops.aten.mul.Scalar, torch.ops.aten.div.Tensor}
+MOVING = VIEWS | TIMES | {operator.getitem}
 """Operations that move, split or scale values; of the products those with one tensor that depends on the image."""
 TOKEN_AXES = 3
 

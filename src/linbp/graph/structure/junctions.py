@@ -10,7 +10,7 @@ from torch import fx
 
 from linbp.graph.structure.dominators import Dominators
 from linbp.graph.structure.module_paths import module_path
-from linbp.graph.structure.operations import SUMS
+from linbp.graph.structure.operations import ARRANGING, SUMS, TIMES
 
 __all__ = ["Junction", "find_junctions", "innermost_junctions"]
 
@@ -52,6 +52,9 @@ class Junction:
 def find_junctions(dominators: Dominators) -> tuple[Junction, ...]:
     """The residual sums of a graph, in execution order; gates are among the sites of their branches.
 
+    A sum of the same values in other places, times constants, is none: so are queries and keys turned by their position
+    (rotary embedding).
+
     Args:
         dominators: of the graph.
     """
@@ -81,6 +84,8 @@ def _junction(node: fx.Node, dominators: Dominators, number: dict[fx.Node, int],
         return None
     fork = dominators.common(operands[0], operands[1])
     sides = [dominators.between(fork, operand) for operand in operands]
+    if not any(_computes(one, dominators) for side in sides for one in side):
+        return None
     skip, branch = sorted(sides, key=lambda side: (sum(n in number for n in side), len(side)))
     return Junction(
         index=index,
@@ -93,6 +98,13 @@ def _junction(node: fx.Node, dominators: Dominators, number: dict[fx.Node, int],
         sites=tuple(number[n] for n in branch if n in number),
         closed=isinstance(fork.meta.get("val"), torch.Tensor) and _closed(node, branch),
     )
+
+
+def _computes(node: fx.Node, dominators: Dominators) -> bool:
+    """Whether a node does more than arrange values, or multiply them with constants."""
+    if node.target in TIMES:
+        return sum(one in dominators.depth for one in node.all_input_nodes) > 1
+    return node.target not in ARRANGING
 
 
 def _closed(junction: fx.Node, branch: tuple[fx.Node, ...]) -> bool:

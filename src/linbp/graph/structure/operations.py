@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import fx
 
 __all__ = [
     "ACTIVATIONS",
+    "ARRANGING",
     "CONCATENATION",
     "CONVOLUTIONS",
     "FILLED",
@@ -20,6 +22,7 @@ __all__ = [
     "PRODUCTS",
     "SOFTMAXES",
     "SUMS",
+    "TIMES",
     "VIEWS",
     "activation_name",
     "clipping",
@@ -135,6 +138,23 @@ VIEWS = frozenset(
     }
 )
 """Operations whose result may share memory with their first argument."""
+
+TIMES = frozenset({aten.mul.Tensor, aten.mul.Scalar, aten.div.Tensor, aten.div.Scalar})
+"""Products and quotients, element by element."""
+
+ARRANGING = VIEWS | {
+    CONCATENATION,
+    aten.stack.default,
+    aten.neg.default,
+    aten.roll.default,
+    aten.flip.default,
+    aten.clone.default,
+    aten.to.dtype,
+    aten._to_copy.default,
+    aten.type_as.default,
+    operator.getitem,
+}
+"""Operations that put values elsewhere, or give them another sign or dtype."""
 
 
 def activation_name(node: fx.Node) -> str | None:
