@@ -20,8 +20,8 @@ from linbp.zoo.architectures import CLASS_NAMES
 __all__ = ["load"]
 
 INSTALL = (
-    "It pins other versions than linbp: pip install --no-deps robustbench gdown geotorch torchdiffeq "
-    "git+https://github.com/fra31/auto-attack 'setuptools<81'."
+    "It pins other versions than linbp: pip install gdown pandas 'setuptools<81', then "
+    "pip install --no-deps robustbench geotorch torchdiffeq git+https://github.com/fra31/auto-attack."
 )
 _CLASSES = {"cifar10": CLASS_NAMES, "cifar100": (), "imagenet": imagenet_classes()}
 _SIDE = 32
