@@ -178,7 +178,7 @@ def mba(
 
       linbp refine mba timm:resnet18.a1_in1k --data train.csv --out mba
 
-      linbp refine mba file:net.py:build --data photos --epochs 4 --snapshots 4 --batch-size 128 --out mba
+      linbp refine mba file:net.py:build --data photos --batch-size 128 --learning-rate 0.01 --out mba
 
     Then: linbp craft --surrogate mba --recipe mi --data photos --out adv
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
@@ -28,12 +27,11 @@ from linbp.graph.structure.junctions import Junction
 from linbp.graph.structure.pools import MaxPool
 from linbp.graph.structure.sites import Site
 from linbp.graph.structure.structure import Structure
+from linbp.graph.turns import Turns
 from linbp.models.model import Model
 
 __all__ = ["Rule", "Surrogate"]
 
-KEPT = 2 * 2**30
-"""Bytes of networks that take turns that are kept."""
 REARRANGING = ("view", "reshape", "flatten", "squeeze", "unsqueeze", "clone", "contiguous", "to_copy", "to", "alias")
 
 
@@ -126,6 +124,7 @@ class Surrogate(Gradients):
         self.classes = captured.classes
         self.reads: tuple[str, ...] = ()
         self.mixes: tuple[str, float] | None = None
+        self._captured: Turns[Surrogate] = Turns(lambda one: one._ordinary)  # of this surrogate and its copies
 
     def _apply(self, rule: Rule | Sequence[Rule] | None) -> None:
         self.rules: tuple[Rule, ...] = () if rule is None else tuple(rule) if isinstance(rule, Sequence) else (rule,)
@@ -133,7 +132,7 @@ class Surrogate(Gradients):
         for one in self.rules:
             plan = plan + one.plan(self._capture.structure)
         self.plan = plan
-        self._turns: OrderedDict[int, Surrogate] = OrderedDict()
+        self._turns: Turns[Surrogate] = Turns(lambda one: one._ordinary)
         read = {path: find_output(path, self.structure).node for path in self.reads}
         self._mixture: Mixture | None = None
         if self.mixes is not None:
@@ -221,16 +220,11 @@ class Surrogate(Gradients):
         """
         if number == self.model.own_turn:
             return self
-        if number not in self._turns:
-            model = self.model.of_turn(number)
-            made = Surrogate(model, fold_batch_norm=self._folds, memory_format=self.memory_format, check=False)._as(
-                self
-            )
-            self._turns[number] = made
-            while len(self._turns) > 1 and len(self._turns) * _bytes(made._ordinary) > KEPT:
-                self._turns.popitem(last=False)
-        self._turns.move_to_end(number)
-        return self._turns[number]
+        return self._turns.get(number, lambda _: self._captured.get(number, self._capture_turn)._as(self))
+
+    def _capture_turn(self, number: int) -> Surrogate:
+        model = self.model.of_turn(number)
+        return Surrogate(model, fold_batch_norm=self._folds, memory_format=self.memory_format, check=False)
 
     def _as(self, other: Surrogate) -> Surrogate:
         """The same network on another surrogate's device, with its rules, maps and groups."""
@@ -344,7 +338,3 @@ def _may_compile(model: Model) -> bool:
 def _name(node: fx.Node) -> str:
     """The name of a node's operation, without that of its overload."""
     return str(getattr(node.target, "overloadpacket", node.target)).rpartition(".")[2].removeprefix("_")
-
-
-def _bytes(network: nn.Module) -> int:
-    return sum(tensor.numel() * tensor.element_size() for tensor in network.buffers())

@@ -232,12 +232,23 @@ def test_networks_that_are_not_kept_are_read_again(whole: Path, monkeypatch: pyt
     images, labels = images_and_labels(3, seed=4)
     options: dict[str, Any] = {"eps": 16 / 255, "steps": 9, "seed": 3}
     kept = linbp.craft(surrogate_of(whole), images, labels, "mi", **options)
-    monkeypatch.setattr("linbp.graph.surrogate.KEPT", 0)
+    monkeypatch.setattr("linbp.graph.turns.KEPT", 0)
     surrogate = linbp.Surrogate(surrogate_of(whole))
     assert torch.equal(linbp.craft(surrogate, images, labels, "mi", **options), kept)
     assert surrogate.of_turn(2) is surrogate.of_turn(2)
     assert surrogate.of_turn(1) is not surrogate.of_turn(2)
     assert list(surrogate._turns) == [2]
+
+
+def test_a_turn_is_captured_once_whatever_the_rule(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    plain = Refined.of_turn
+    monkeypatch.setattr(Refined, "of_turn", lambda self, number: asked.append(number) or plain(self, number))
+    surrogate = linbp.Surrogate(surrogate_of(whole))
+    images, labels = images_and_labels(3, seed=4)
+    for recipe in ("ifgsm", "leaky-linbp + mi", "linbp(start=2)"):
+        linbp.craft(surrogate, images, labels, recipe, eps=16 / 255, steps=5)
+    assert sorted(asked) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("fuse", ["logits", "losses"])
