@@ -27,7 +27,7 @@ from typing import Any
 
 import torch
 from architectures import MEAN, SHARED, STD, Architecture, architectures, build, count_parameters
-from coverage_page import MOST_MIB, read_table, write
+from coverage_page import MOST_MIB, MOST_SECONDS, read_table, write
 
 import linbp
 from linbp.errors import LinbpError
@@ -298,7 +298,7 @@ def main() -> None:
     parser.add_argument("--names", nargs="+", help="these architectures only")
     parser.add_argument("--first", type=int, help="no more architectures than this")
     parser.add_argument("--again", action="store_true", help="also those that failed")
-    parser.add_argument("--seconds", type=float, default=180, help="of processor time, for each architecture")
+    parser.add_argument("--seconds", type=float, default=MOST_SECONDS, help="of processor time, for each architecture")
     parser.add_argument("--wait", type=float, default=3600, help="by the clock, for each architecture")
     parser.add_argument("--mib", type=float, default=MOST_MIB, help="of memory, for each architecture")
     options = parser.parse_args()
