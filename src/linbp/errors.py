@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 
-MANY, NEAR = 100, 5
+MANY, NEAR = 150, 5
 """Of more names than that, a hint has room for only so many."""
 
 

@@ -21,6 +21,7 @@ import linbp
 from linbp.attack import Recipe
 from linbp.errors import LinbpError, RecipeError
 from linbp.registry import Kind, names
+from linbp.testing.networks import Turning
 
 SIZE, CLASSES, COUNT, STEPS, EPS, STEP = 8, 5, 3, 2, 20 / 255, 12 / 255
 
@@ -128,6 +129,10 @@ class SmallTransformer(nn.Module):
         return self.head(self.block(self.first(self.embed(images).flatten(2).transpose(1, 2))).flatten(1))
 
 
+TURNS = "turns(count=2)"
+"""The estimator that needs a surrogate whose weights take turns."""
+
+
 @functools.cache
 def surrogate(seed: int, rule: str, reads: bool = False, attentive: bool = False) -> linbp.Surrogate:
     """A network with seeded weights, captured once, with a rule; it may read the block's output.
@@ -153,10 +158,15 @@ def text(parts: Sum) -> str:
 
 
 @functools.cache
-def adv(parts: Sum, several: bool = False, attentive: bool = False) -> torch.Tensor | str:
-    """The adversarial images in levels, made on one network or on an ensemble of two, or why the sum is refused."""
+def adv(parts: Sum, several: bool = False, attentive: bool = False, turning: bool = False) -> torch.Tensor | str:
+    """The adversarial images in levels, made on one network, on an ensemble of two, or on two that take turns; or why
+    the sum is refused.
+    """
     images, labels = images_and_labels(COUNT)
     members = [surrogate(seed, parts[0], "block" in parts[2], attentive) for seed in (1, 2)]
+    if turning:
+        both = Turning(*(surrogate(seed, "", attentive=attentive).model for seed in (1, 2)))
+        members = [linbp.Surrogate(both, members[0].rules).reading(members[0].reads)]
     try:
         recipe = Recipe.parse(text(parts))
         mixing = any(transform.needs_pool for transform in recipe.stages[-1].transforms)
@@ -248,9 +258,8 @@ def test_every_sum_is_changed_by_each_of_its_parts_or_refused(rule: str) -> None
     for parts in sums():
         if parts[0] != rule:
             continue
-        several = parts[-1] in SEVERAL
-        attentive = rule in ATTENTIVE
-        found = adv(parts, several, attentive)
+        company = parts[-1] in SEVERAL, rule in ATTENTIVE, parts[-1] == TURNS
+        found = adv(parts, *company)
         if refused(parts) is not None:
             assert str(found).startswith(str(refused(parts))), (parts, found)
             continue
@@ -264,7 +273,7 @@ def test_every_sum_is_changed_by_each_of_its_parts_or_refused(rule: str) -> None
             less = without(parts, place)
             if less == parts:
                 continue
-            before = adv(less, several, attentive)
+            before = adv(less, *company)
             assert isinstance(before, str) is (refused(less) is not None), (less, before)
             assert isinstance(before, str) or not torch.equal(before, found), (parts, less)
     assert ran >= 40

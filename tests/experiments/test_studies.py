@@ -221,7 +221,9 @@ def test_a_suite_is_valid_and_what_it_asks_for_is_in_the_results(path: Path) -> 
         for recipe in suite.recipes:
             linbp.Recipe.parse(recipe.recipe)
             for eps in suite.eps:
-                there = (surrogate.name, recipe.recipe, eps, str(suite.cost.steps)) in attacks
+                there = (surrogate.name, recipe.recipe, eps, str(suite.cost.steps)) in attacks or (
+                    recipe.on is not None and surrogate.name not in recipe.on
+                )
                 assert there or ("spread" in surrogate.name and "gamma=0.2" not in recipe.recipe)
 
 

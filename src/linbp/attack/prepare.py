@@ -121,6 +121,7 @@ def _prepare_stage(stage: Stage, ensemble: Ensemble, first: bool) -> PreparedSta
     surrogates, fuse = ensemble.surrogates, ensemble.fuse
     alone = len(surrogates) == 1
     stage.estimator.check_members(len(surrogates))
+    stage.estimator.check_turns(max(surrogate.model.turns for surrogate in surrogates))
     if not alone and fuse != "losses" and type(stage.objective).feature_maps is not Objective.feature_maps:
         raise RecipeError(
             f"{typed_name(stage.objective)} reads feature maps, and an ensemble's {fuse} have none.",

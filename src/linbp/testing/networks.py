@@ -11,7 +11,7 @@ from linbp.attack.pool import Pool
 from linbp.graph import Surrogate
 from linbp.models import Model
 
-__all__ = ["CLASSES", "SIZE", "images_and_labels", "mixing_pool", "small_surrogate"]
+__all__ = ["CLASSES", "SIZE", "Turning", "images_and_labels", "mixing_pool", "small_surrogate"]
 
 SIZE, CLASSES, COUNT = 12, 5, 4
 
@@ -55,6 +55,22 @@ class Attention(nn.Module):
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         mixed = nn.functional.scaled_dot_product_attention(self.query(tokens), self.key(tokens), self.value(tokens))
         return tokens + mixed
+
+
+class Turning(Model):
+    """Networks of one architecture that take turns, as versions of one network's weights do.
+
+    Args:
+        members: the networks.
+    """
+
+    def __init__(self, *members: Model) -> None:
+        super().__init__(members[0].module, **members[0].preprocessing_arguments, name="turning")
+        self.members, self.turns = members, len(members)
+
+    def of_turn(self, number: int) -> Model:
+        """The network whose turn it is."""
+        return self.members[number]
 
 
 @functools.cache

@@ -19,7 +19,7 @@ from linbp.attack.recipe.recipe import Recipe
 from linbp.attack.recipe.stage import Stage
 from linbp.errors import LinbpError
 from linbp.graph import Surrogate
-from linbp.testing.networks import images_and_labels, mixing_pool, small_surrogate
+from linbp.testing.networks import Turning, images_and_labels, mixing_pool, small_surrogate
 
 __all__ = ["EPS", "Trial", "torch_settings"]
 
@@ -146,9 +146,13 @@ def _recipe(parts: Sequence[Any], beside: str) -> Recipe:
 
 
 def _model(stage: Stage) -> Surrogate | Ensemble:
-    """One small network, or two where the estimator refuses one."""
+    """One small network, two where the estimator refuses one, or one whose weights take turns where it needs that."""
     try:
         stage.estimator.check_members(1)
     except LinbpError:
         return Ensemble([small_surrogate(0), small_surrogate(1)], fuse="losses")
+    try:
+        stage.estimator.check_turns(1)
+    except LinbpError:
+        return Surrogate(Turning(small_surrogate(0).model, small_surrogate(1).model))
     return small_surrogate()

@@ -15,6 +15,7 @@ from linbp.attack.parts.objective import ILA
 from linbp.errors import RecipeError
 from linbp.registry import grammar_name, names
 from linbp.registry.grammar import parse_stages
+from linbp.testing.networks import Turning
 
 ROWS = [
     "fgsm",
@@ -117,6 +118,8 @@ ROWS = [
     "mef(samples=1, inner=0.5) + di(scale=1.5) + linbp(start=1)",
     "gnp-mifgsm",
     "gnp(weight=0.5, radius=0.1) + ssa(copies=2)",
+    "turns(count=2) + di(scale=1.5) + mi",
+    "turns(count=3) + linbp(start=1)",
     "rap-mifgsm(steps=2)",
     "rap(steps=1, late=0, radius=0.5) + di(scale=1.5)",
 ]
@@ -143,9 +146,21 @@ def transformer() -> linbp.Surrogate:
     return linbp.Surrogate(tiny_transformer())
 
 
+@functools.cache
+def turning() -> linbp.Surrogate:
+    """The surrogate of the estimator that needs weights that take turns."""
+    other = tiny()
+    with torch.no_grad():
+        for parameter in other.module.parameters():
+            parameter.mul_(1.1)
+    return linbp.Surrogate(Turning(tiny(), other))
+
+
 def fitting(surrogate: linbp.Surrogate, recipe: Recipe) -> linbp.Surrogate:
-    """The surrogate, or a transformer where the recipe's rules need one."""
+    """The surrogate, a transformer where the recipe's rules need one, or weights that take turns."""
     rules = {grammar_name(rule) for stage in recipe.stages for rule in stage.rules}
+    if any(grammar_name(stage.estimator) == "turns" for stage in recipe.stages):
+        return turning()
     return transformer() if rules & set(ATTENTION) else surrogate
 
 

@@ -42,6 +42,13 @@ class Estimator:
             RecipeError: it does.
         """
 
+    def check_turns(self, turns: int) -> None:
+        """Refuse surrogates of whose weights at most so many versions take turns, if the estimator needs more.
+
+        Raises:
+            RecipeError: it would have no effect.
+        """
+
     def bind(self, context: Context) -> Estimate:
         """The estimate for one batch, with a fresh state."""
         raise TypeError(f"{type(self).__name__} makes no gradient.")

@@ -7,6 +7,7 @@ import torch
 from linbp.attack.context import Context
 from linbp.attack.gradient_oracle import GradientOracle
 from linbp.attack.parts.estimator.base import Estimate, Estimator
+from linbp.errors import RecipeError
 from linbp.registry import part
 from linbp.validation import whole
 
@@ -22,20 +23,28 @@ class SeveralTurns(Estimator):
     Such surrogates are what `linbp refine` makes. Li, Guo, Zuo, Chen: Making Substitute Models More Bayesian Can
     Enhance Transferability of Adversarial Examples, ICLR 2023, arXiv 2302.05086, take 20 draws in each step. Each step
     takes `count` gradients, and each gradient of random transforms draws its own. A surrogate whose weights take no
-    turns has the same weights each time.
+    turns is refused.
 
     Args:
-        count: how many versions a step takes, at least 1.
+        count: how many versions a step takes, at least 2.
     """
 
     count: int = 20
 
     def __post_init__(self) -> None:
-        whole(self, "count", least=1)
+        whole(self, "count", least=2)
 
     def gradients_per_step(self, members: int) -> int:
         """One of each version of every surrogate."""
         return self.count * members
+
+    def check_turns(self, turns: int) -> None:
+        """Refuse surrogates whose weights take no turns."""
+        if turns < 2:
+            raise RecipeError(
+                "turns takes several versions of the surrogate's weights, and there is only one.",
+                "Make more of them (linbp refine lgv, linbp refine mba), or leave turns out.",
+            )
 
     def bind(self, context: Context) -> Estimate:
         """The mean over this step's turns."""
