@@ -193,7 +193,7 @@ class Net(nn.Module):
 
     def forward(self, x):
         y = self.layer(x.mean((2, 3)))
-        return y * 2 if y.sum() > 0 else y
+        return y * 2 if y.abs().sum() > 0 else y
 """
 
 
