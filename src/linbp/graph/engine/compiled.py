@@ -1,7 +1,8 @@
 """A network with rules whose forward and backward pass are compiled (`torch.compile`), one pair for each shape.
 
 What rules do is traced with the rest, so that no rule is in the compiler's way: one call of the network, and one of its
-backward pass, are recorded as one flat graph of torch's operations, which is cut behind the logits.
+backward pass, are recorded as one flat graph of torch's operations, which is cut behind the logits. On a GPU both
+compiled passes are then recorded as CUDA graphs.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ from torch.autograd.function import once_differentiable
 
 from linbp.errors import ModelError
 from linbp.graph.engine.norms import without_branches
+from linbp.graph.engine.recorded import Recordings
 
 __all__ = ["Compiled"]
 
 Compute = Callable[..., Any]
+RECORDED = ("cuda",)
+"""Kinds of devices on which passes are recorded."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +36,14 @@ class _Pair:
         backward: from that and the gradients at the values to the gradient at the images.
         values: how many values there are.
         single: whether the network returns its one value as it is.
+        recordings: of both passes, on a GPU; elsewhere None.
     """
 
     forward: Compute
     backward: Compute
     values: int
     single: bool
+    recordings: Recordings | None
 
 
 class Compiled(nn.Module):
@@ -83,14 +89,19 @@ class Compiled(nn.Module):
 class _Function(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, images: torch.Tensor, pair: _Pair) -> tuple[torch.Tensor, ...]:
-        found = _called(pair.forward, images.detach())
-        ctx.pair = pair
+        ctx.pair, images = pair, images.detach()
+        ctx.loan = _called(pair.recordings.lend, images) if pair.recordings else None
+        if ctx.loan:
+            return tuple(ctx.loan.run(images))
+        found = _called(pair.forward, images)
         ctx.save_for_backward(*found[pair.values :])
         return tuple(found[: pair.values])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
+        if ctx.loan:
+            return ctx.loan.pull(gradients), None
         (passed,) = _called(ctx.pair.backward, *ctx.saved_tensors, *gradients)
         return passed, None
 
@@ -142,13 +153,9 @@ def _pair(network: nn.Module, images: torch.Tensor) -> _Pair:
         raise ModelError(
             f"The network and its rule cannot be compiled: {told[:200]}", "Leave compiling out: it changes speed only."
         ) from fault
-    forward, backward = _cut(flat, len(gradients))
-    return _Pair(
-        torch.compile(forward, fullgraph=True, dynamic=False),
-        torch.compile(backward, fullgraph=True, dynamic=False),
-        len(gradients),
-        single,
-    )
+    forward, backward = (torch.compile(one, fullgraph=True, dynamic=False) for one in _cut(flat, len(gradients)))
+    recordings = Recordings(forward, backward, len(gradients)) if images.device.type in RECORDED else None
+    return _Pair(forward, backward, len(gradients), single, recordings)
 
 
 def _cut(flat: fx.GraphModule, count: int) -> tuple[fx.GraphModule, fx.GraphModule]:
