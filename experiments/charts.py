@@ -12,7 +12,9 @@ GREY = "#8a8a8a"
 """Of axes and words: as far from white as from black."""
 COLOURS = ("#2f8fdd", "#d56e28", "#279d6e", "#c45ab3")
 """Each at least 3.4 to 1 against white and against the dark page."""
+MORE = ("#9a7d2e", "#e0529c", "#0f93a5", "#8472d6", "#6f8f2a", "#d9534f")
 SHAPES = ("circle", "diamond", "square", "triangle-up")
+DASHES = {"with LinBP": [1, 0], "without LinBP": [5, 4]}
 RATE = "attack success rate, mean over victims, %"
 
 
@@ -60,6 +62,26 @@ def lines(
     return alt.hconcat(*plots)
 
 
+def curves(panels: Sequence[Panel], title: str, ticks: Sequence[int]) -> alt.ConcatChart:
+    """Means against a number, two plots in a row, each with its legend; a row's `family` is one of `DASHES`."""
+    plots = []
+    domain = [ticks[0] * 0.75, ticks[-1] * 1.35]
+    x = alt.X("x:Q", scale=alt.Scale(type="log", domain=domain, nice=False), axis=alt.Axis(title=title, values=ticks))
+    scale = alt.Scale(domain=[*DASHES], range=[*DASHES.values()])
+    dash = alt.StrokeDash("family:N", scale=scale, legend=alt.Legend(title=None, orient="top"))
+    for name, rows in panels:
+        kinds = list(dict.fromkeys(row["kind"] for row in rows))
+        legend = alt.Legend(title=None, orient="right", labelLimit=300, padding=14)
+        colour = alt.Color("kind:N", scale=alt.Scale(domain=kinds, range=[*COLOURS, *MORE]), legend=legend)
+        place = {"scale": alt.Scale(zero=False), "axis": alt.Axis(title="mean, %")}
+        base = alt.Chart(alt.Data(values=list(rows))).encode(x=x, color=colour)
+        rules = base.mark_rule(opacity=0.5).encode(y=alt.Y("low:Q", **place), y2="high:Q")
+        marks = base.mark_point(filled=True, size=40, opacity=1).encode(y=alt.Y("mean:Q", **place))
+        curve = base.mark_line(strokeWidth=1.5).encode(y=alt.Y("mean:Q", **place), strokeDash=dash)
+        plots.append((rules + curve + marks).properties(width=300, height=230, title=name))
+    return alt.concat(*plots, columns=2).resolve_scale(color="independent")
+
+
 def _base(panels: Sequence[Panel], rows: Sequence[dict[str, Any]]) -> tuple[alt.Chart, alt.Shape]:
     """A plot's rows in the colours of their kinds, which are those of the whole picture, and the kinds' shapes."""
     kinds = list(dict.fromkeys(row["kind"] for _, several in panels for row in several))
@@ -68,7 +90,7 @@ def _base(panels: Sequence[Panel], rows: Sequence[dict[str, Any]]) -> tuple[alt.
     return alt.Chart(alt.Data(values=list(rows))).encode(color=colour), alt.Shape("kind:N", scale=shapes)
 
 
-def save(chart: alt.VConcatChart | alt.HConcatChart, path: Path) -> None:
+def save(chart: alt.ConcatChart | alt.VConcatChart | alt.HConcatChart, path: Path) -> None:
     """As SVG."""
     axis = {"labelColor": GREY, "titleColor": GREY, "domainColor": GREY, "tickColor": GREY, "gridOpacity": 0.25}
     words = {"labelColor": GREY, "titleColor": GREY}

@@ -138,7 +138,7 @@ def dots(about: Mapping[str, Any]) -> Any:
     panels = []
     for panel in about["panels"]:
         rows = [
-            {"label": label, "kind": "with LinBP" if "linbp" in recipe else "without LinBP"}
+            {"label": label, "kind": KINDS["linbp" in recipe]}
             | point(row_of(about["study"], **panel["attack"], recipe=recipe))
             for label, recipe in panel["recipes"].items()
         ]
@@ -161,8 +161,59 @@ def lines(about: Mapping[str, Any]) -> Any:
     )
 
 
-TABLE_KINDS = {"victims": victims, "means": means, "differences": differences}
-PICTURE_KINDS = {"dots": dots, "lines": lines}
+def contest(about: Mapping[str, Any]) -> list[str]:
+    """The first comparison of each table: its best attack with LinBP against its best one without."""
+    body = []
+    for label, (study, table) in about["tables"].items():
+        row = next(row for row in read_csv(f"{study}-differences") if row["table"] == table)
+        pair = [(row[name], row[f"{prefix}steps"]) for name, prefix in (("recipe", ""), ("against", "against_"))]
+        sides = [row_of(study, table=table, recipe=recipe, steps=steps) for recipe, steps in pair]
+        told = small(interval(row, "difference"), "+.1f", " to ")
+        shown = [text for side in sides for text in (f"`{plain(side['recipe'])}`", cell(side, "mean", 1))]
+        body.append([label, row["n"], *shown, bold(told) if float(row["p"]) < SIGNIFICANT else told])
+    return markdown([about["head"], "images", "best with LinBP", "mean", "best without", "mean", "difference"], body, 1)
+
+
+def plain(recipe: str) -> str:
+    """A recipe without the parameters that all attacks of its study share or that only one of its attacks has."""
+    text = re.sub(r"(?:start|slope|activations|temperature|gamma|patch|scale)=[\w./]+(?:, )?", "", recipe)
+    return text.replace("(, ", "(").replace("()", "")
+
+
+def ranking(about: Mapping[str, Any]) -> list[str]:
+    """Every recipe of some tables with its means, in the order of the table that `by` names."""
+    rows: dict[str, dict[str, str]] = {}
+    for label, (study, table) in sorted(about["tables"].items(), key=lambda one: one[0] != about["by"]):
+        for row in rows_of(study, table=table):
+            rows.setdefault(plain(row["recipe"]), {})[label] = cell(row, "mean", 1)
+    body = [[f"`{recipe}`", *(cells.get(label, "") for label in about["tables"])] for recipe, cells in rows.items()]
+    return markdown(["recipe", *about["tables"]], body)
+
+
+def curves(about: Mapping[str, Any]) -> Any:
+    """A picture with a plot for each surrogate: the ten attacks that are best at one budget, at all budgets."""
+    panels = []
+    for panel in about["panels"]:
+        rows = [row for row in read_csv(panel["study"]) if row["surrogate"] == panel["surrogate"]]
+        best = [row["recipe"] for row in rows if row["table"].endswith(f" {about['at']}")][:10]
+        shown = [
+            {"x": int(row["gradients"]) * 1.03 ** (place - 4.5), "kind": plain(recipe)}  # side by side
+            | {"family": KINDS["linbp" in recipe]}
+            | point(row)
+            for place, recipe in enumerate(best)
+            for row in rows
+            if row["recipe"] == recipe
+        ]
+        panels.append((panel["title"], shown))
+    return charts.curves(panels, about["axis"], about["ticks"])
+
+
+KINDS = ("without LinBP", "with LinBP")
+TABLE_KINDS = {
+    **{"victims": victims, "means": means, "differences": differences},
+    **{"contest": contest, "ranking": ranking},
+}
+PICTURE_KINDS = {"dots": dots, "lines": lines, "curves": curves}
 
 
 def between(page: str, name: str, text: Sequence[str]) -> str:

@@ -38,7 +38,10 @@ table were made of), and `without` which networks do not count as victims."""
 AGAINST = ("against_surrogate", "against", "against_steps")
 """More of them in a table of comparisons: the other attack, at the same radius; without `against_steps` of as many
 steps."""
-FLIPS = {"cifar10": 9_999, "cifar10-wide": 9_999, "photographs": 99_999, "causes": 99_999, "refined": 9_999}
+FLIPS = {
+    **{"cifar10": 9_999, "cifar10-wide": 9_999, "photographs": 99_999, "causes": 99_999, "refined": 9_999},
+    **{f"equal-cost-{name}": 99_999 for name in ("cifar10", "squeezenet1_1", "mobilenet_edgetpu")},
+}
 """How many random signs p of the permutation test comes from."""
 
 Row = dict[str, str]
