@@ -15,7 +15,7 @@ import sys
 from study import Row, Study, difference_rows, rate_rows, write_csv
 
 BUDGETS = (20, 100, 400)
-BASE = "di(scale=8/7) + mi"
+BASE = "di-mi"
 COUNTED = "2:300"
 """The first two photographs are among those on which parameters were chosen."""
 

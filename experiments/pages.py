@@ -169,15 +169,9 @@ def contest(about: Mapping[str, Any]) -> list[str]:
         pair = [(row[name], row[f"{prefix}steps"]) for name, prefix in (("recipe", ""), ("against", "against_"))]
         sides = [row_of(study, table=table, recipe=recipe, steps=steps) for recipe, steps in pair]
         told = small(interval(row, "difference"), "+.1f", " to ")
-        shown = [text for side in sides for text in (f"`{plain(side['recipe'])}`", cell(side, "mean", 1))]
+        shown = [text for side in sides for text in (f"`{side['recipe']}`", cell(side, "mean", 1))]
         body.append([label, row["n"], *shown, bold(told) if float(row["p"]) < SIGNIFICANT else told])
     return markdown([about["head"], "images", "best with LinBP", "mean", "best without", "mean", "difference"], body, 1)
-
-
-def plain(recipe: str) -> str:
-    """A recipe without the parameters that all attacks of its study share or that only one of its attacks has."""
-    text = re.sub(r"(?:start|slope|activations|temperature|gamma|patch|scale)=[\w./]+(?:, )?", "", recipe)
-    return text.replace("(, ", "(").replace("()", "")
 
 
 def ranking(about: Mapping[str, Any]) -> list[str]:
@@ -185,7 +179,7 @@ def ranking(about: Mapping[str, Any]) -> list[str]:
     rows: dict[str, dict[str, str]] = {}
     for label, (study, table) in sorted(about["tables"].items(), key=lambda one: one[0] != about["by"]):
         for row in rows_of(study, table=table):
-            rows.setdefault(plain(row["recipe"]), {})[label] = cell(row, "mean", 1)
+            rows.setdefault(row["recipe"], {})[label] = cell(row, "mean", 1)
     body = [[f"`{recipe}`", *(cells.get(label, "") for label in about["tables"])] for recipe, cells in rows.items()]
     return markdown(["recipe", *about["tables"]], body)
 
@@ -197,7 +191,7 @@ def curves(about: Mapping[str, Any]) -> Any:
         rows = [row for row in read_csv(panel["study"]) if row["surrogate"] == panel["surrogate"]]
         best = [row["recipe"] for row in rows if row["table"].endswith(f" {about['at']}")][:10]
         shown = [
-            {"x": int(row["gradients"]) * 1.03 ** (place - 4.5), "kind": plain(recipe)}  # side by side
+            {"x": int(row["gradients"]) * 1.03 ** (place - 4.5), "kind": recipe}  # side by side
             | {"family": KINDS["linbp" in recipe]}
             | point(row)
             for place, recipe in enumerate(best)
@@ -209,10 +203,7 @@ def curves(about: Mapping[str, Any]) -> Any:
 
 
 KINDS = ("without LinBP", "with LinBP")
-TABLE_KINDS = {
-    **{"victims": victims, "means": means, "differences": differences},
-    **{"contest": contest, "ranking": ranking},
-}
+TABLE_KINDS = {"victims": victims, "means": means, "differences": differences, "contest": contest, "ranking": ranking}
 PICTURE_KINDS = {"dots": dots, "lines": lines, "curves": curves}
 
 
