@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from unittest import mock
@@ -15,6 +17,7 @@ from torch import fx
 import linbp
 from linbp.errors import LinbpWarning
 from linbp.graph.engine import compiled, recorded
+from linbp.jobs.tf32 import tf32
 
 LEVELS, LABELS = images_and_labels(3)
 IMAGES = LEVELS.double() / 255
@@ -27,9 +30,14 @@ class Graphs:
     def __init__(self) -> None:
         self.made = self.replayed = 0
 
-    def __call__(self, compute: Any, given: Sequence[torch.Tensor]) -> tuple[Callable[[], None], list[torch.Tensor]]:
+    def __call__(
+        self, compute: Any, given: Sequence[torch.Tensor], device: torch.device
+    ) -> tuple[Callable[[], None], list[torch.Tensor]]:
         self.made += 1
+        assert not any(value.isnan().any() for value in given)
         written = [value.clone() for value in compute(*given)]
+        for value in written:  # a recording computes nothing
+            value.fill_(math.nan if value.is_floating_point() else 2**30)
 
         def replay() -> None:
             self.replayed += 1
@@ -61,7 +69,7 @@ def test_a_recording_is_made_once_and_gives_the_same_gradients(network: str, gra
     for count, images in enumerate((IMAGES, OTHERS, IMAGES[:2]), start=1):  # the last one is filled up
         found = surrogate.gradient(images, LABELS[: len(images)])
         torch.testing.assert_close(found, plain.gradient(images, LABELS[: len(images)]), rtol=1e-10, atol=1e-14)
-        assert (graphs.made, graphs.replayed) == (2, 2 * count)
+        assert (graphs.made, graphs.replayed) == (2, 1 + 2 * count)  # the forward pass ran once while it was recorded
 
 
 def test_passes_that_wait_for_their_gradients_keep_their_buffers(graphs: Graphs) -> None:
@@ -87,10 +95,29 @@ def test_passes_that_wait_for_their_gradients_keep_their_buffers(graphs: Graphs)
         assert graphs.made == 4  # two recordings of two graphs: they come back, and nothing is recorded again
 
 
-def test_where_nothing_can_be_recorded_passes_run_compiled_and_one_warning_says_so(graphs: Graphs) -> None:
+def test_a_recording_is_not_used_under_other_settings_of_torch(graphs: Graphs) -> None:
+    surrogate = linbp.Surrogate(tiny(), linbp.LinBP(start=1)).compiled()
+    for _ in range(2):
+        for wanted in (True, False):
+            with tf32(wanted):
+                surrogate.gradient(IMAGES, LABELS)
+    assert graphs.made == 4
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        RuntimeError("operation not permitted\nwhen capturing"),
+        torch.OutOfMemoryError("operation not permitted for want of memory"),
+        ValueError("operation not permitted on this device"),
+    ],
+)
+def test_where_nothing_can_be_recorded_passes_run_compiled_and_one_warning_says_so(
+    fault: Exception, graphs: Graphs
+) -> None:
     plain = linbp.Surrogate(tiny(), linbp.LinBP(start=1))
     surrogate = plain.compiled()
-    with mock.patch.object(recorded, "record", side_effect=RuntimeError("operation not permitted\nwhen capturing")):
+    with mock.patch.object(recorded, "record", side_effect=fault):
         with pytest.warns(LinbpWarning, match="operation not permitted") as caught:
             found = surrogate.gradient(IMAGES, LABELS)
         assert len(caught) == 1
@@ -98,12 +125,34 @@ def test_where_nothing_can_be_recorded_passes_run_compiled_and_one_warning_says_
     torch.testing.assert_close(found, plain.gradient(IMAGES, LABELS), rtol=1e-10, atol=1e-14)
 
 
+def gpus() -> list[int]:
+    """Their numbers; the last one is another than the first wherever there are several."""
+    return sorted({0, torch.cuda.device_count() - 1}) if torch.cuda.is_available() else [0]
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 @pytest.mark.parametrize("network", ["residual", "transformer"])
-def test_cuda_graphs_give_the_same_gradients(network: str) -> None:
+@pytest.mark.parametrize("number", gpus())
+def test_cuda_graphs_give_the_same_gradients(network: str, number: int) -> None:
+    """Two passes wait for their gradients, the last batch is filled up, and one stream follows another."""
     model = tiny() if network == "residual" else tiny_transformer()
-    plain = linbp.Surrogate(model, linbp.LinBP(start=0)).to("cuda")
+    device = torch.device("cuda", number)
+    plain = linbp.Surrogate(model, linbp.LinBP(start=0)).to(device)
     surrogate = plain.compiled()
-    for images in (IMAGES, OTHERS):
-        found, wanted = (one.gradient(images.cuda(), LABELS) for one in (surrogate, plain))
-        assert (found - wanted).norm() <= 1e-10 * wanted.norm()
+    images, others = IMAGES.to(device), OTHERS.to(device)
+
+    def both(surrogate: linbp.Surrogate) -> list[torch.Tensor]:
+        leaves = [one.clone().requires_grad_() for one in (images, others, images[:2])]
+        logits = [surrogate.run(leaf) for leaf in leaves]
+        return [torch.autograd.grad(one.square().sum(), leaf)[0] for one, leaf in zip(logits, leaves, strict=True)]
+
+    wanted = both(plain)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", LinbpWarning)  # a recording that is refused fails this test
+        found = both(surrogate)
+        torch.cuda.synchronize(device)
+        with torch.cuda.stream(torch.cuda.Stream(device)):
+            found += both(surrogate)
+        torch.cuda.synchronize(device)
+    for one, other in zip(found, wanted * 2, strict=True):
+        assert (one - other).norm() <= 1e-10 * other.norm()

@@ -70,7 +70,7 @@ class Compiled(nn.Module):
         if not torch.is_grad_enabled() or not images.requires_grad:
             plain: torch.Tensor | tuple[torch.Tensor, ...] = self.network(images)
             return plain
-        count, kind = len(images), (*images.shape[1:], images.dtype, images.device)
+        count, kind = len(images), (*images.shape[1:], images.dtype, images.device, *_modes(images.device.type))
         sizes = [size for size, *rest in self._pairs if (*rest,) == kind and size >= count]
         if sizes and (missing := min(sizes) - count):
             images = torch.cat([images, images[:1].expand(missing, -1, -1, -1)])
@@ -104,6 +104,16 @@ class _Function(torch.autograd.Function):
             return ctx.loan.pull(gradients), None
         (passed,) = _called(ctx.pair.backward, *ctx.saved_tensors, *gradients)
         return passed, None
+
+
+def _modes(device: str) -> tuple[Any, ...]:
+    """Settings of torch that compiled or recorded code keeps, whatever they are when it runs."""
+    return (
+        torch.is_autocast_enabled(device),
+        torch.get_autocast_dtype(device),
+        torch.backends.cudnn.conv.fp32_precision,  # type: ignore[attr-defined]
+        torch.backends.cuda.matmul.fp32_precision,
+    )
 
 
 def _called(compute: Compute, *given: torch.Tensor) -> Any:

@@ -6,7 +6,9 @@ nobody can ask for that pass's gradient any more; meanwhile another forward pass
 
 from __future__ import annotations
 
+import threading
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import torch
@@ -18,27 +20,34 @@ __all__ = ["Loan", "Recordings"]
 Compute = Callable[..., Sequence[torch.Tensor]]
 WARM_UPS = 3
 """Runs before a recording, in which libraries choose kernels and take memory, as torch's documentation advises."""
+_ONE_AT_A_TIME = threading.Lock()
+"""A process may record one graph at a time."""
 
 
-def record(compute: Compute, given: Sequence[torch.Tensor]) -> tuple[Callable[[], None], Sequence[torch.Tensor]]:
+def record(
+    compute: Compute, given: Sequence[torch.Tensor], device: torch.device
+) -> tuple[Callable[[], None], Sequence[torch.Tensor]]:
     """A function as a CUDA graph.
 
     Args:
         compute: compiled; it is called a few times.
-        given: the buffers that it reads.
+        given: the buffers that it reads; they hold numbers that it can compute with.
+        device: the GPU.
 
     Returns:
         What runs the graph, and the buffers that it then writes.
     """
-    aside = torch.cuda.Stream(given[0].device)  # type: ignore[no-untyped-call]
-    aside.wait_stream(torch.cuda.current_stream(given[0].device))
-    with torch.cuda.stream(aside):
-        for _ in range(WARM_UPS):
-            compute(*given)
-    torch.cuda.current_stream(given[0].device).wait_stream(aside)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.device(given[0].device), torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        written = compute(*given)
+    with torch.cuda.device(device):
+        aside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        aside.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(aside):
+            for _ in range(WARM_UPS):
+                compute(*given)
+        torch.cuda.current_stream(device).wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        # On a stream of this device: the one that torch would take is of the GPU that a process recorded on first.
+        with torch.cuda.graph(graph, stream=aside, capture_error_mode="thread_local"):
+            written = compute(*given)
     return graph.replay, written
 
 
@@ -47,10 +56,11 @@ class Recording:
 
     def __init__(self, forward: Compute, backward: Compute, values: int, images: torch.Tensor) -> None:
         self._images = images.clone()
-        self._forward, found = record(forward, [self._images])
+        self._forward, found = record(forward, [self._images], images.device)
+        self._forward()  # a recording computes nothing: what the backward pass reads has no numbers yet
         self._values, saved = found[:values], found[values:]
         self._gradients = [torch.zeros_like(value) for value in self._values]
-        self._backward, (self._passed,) = record(backward, [*saved, *self._gradients])
+        self._backward, (self._passed,) = record(backward, [*saved, *self._gradients], images.device)
 
     def run(self, images: torch.Tensor) -> list[torch.Tensor]:
         """The values at some images, as copies."""
@@ -77,20 +87,26 @@ class Recordings:
 
     def __init__(self, forward: Compute, backward: Compute, values: int) -> None:
         self._passes = forward, backward, values
-        self._free: list[Recording] = []
+        self._free: dict[object, list[Recording]] = defaultdict(list)
+        """By stream: work on one stream may not write over what another one still reads."""
         self._refused = False
 
     def lend(self, images: torch.Tensor) -> Loan | None:
-        """A recording that nobody uses, a new one where there is none; None where these passes cannot be recorded."""
-        try:
-            if not self._refused:
-                return Loan(self._free.pop() if self._free else Recording(*self._passes, images), self._free)
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as fault:
-            self._refused = True
-            told = str(fault).partition("\n")[0][:200]
-            warnings.warn(f"No CUDA graph could be recorded, so passes run without: {told}", LinbpWarning, stacklevel=2)
+        """A recording that nobody uses, a new one where there is none; None where no more can be recorded."""
+        with _ONE_AT_A_TIME:
+            free = self._free[torch.cuda.current_stream(images.device) if images.is_cuda else None]
+            if free:
+                return Loan(free.pop(), free)
+            if self._refused:
+                return None
+            try:
+                return Loan(Recording(*self._passes, images), free)
+            except Exception as fault:  # of CUDA, of a kernel that cannot be recorded, or no memory for its buffers
+                self._refused = True
+                told = str(fault).partition("\n")[0][:200]
+                warnings.warn(
+                    f"No CUDA graph could be recorded, so passes run without: {told}", LinbpWarning, stacklevel=2
+                )
         return None
 
 
