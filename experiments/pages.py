@@ -185,11 +185,11 @@ def ranking(about: Mapping[str, Any]) -> list[str]:
 
 
 def curves(about: Mapping[str, Any]) -> Any:
-    """A picture with a plot for each surrogate: the ten attacks that are best at one budget, at all budgets."""
+    """A picture with a plot for each surrogate: the ten attacks with the highest means of all, at each budget."""
     panels = []
     for panel in about["panels"]:
-        rows = [row for row in read_csv(panel["study"]) if row["surrogate"] == panel["surrogate"]]
-        best = [row["recipe"] for row in rows if row["table"].endswith(f" {about['at']}")][:10]
+        rows = [row for name in panel["studies"] for row in read_csv(name) if row["surrogate"] == panel["surrogate"]]
+        best = [*dict.fromkeys(row["recipe"] for row in sorted(rows, key=lambda row: -float(row["mean"])))][:10]
         shown = [
             {"x": int(row["gradients"]) * 1.03 ** (place - 4.5), "kind": recipe}  # side by side
             | {"family": KINDS["linbp" in recipe]}

@@ -40,7 +40,8 @@ AGAINST = ("against_surrogate", "against", "against_steps")
 steps."""
 FLIPS = {
     **{"cifar10": 9_999, "cifar10-wide": 9_999, "photographs": 99_999, "causes": 99_999, "refined": 9_999},
-    **{f"equal-cost-{name}": 99_999 for name in ("cifar10", "squeezenet1_1", "mobilenet_edgetpu")},
+    **{f"equal-cost-{of}": 99_999 for of in ("cifar10", "squeezenet1_1", "mobilenet_edgetpu")},
+    **{f"equal-cost-400-{of}": 99_999 for of in ("cifar10", "squeezenet1_1")},
 }
 """How many random signs p of the permutation test comes from."""
 
