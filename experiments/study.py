@@ -40,7 +40,7 @@ AGAINST = ("against_surrogate", "against", "against_steps")
 steps."""
 FLIPS = {
     **{"cifar10": 9_999, "cifar10-wide": 9_999, "photographs": 99_999, "causes": 99_999, "refined": 9_999},
-    **{f"equal-cost-{of}": 99_999 for of in ("cifar10", "squeezenet1_1", "mobilenet_edgetpu")},
+    **{f"equal-cost-{of}": 99_999 for of in ("cifar10", "squeezenet1_1", "mobilenet_edgetpu", "fresh-cifar10")},
     **{f"equal-cost-400-{of}": 99_999 for of in ("cifar10", "squeezenet1_1")},
 }
 """How many random signs p of the permutation test comes from."""
@@ -196,8 +196,7 @@ def difference_rows(study: Study, rows: Sequence[Row]) -> list[Row]:
 
 
 def _keys(row: Row) -> Row:
-    names = (*KEYS, *AGAINST, "images", "without")
-    return {name: row[name] for name in names if name in row}
+    return {name: row[name] for name in (*KEYS, *AGAINST, "images", "without") if name in row}
 
 
 def key_of(row: Row) -> Key:

@@ -34,6 +34,7 @@ STUDIES = {
     "equal-cost-cifar10": ("vit_c 20", "resnet18 100"),
     "equal-cost-400-squeezenet1_1": ("squeezenet1_1 400",),
     "equal-cost-400-cifar10": ("cct2_3x2 400",),
+    "equal-cost-fresh-cifar10": ("resnet18 100", "vit_c 100"),
 }
 """The studies, and those of their tables that are recomputed with intervals here."""
 COMPARED = {
@@ -47,6 +48,7 @@ COMPARED = {
     "equal-cost-cifar10": "cct2_3x2 100, di-mi",
     "equal-cost-400-squeezenet1_1": "squeezenet1_1 400, di-mi",
     "equal-cost-400-cifar10": "vit_c 400",
+    "equal-cost-fresh-cifar10": "vgg19_bn 100",
 }
 """A table of comparisons of each study that is recomputed with intervals and p."""
 
@@ -270,6 +272,25 @@ def test_what_gets_400_gradients_was_chosen_by_the_rule_on_the_page(
     measured = means_at(f"equal-cost-400-{name}")
     for surrogate, of in means_at(f"equal-cost-{name}").items():
         assert {*measured[surrogate]} == chosen(of) | {"di-mi", "linbp-di-mi"}
+
+
+def test_the_best_pairs_are_compared_again_on_images_that_they_were_not_chosen_on() -> None:
+    names = "equal-cost-cifar10", "equal-cost-fresh-cifar10"
+    pairs = []
+    for name in names:
+        rows = [row for row in script("study").read_csv(f"{name}-differences") if row["table"].endswith(" 100")]
+        pairs.append({row["table"]: {row["recipe"], row["against"]} for row in reversed(rows)})  # the first of each
+    assert pairs[0] == pairs[1]
+    first, again = (
+        {
+            *pq.read_table(ROOT / "experiments" / "results" / f"{name}.parquet", columns=["image_id"])[
+                "image_id"
+            ].to_pylist()
+        }
+        for name in names
+    )
+    assert len(again) == 300
+    assert not first & again
 
 
 @pytest.mark.parametrize(
