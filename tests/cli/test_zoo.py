@@ -120,6 +120,20 @@ def test_all_means_all_of_the_preset(linbp: Run, data: str, monkeypatch: pytest.
     assert {card["settings"]["precision"] for card in cards} == {"mixed"}
 
 
+def test_a_training_goes_on_from_a_network_with_another_activation(linbp: Run, data: str) -> None:
+    from linbp.models import load_model
+
+    train = ("zoo", "train", "plain", "--data", data, "--epochs", "1", "--batch-size", "20", "--width", "0.5")
+    answer = linbp(*train, "--out", "gelu", "--from", "demo:cifar10/plain", "--activation", "gelu", "--json")
+    assert (answer.status, answer.err) == (0, "")
+    (entry,) = json.loads(answer.out)["networks"]
+    settings = entry["card"]["settings"]
+    first = load_model("demo:cifar10/plain").identity()["weights_sha256"]
+    assert (settings["activation"], settings["first_weights"]) == ("gelu", first)
+    answer = linbp("inspect", f"cifar10:{entry['weights']}", "--json")
+    assert {site["op"] for site in json.loads(answer.out)["sites"]} == {"gelu"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message", "hint"),
     [
@@ -131,6 +145,17 @@ def test_all_means_all_of_the_preset(linbp: Run, data: str, monkeypatch: pytest.
         (("plain", "--width", "-1"), "The width is -1.0.", "above 0"),
         (("plain", "--batch-size", "1"), "The batch size is 1.", "at least 2"),
         (("plain", "--batch-size", "101"), "100 training images do not fill a batch of 101.", "--batch-size"),
+        (
+            ("plain", "vgg19_bn", "--from", "demo:cifar10/plain"),
+            "--from starts one network, and 2 are named.",
+            "its own",
+        ),
+        (
+            ("plain", "--batch-size", "9", "--from", "demo:cifar10/vgg19_bn"),
+            "The network to start from",
+            "trained with",
+        ),
+        (("plain", "--from", "demo:cifar10/plan"), "There is no demo:cifar10/plan.", "Did you mean 'plain'?"),
         (("plain", "--train-images", "0"), "--train-images is 0.", "at least 1"),
         (("plain", "--device", "nowhere"), "There is no device 'nowhere' here", "PyTorch have: cpu"),
     ],

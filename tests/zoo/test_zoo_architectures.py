@@ -77,6 +77,24 @@ def test_every_width_takes_images_and_gives_ten_logits(name: str, width: float) 
     assert (count_parameters(name, width) < count_parameters(name)) == (width < 1)
 
 
+@pytest.mark.parametrize(("activation", "layer"), [("relu", nn.ReLU), ("gelu", nn.GELU)])
+@pytest.mark.parametrize("name", ["vit_c", "resnet18", "mobilenet_v2"])
+def test_another_activation_takes_the_place_of_each(name: str, activation: str, layer: type[nn.Module]) -> None:
+    torch.manual_seed(0)
+    usual = build(name, 0.1)
+    torch.manual_seed(0)
+    other = build(name, 0.1, activation)
+    kinds = (nn.ReLU, nn.ReLU6, nn.GELU)
+    places = [[path for path, found in one.named_modules() if isinstance(found, kinds)] for one in (usual, other)]
+    assert places[0] == places[1] != []
+    assert {type(other.get_submodule(path)) for path in places[0]} == {layer}
+    first, second = usual.state_dict(), other.state_dict()
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    with pytest.raises(ModelError, match="There is no activation 'gelo'"):
+        build(name, 0.1, "gelo")
+
+
 def feature_sizes(name: str) -> list[tuple[int, int]]:
     """Channels and side of the feature map of every convolution, at full width."""
     with torch.device("meta"):

@@ -13,6 +13,8 @@ from linbp.cli.options import Debug, Device, Json, command_line, usable_device
 from linbp.cli.output import add_row, interval, make_table, print_json, progress_bars, stdout
 
 if TYPE_CHECKING:
+    import torch
+
     from linbp.training.cifar10 import TrainReport
     from linbp.training.loop import TrainingProgress
     from linbp.zoo import Training
@@ -144,6 +146,18 @@ def train_networks(
             help="Share of the epochs, the last, without shifts of the images. Default: the preset's.",
         ),
     ] = None,
+    activation: Annotated[
+        Literal["relu", "gelu"] | None,
+        typer.Option("--activation", help="In the place of every activation. Default: the network's own."),
+    ] = None,
+    first: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="Start from this network's weights (demo:cifar10/NAME, cifar10:FILE). Default: drawn from the seed.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of first weights, order, shifts and mirroring.")] = 0,
     train_images: Annotated[
         int | None, typer.Option("--train-images", help="The first ones only, for a quick trial.")
@@ -173,6 +187,8 @@ def train_networks(
 
       linbp zoo train plain --width 0.25 --epochs 1 --train-images 2000 --data cifar10 --out trial
 
+      linbp zoo train vit_c --activation relu --from demo:cifar10/vit_c --epochs 3 --data cifar10 --out relu
+
     Then: linbp craft --surrogate cifar10:zoo/vgg19_bn/vgg19_bn.safetensors --recipe mi --data photos --out adv
     """
     import torch
@@ -196,8 +212,10 @@ def train_networks(
         precision=precision,
         label_smoothing=label_smoothing,
         unshifted=unshifted,
+        activation=activation,
         seed=seed,
     )
+    first_weights = None if first is None else _weights(first, [settings.architecture for settings in wanted])
     reports = []
     with progress_bars(json) as tell:
         tell("reading CIFAR-10", 0, 1)
@@ -211,6 +229,7 @@ def train_networks(
                     settings,
                     folder,
                     device=place,
+                    first_weights=first_weights,
                     checkpoint_minutes=checkpoint_minutes,
                     command=command_line(),
                     progress=_listener(tell, hidden=json),
@@ -239,6 +258,26 @@ def _wanted(names: list[str], every: bool, preset_name: str, **changes: Any) -> 
             "Give names (linbp zoo list), or --all.",
         )
     return [preset(preset_name, name, **changes) for name in dict.fromkeys(names or PRESETS[preset_name])]
+
+
+def _weights(spec: str, names: list[str]) -> Mapping[str, torch.Tensor]:
+    """The weights of the network behind --from, on the CPU.
+
+    Raises:
+        ModelError: no such network, one without weights, or several networks to start from it.
+    """
+    from linbp.errors import ModelError
+    from linbp.models import Model, load_model
+
+    if len(names) > 1:
+        raise ModelError(
+            f"--from starts one network, and {len(names)} are named.", "Train each by a command of its own."
+        )
+    found = load_model(spec)
+    if not isinstance(found, Model):
+        raise ModelError(f"{spec} has no weights to start from.", "Use demo:cifar10/NAME or cifar10:FILE.safetensors.")
+    weights: Mapping[str, torch.Tensor] = found.module.state_dict()
+    return weights
 
 
 def _listener(tell: Callable[..., None], hidden: bool) -> TrainingProgress:

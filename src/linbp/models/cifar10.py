@@ -61,7 +61,7 @@ def load_trained(path: str | Path, name: str | None = None) -> Model:
         raise ModelError(f"{place.name} is no .safetensors file.", "linbp zoo train writes NAME.safetensors.")
     card = read_card(place)
     with preserved_random_state():
-        module = build(card["architecture"], card["width"])
+        module = build(card["architecture"], card["width"], card.get("settings", {}).get("activation"))
     fill(module, read_checkpoint(place), place.name)
     return _model(
         module,

@@ -12,6 +12,7 @@ from linbp.zoo.settings import Training
 __all__ = ["make_card", "make_page"]
 
 LAYOUT = "zoo card 1"
+_HASHES = ("data_sha256", "first_weights")
 
 
 def make_card(
@@ -29,7 +30,8 @@ def make_card(
 
     Args:
         name: of the network.
-        settings: of the training, with the hash of the data.
+        settings: of the training, with the hashes of the data and of the weights that it started from, if it was given
+            any.
         history: one entry an epoch.
         runs: versions, device and command of each run that took part.
         images: numbers of training and of test images.
@@ -79,7 +81,8 @@ def make_page(card: Mapping[str, Any]) -> str:
         ("Input", "RGB in [0, 1], 32 x 32, minus mean, over std: " + f"{card['mean']}, {card['std']}"),
         ("Seed", str(card["seed"])),
         ("Epochs", str(card["epochs"])),
-        ("Training", _recipe(Training(**{key: value for key, value in settings.items() if key != "data_sha256"}))),
+        ("Training", _recipe(Training(**{key: value for key, value in settings.items() if key not in _HASHES}))),
+        *([("First weights", f"`{settings['first_weights']}`")] if settings.get("first_weights") else []),
         ("Device", f"{card['device']}, {card['minutes']:g} minutes, {len(card['runs'])} run(s)"),
         ("Versions", ", ".join(f"{package} {number}" for package, number in card["versions"].items())),
         ("Command", f"`{card['command']}`"),
@@ -101,6 +104,7 @@ def _recipe(settings: Training) -> str:
     words = [
         optimizer,
         f"rate up to {settings.highest_rate:g} over {settings.warm_up:.0%} of the steps, then linearly to 0",
+        *([f"every activation is {settings.activation.upper()}"] if settings.activation else []),
         f"batches of {settings.batch_size}",
         f"decoupled weight decay {settings.weight_decay:g} of weights of rank above 1",
         f"label smoothing {settings.label_smoothing:g}",

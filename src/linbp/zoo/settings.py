@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from linbp.errors import RecipeError
 from linbp.validation import check_range
-from linbp.zoo.architectures import find_architecture
+from linbp.zoo.architectures import Activation, find_architecture
 
 __all__ = ["Optimizer", "Precision", "Training"]
 
@@ -44,6 +44,7 @@ class Training:
             and kept.
         precision: `full` is float32; `mixed` computes in bfloat16 where that is safe, and keeps weights in float32.
         seed: of first weights, order, shifts and mirroring.
+        activation: `relu` or `gelu` in the place of every activation; None leaves each network its own.
 
     Raises:
         RecipeError: a value that is out of range.
@@ -65,11 +66,12 @@ class Training:
     average: float = 1.0
     precision: Precision = "full"
     seed: int = 0
+    activation: Activation | None = None
 
     def __post_init__(self) -> None:
         find_architecture(self.architecture)
-        for name, kind in (("optimizer", Optimizer), ("precision", Precision)):
-            if getattr(self, name) not in get_args(kind):
+        for name, kind in (("optimizer", Optimizer), ("precision", Precision), ("activation", Activation)):
+            if getattr(self, name) not in (*get_args(kind), *([None] if name == "activation" else [])):
                 words = " or ".join(get_args(kind))
                 raise RecipeError(f"There is no {name} {getattr(self, name)!r} here.", f"Use {words}.")
         check_range("width", self.width, above=0, most=16)

@@ -285,6 +285,39 @@ def test_too_few_images(data: Cifar10, tmp_path: Path) -> None:
     assert report.card["accuracy"]["n"] == 1
 
 
+def test_a_training_that_starts_from_weights_and_with_another_activation(
+    data: Cifar10, whole: TrainReport, tmp_path: Path
+) -> None:
+    """With steps too small to change a 16-bit weight, the network is the first one with GELU for ReLU."""
+    first, slow = load_file(whole.weights), settings(activation="gelu", epochs=1, learning_rate=1e-9)
+    report = train(data, slow, tmp_path / "plain", first_weights=first)
+    trained_weights = load_file(report.weights)
+    parameters = [name for name in first if "running" not in name]
+    assert all(torch.equal(trained_weights[name], first[name]) for name in parameters)
+    assert any(not torch.equal(trained_weights[name], first[name]) for name in first)  # batch norms have seen GELU's
+    model = load_model(f"cifar10:{report.weights}")
+    assert isinstance(model, Model)
+    network = build("plain", 0.1).eval()
+    network.load_state_dict({name: tensor.float() for name, tensor in trained_weights.items()}, strict=False)
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.ReLU):
+            layer.register_forward_pre_hook(lambda _, given: (given[0].clone(),))
+            layer.register_forward_hook(lambda _, given, __: torch.nn.functional.gelu(given[0]))
+            layer.inplace = False
+    images = data.test_images[:4].permute(0, 3, 1, 2) / 255
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in ([0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]))
+    with torch.no_grad():
+        torch.testing.assert_close(model.logits(images), network((images - mean) / std), rtol=1e-4, atol=1e-4)
+    page = report.weights.with_suffix(".md").read_text()
+    assert report.card["settings"]["first_weights"] in page
+    assert "every activation is GELU" in page
+    for other in (settings(activation="gelu", epochs=1, learning_rate=1e-9), settings(epochs=1, learning_rate=1e-9)):
+        with pytest.raises(StoreError, match="other settings"):
+            train(data, other, tmp_path / "plain")
+    with pytest.raises(ModelError, match="does not fit"):
+        train(data, settings(width=0.2), tmp_path / "wide", first_weights=first)
+
+
 def test_weights_that_ship_fit_and_have_cards() -> None:
     """At most 12 MB in all, each with the card that made it."""
     found = trained.packaged()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ from linbp.zoo.settings import Training
 __all__ = ["TrainReport", "train"]
 
 _DEFAULTS = {
-    field.name: field.default for field in dataclasses.fields(Training) if field.default is not dataclasses.MISSING
+    **{f.name: f.default for f in dataclasses.fields(Training) if f.default is not dataclasses.MISSING},
+    "first_weights": None,
 }
 
 
@@ -55,6 +57,7 @@ def train(
     folder: str | os.PathLike[str],
     *,
     device: str | torch.device = "cpu",
+    first_weights: Mapping[str, torch.Tensor] | None = None,
     checkpoint_minutes: float = 5.0,
     command: str = "",
     progress: TrainingProgress | None = None,
@@ -71,6 +74,8 @@ def train(
         settings: of the training.
         folder: new, empty, or started by the same training.
         device: where to compute; it holds all images.
+        first_weights: to start from, a state dict of the same architecture and width, whose hash goes into the card; by
+            default weights are drawn from the seed.
         checkpoint_minutes: how far apart checkpoints are inside an epoch; each end of an epoch has one.
         command: what the user typed, for the card.
         progress: told about every step, and at the end of an epoch what came of it.
@@ -78,10 +83,11 @@ def train(
     Raises:
         StoreError: the folder holds another training, is being written by another process, or the disk is full.
         ImageError: fewer images than a batch.
-        ModelError: the training diverged.
+        ModelError: the training diverged, or the first weights do not fit.
     """
     store, place = ZooFolder(folder, settings.architecture), torch.device(device)
-    wanted = {**dataclasses.asdict(settings), "data_sha256": data.sha256()}
+    given = None if first_weights is None else weights_sha256(first_weights)
+    wanted = {**dataclasses.asdict(settings), "first_weights": given, "data_sha256": data.sha256()}
     with store.locked():
         card, state = store.read_card(), store.read_checkpoint()
         for found in (card, state):
@@ -91,7 +97,7 @@ def train(
         if card is not None and store.weights.is_file() and file_sha256(store.weights) == card["file_sha256"]:
             store.drop_checkpoint()
             return TrainReport(weights=store.weights, card=card, resumed_at=None, already_finished=True)
-        trainer = ZooTrainer(settings, data, place)
+        trainer = ZooTrainer(settings, data, place, first_weights)
         loop = Loop(
             trainer,
             epochs=settings.epochs,
@@ -135,7 +141,7 @@ def _finish(
     facts = {"linbp": f"{settings.architecture}, width {settings.width:g}"}
     store.write(store.weights.name, save(shipped, facts))
     with preserved_random_state():
-        network = build(settings.architecture, settings.width).eval()
+        network = build(settings.architecture, settings.width, settings.activation).eval()
     fill(network, read_checkpoint(store.weights), store.weights.name)
     loaded_sha256 = weights_sha256(network.state_dict())
     network.to(trainer.device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from linbp.data.cifar10 import Cifar10
 from linbp.errors import ImageError, ModelError
+from linbp.models.checkpoint import fill
 from linbp.randomness import generator, seeded
 from linbp.training.cifar10.augment import Box, Epoch
 from linbp.training.loop import Loop
@@ -35,6 +36,7 @@ class ZooTrainer:
         settings: of the training.
         data: images and labels; all of them are put on the device.
         device: where to compute.
+        first_weights: of the network, to start from; by default they are drawn from the seed.
 
     Attributes:
         network: in training.
@@ -43,9 +45,16 @@ class ZooTrainer:
 
     Raises:
         ImageError: fewer training images than a batch.
+        ModelError: the first weights do not fit the network.
     """
 
-    def __init__(self, settings: Training, data: Cifar10, device: torch.device) -> None:
+    def __init__(
+        self,
+        settings: Training,
+        data: Cifar10,
+        device: torch.device,
+        first_weights: Mapping[str, torch.Tensor] | None = None,
+    ) -> None:
         if len(data.train_images) < settings.batch_size:
             raise ImageError(
                 f"{len(data.train_images)} training images do not fill a batch of {settings.batch_size}.",
@@ -57,7 +66,9 @@ class ZooTrainer:
         self.steps_per_epoch = len(data.train_images) // settings.batch_size
         name = f"{settings.architecture} {settings.width}"
         with seeded(generator(settings.seed, name, 0, "zoo.weights"), torch.device("cpu")):
-            network = build(settings.architecture, settings.width)
+            network = build(settings.architecture, settings.width, settings.activation)
+        if first_weights is not None:
+            fill(network, first_weights, "The network to start from")
         # The conversion's types know no memory format alone.
         self.network: nn.Module = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)

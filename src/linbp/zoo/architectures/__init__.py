@@ -11,6 +11,7 @@ from linbp.zoo.architectures import (  # noqa: F401  (each registers its archite
     transformers,
     vgg,
 )
+from linbp.zoo.architectures.activation import Activation
 from linbp.zoo.architectures.registry import (
     ARCHITECTURES,
     CLASS_NAMES,
@@ -31,6 +32,7 @@ __all__ = [
     "INPUT_SIZE",
     "MEAN",
     "STD",
+    "Activation",
     "Architecture",
     "build",
     "count_parameters",

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from linbp.errors import ModelError, nearest_name
+from linbp.zoo.architectures.activation import replace_activations
 
 __all__ = ["ARCHITECTURES", "Architecture", "architecture", "count_parameters", "find_architecture", "scaled"]
 
@@ -69,20 +70,24 @@ def find_architecture(name: str) -> Architecture:
     return ARCHITECTURES[name]
 
 
-def build(name: str, width: float = 1.0) -> nn.Module:
+def build(name: str, width: float = 1.0, activation: str | None = None) -> nn.Module:
     """An untrained network; its weights are drawn from torch's generator.
 
     Args:
         name: of an architecture.
         width: what the numbers of channels are multiplied with.
+        activation: `relu` or `gelu` in the place of every activation; by default each network has its own.
 
     Raises:
-        ModelError: no such architecture, or a width that no network has.
+        ModelError: no such architecture or activation, or a width that no network has.
     """
     found = find_architecture(name)
     if not (isinstance(width, int | float) and math.isfinite(width) and 0 < width <= 16):
         raise ModelError(f"The width is {width}.", "--width is a number above 0 and at most 16, such as 0.25.")
-    return found.build(float(width))
+    network = found.build(float(width))
+    if activation is not None:
+        replace_activations(network, activation)
+    return network
 
 
 def count_parameters(name: str, width: float = 1.0) -> int:
