@@ -115,7 +115,8 @@ def differences(about: Mapping[str, Any]) -> list[str]:
     rows: dict[tuple[str, str, str], dict[str, str]] = {}
     for column in about["columns"]:
         for row in rows_of(f"{about['study']}-differences", **column["attack"]):
-            if row["eps"] in about["eps"]:
+            pair = [row["recipe"], row["against"]]
+            if row["eps"] in about["eps"] and pair in about.get("pairs", [pair]):
                 text = small(interval(row, "difference"), "+.1f", " to ")
                 cells = rows.setdefault((row["eps"], short(row["recipe"]), short(row["against"])), {})
                 cells[column["label"]] = bold(text) if float(row["p"]) < SIGNIFICANT else text

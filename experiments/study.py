@@ -40,8 +40,7 @@ AGAINST = ("against_surrogate", "against", "against_steps")
 steps."""
 FLIPS = {
     **{"cifar10": 9_999, "cifar10-wide": 9_999, "photographs": 99_999, "causes": 99_999, "refined": 9_999},
-    **{f"equal-cost-{of}": 99_999 for of in ("cifar10", "squeezenet1_1", "mobilenet_edgetpu", "fresh-cifar10")},
-    **{f"equal-cost-400-{of}": 99_999 for of in ("cifar10", "squeezenet1_1")},
+    **{path.stem: 99_999 for path in sorted(RESULTS.glob("equal-cost-*.parquet"))},
 }
 """How many random signs p of the permutation test comes from."""
 

@@ -50,6 +50,7 @@ TRANSFORMS = every(
     "dem(scales=[1.3, 1.6])",
     "shift-grid(shifts=2)",
     "patchout(patch=2)",
+    "paced-patchout(patch=2, at=block)",
     "ilpd(at=first, share=0.4)",
 )
 OBJECTIVES = every(

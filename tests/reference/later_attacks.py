@@ -6,6 +6,7 @@ import functools
 from typing import Any
 
 import numpy as np
+import pytest
 import timm
 import torch
 import torchvision
@@ -14,12 +15,27 @@ from reference_networks import DATA
 from weights import fill
 from weights_vit import fill_vit
 
+import linbp
 from linbp import Surrogate
-from linbp.attack import Budget, Context, Goal, GradientOracle
+from linbp.attack import Budget, Context, Estimator, Goal, GradientOracle
 from linbp.models import Model
 from linbp.randomness import Draws
 
-__all__ = ["clean", "context", "drawn", "labels", "net", "numbers", "oracle", "relative_error", "sparse", "surrogate"]
+__all__ = [
+    "clean",
+    "context",
+    "drawn",
+    "labels",
+    "levels",
+    "moved",
+    "net",
+    "network_of",
+    "numbers",
+    "oracle",
+    "recorded",
+    "relative_error",
+    "surrogate",
+]
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SEEDS = {"resnet18": (60, 70), "densenet121": (61, 71), "vit_tiny": (40, 50), "deit_tiny": (41, 51)}
@@ -29,20 +45,21 @@ SIDES = {"resnet18": 64, "densenet121": 64, "vit_tiny": 224, "deit_tiny": 224}
 
 @functools.cache
 def numbers(file: str) -> dict[str, np.ndarray]:
-    """One file of numbers; pixel arrays hold every third row from 1 on and every third column from 0 on."""
+    """One file of numbers."""
     with np.load(DATA / f"{file}.npz") as stored:
         return dict(stored)
 
 
-def sparse(pixels: torch.Tensor) -> np.ndarray:
-    """What the files keep of a pixel array."""
-    return pixels.detach().numpy()[..., 1::3, ::3]
+def network_of(file: str) -> str:
+    """The network that a file's numbers were computed on."""
+    return next(name for name in SEEDS if file.startswith(name))
 
 
-def relative_error(found: np.ndarray | torch.Tensor, expected: np.ndarray) -> float:
+def relative_error(found: torch.Tensor, expected: np.ndarray) -> float:
     """|found - expected| / |expected|, L2."""
     wide = expected.astype(np.float64)
-    return float(np.linalg.norm(np.asarray(found, dtype=np.float64) - wide) / np.linalg.norm(wide))
+    assert found.shape == wide.shape
+    return float(np.linalg.norm(found.detach().double().numpy() - wide) / np.linalg.norm(wide))
 
 
 def net(name: str) -> torch.nn.Module:
@@ -100,3 +117,32 @@ def oracle(file: str, iterate: torch.Tensor, step: int = 0) -> GradientOracle:
     return GradientOracle(
         step=step, draws=Draws(0, ["0", "1"], step), iterate=iterate, together=gradient, each=(gradient,)
     )
+
+
+def moved(file: str, recipe: str, *, eps: float = 8 / 255, steps: int = 5) -> torch.Tensor:
+    """What an attack of steps of 2/255 adds to the two pictures."""
+    name = network_of(file)
+    adv = linbp.craft(surrogate(name), clean(name), labels(file), recipe, eps=eps, steps=steps, step_size=2 / 255)
+    return torch.as_tensor(adv) - clean(name)
+
+
+def levels(change: torch.Tensor) -> np.ndarray:
+    """A change between 8-bit images, in levels."""
+    return (change * 255).round().numpy()
+
+
+def recorded(monkeypatch: pytest.MonkeyPatch, estimator: type[Estimator]) -> list[torch.Tensor]:
+    """What estimators of a kind will find, one gradient a step."""
+    bind, found = estimator.bind, list[torch.Tensor]()
+
+    def keeping(self: Any, context: Context) -> Any:
+        estimate = bind(self, context)
+
+        def keep(oracle: GradientOracle, images: torch.Tensor) -> torch.Tensor:
+            found.append(estimate(oracle, images))
+            return found[-1]
+
+        return keep
+
+    monkeypatch.setattr(estimator, "bind", keeping)
+    return found

@@ -9,12 +9,20 @@ import numpy as np
 import pytest
 import torch
 from choices import uniform
-from later_attacks import clean, context, drawn, labels, numbers, oracle, relative_error, sparse, surrogate
+from later_attacks import clean, drawn, levels, moved, numbers, recorded, relative_error
 
-import linbp
-from linbp.attack import Budget
-from linbp.attack.parts.estimator import ExpectedFlatness, GradientRelevance, ReversePerturbation
-from linbp.attack.parts.transform import ShiftGrid
+from linbp.attack import Budget, Context
+from linbp.attack.gradients import StageGradients
+from linbp.attack.image_norms import absolute_mean
+from linbp.attack.parts.estimator import (
+    Estimate,
+    ExpectedFlatness,
+    GradientRelevance,
+    NormPenalty,
+    ReversePerturbation,
+    norm_penalty,
+)
+from linbp.attack.parts.update import RunningMean
 from linbp.randomness import Draws
 
 FILE, TOLERANCE = "resnet18_estimators", 1e-6
@@ -32,12 +40,6 @@ def give(monkeypatch: pytest.MonkeyPatch, draw: Draw) -> None:
     monkeypatch.setattr(Budget, "sample", sample)
 
 
-def crafted(recipe: str, steps: int) -> np.ndarray:
-    """The change in levels."""
-    options: dict[str, Any] = {"eps": 8 / 255, "steps": steps, "step_size": 2 / 255}
-    return ((linbp.craft(surrogate("resnet18"), clean(), labels(FILE), recipe, **options) - clean()) * 255).numpy()
-
-
 def gra_draw(step: int, point: int) -> torch.Tensor:
     return drawn(FILE, uniform, 4 * step + point)[:, 0]
 
@@ -50,55 +52,77 @@ def rap_draw(step: int, _: int) -> torch.Tensor:
     return drawn(FILE, uniform, step)[:, 0]
 
 
+def check_steps(found: list[torch.Tensor], name: str) -> None:
+    """Those of the first two steps."""
+    assert relative_error(torch.stack(found[:2], dim=1), numbers(FILE)[name]) < TOLERANCE
+
+
 def test_gra(monkeypatch: pytest.MonkeyPatch) -> None:
     give(monkeypatch, gra_draw)
-    stored = numbers(FILE)
-    estimate = GradientRelevance(neighbours=4).bind(context(FILE))
-    assert relative_error(sparse(estimate(oracle(FILE, clean()), clean())), stored["gra_grad"][:, 0]) < TOLERANCE
+    found = recorded(monkeypatch, GradientRelevance)
     monkeypatch.setattr(Budget, "finish", lambda self, images: images)  # iterates leave the 8-bit grid
-    change = torch.from_numpy(crafted("gra-mifgsm(neighbours=4)", 3)) / 255
-    assert np.abs(sparse(change) - stored["gra_delta"]).max() < 1e-7
+    change = moved(FILE, "gra-mifgsm(neighbours=4)", steps=3)
+    check_steps(found, "gra_grad")
+    assert relative_error(change, numbers(FILE)["gra_delta"]) < TOLERANCE
 
 
 def test_mef(monkeypatch: pytest.MonkeyPatch) -> None:
     give(monkeypatch, mef_draw)
-    stored = numbers(FILE)
-    estimate = ExpectedFlatness(samples=4).bind(context(FILE))
-    assert relative_error(sparse(estimate(oracle(FILE, clean()), clean())), stored["mef_grad"][:, 0]) < TOLERANCE
-    change = torch.from_numpy(crafted("mef-mifgsm(samples=4)", 3))
-    assert np.array_equal(sparse(change).round(), stored["mef_change"])
+    found = recorded(monkeypatch, ExpectedFlatness)
+    change = moved(FILE, "mef-mifgsm(samples=4)", steps=3)
+    check_steps(found, "mef_grad")
+    assert np.array_equal(levels(change), numbers(FILE)["mef_change"])
 
 
 def test_rap(monkeypatch: pytest.MonkeyPatch) -> None:
     give(monkeypatch, rap_draw)
-    asked: list[torch.Tensor] = []
-    question = oracle(FILE, clean())
+    found, asked = recorded(monkeypatch, ReversePerturbation), list[torch.Tensor]()
+    together = StageGradients.together
 
-    def gradient(images: torch.Tensor, draws: Draws) -> torch.Tensor:
+    def asking(self: StageGradients, images: torch.Tensor, draws: Draws) -> torch.Tensor:
         asked.append(images)
-        return question.together(images, draws)
+        return together(self, images, draws)
 
-    estimate = ReversePerturbation(steps=4, late=0).bind(context(FILE))
-    found = estimate(linbp.attack.GradientOracle(**{**vars(question), "together": gradient}), clean())
-    stored = numbers(FILE)
-    assert np.abs(sparse(asked[-1] - clean()) - stored["rap_reverse"]).max() < 1e-7
-    assert relative_error(sparse(found), stored["rap_grad"][:, 0]) < TOLERANCE
-    assert len(asked) == 5
-
-
-def test_anda() -> None:
-    stored, grid, asked = numbers(FILE), ShiftGrid(), oracle(FILE, clean())
-    total = torch.zeros_like(clean())
-    for copy in range(grid.copies):
-        leaf = clean().clone().requires_grad_()
-        moved = grid.apply(leaf, context(FILE), asked.draws, copy)
-        total += torch.autograd.grad(moved, leaf, asked.gradient(moved.detach()))[0] / grid.copies
-    assert relative_error(sparse(total), stored["anda_mean"][:, 0]) < TOLERANCE
+    monkeypatch.setattr(StageGradients, "together", asking)
+    moved(FILE, "rap-mifgsm(steps=4, late=0)", steps=2)
+    assert len(asked) == 2 * 5
+    assert relative_error(asked[4] - clean(), numbers(FILE)["rap_reverse"]) < TOLERANCE
+    check_steps(found, "rap_grad")
 
 
-def test_gnp_at_the_points_of_transferattack() -> None:
-    """Its sign and its length of the second step are others; the gradients that it sums are ours."""
-    asked = oracle(FILE, clean())
-    here = asked.gradient(clean())
-    there = asked.gradient(clean() + 0.01 * context(FILE).budget.unit(here))
-    assert relative_error(sparse(1.8 * here + 0.8 * there), numbers(FILE)["gnp_ta_grad"]) < TOLERANCE
+@pytest.mark.slow
+def test_anda(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, bind = list[torch.Tensor](), RunningMean.bind
+
+    def keeping(self: RunningMean, context: Context) -> Any:
+        state = bind(self, context)
+        direction = state.direction
+
+        def keep(gradient: torch.Tensor) -> torch.Tensor:
+            total = direction(gradient)
+            found.append(total / (len(found) + 1))
+            return total
+
+        monkeypatch.setattr(state, "direction", keep, raising=False)
+        return state
+
+    monkeypatch.setattr(RunningMean, "bind", keeping)
+    change = moved(FILE, "anda")
+    check_steps(found, "anda_mean")
+    assert np.array_equal(levels(change), numbers(FILE)["anda_change"])
+
+
+def test_gnp_of_transferattack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its second point lies 0.01 g / mean|g| away, and its gradient is added where ours is taken away."""
+    monkeypatch.setattr(norm_penalty, "euclidean", absolute_mean)
+    bind = NormPenalty.bind
+
+    def added(self: NormPenalty, context: Context) -> Estimate:
+        estimate = bind(self, context)
+        return lambda asked, images: 2 * (1 + self.weight) * asked.gradient(images) - estimate(asked, images)
+
+    monkeypatch.setattr(NormPenalty, "bind", added)
+    found = recorded(monkeypatch, NormPenalty)
+    change = moved(FILE, "gnp-mifgsm")
+    assert relative_error(found[0], numbers(FILE)["gnp_ta_grad"]) < TOLERANCE
+    assert np.array_equal(levels(change), numbers(FILE)["gnp_ta_change"])

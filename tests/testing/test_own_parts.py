@@ -35,6 +35,7 @@ SMALL = {
     "dem": "dem(scales=[1.3, 1.6])",
     "shift-grid": "shift-grid(shifts=2)",
     "patchout": "patchout(patch=3)",
+    "paced-patchout": "paced-patchout(patch=3, at=blocks.0)",
     "ilpd": "ilpd(at=blocks.0)",
     "gra": "gra(neighbours=1)",
     "mef": "mef(samples=2)",

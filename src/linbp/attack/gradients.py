@@ -19,6 +19,7 @@ from linbp.attack.parts.transform import MapTransform
 from linbp.attack.prepare import PreparedStage
 from linbp.attack.recipe.stage import Stage
 from linbp.errors import ModelError, RecipeError
+from linbp.graph import Surrogate
 from linbp.randomness import Draws
 from linbp.registry import typed_name
 
@@ -55,18 +56,26 @@ class StageGradients:
 
     def __init__(self, stage: PreparedStage, context: Context, draws: Draws) -> None:
         self.stage, self.context = stage, context
-        self.transforms = sorted(stage.parts.transforms, key=lambda transform: not transform.at_image)
         self.draws = draws
         self._orders = [
             draws.common(f"turns {index}").permutation(surrogate.model.turns).tolist()
             for index, surrogate in enumerate(stage.surrogates)
         ]
+        bound = [
+            transform.bind(context, [self._oracle(one, order) for one, order in zip(asked, self._orders, strict=False)])
+            for transform, asked in zip(stage.parts.transforms, stage.asked, strict=True)
+        ]
+        self.transforms = sorted(bound, key=lambda transform: not transform.at_image)
         self._measures: dict[tuple[int, int], Measure] = {}
         self._take_turns(0)
         self.each: tuple[Gradient, ...] = tuple(map(self._member, range(len(stage.surrogates))))
         clean = context.budget.clean
         self.flat = torch.ones(len(clean), dtype=torch.bool, device=clean.device)
         """(N,): every gradient so far is zero."""
+
+    def _oracle(self, surrogate: Surrogate, order: Sequence[int]) -> FeatureOracle:
+        """What is asked before the first step, of the network whose turn is the first."""
+        return FeatureOracle(surrogate=surrogate.of_turn(order[0]), draws=self.draws)
 
     def at(self, step: int, draws: Draws, iterate: torch.Tensor) -> GradientOracle:
         """What the estimator may ask in a step."""

@@ -9,7 +9,7 @@ import torch
 
 from linbp.attack.ensemble import Attackable, Ensemble, Fuse, as_ensemble, same_device
 from linbp.attack.parts.objective import Objective
-from linbp.attack.parts.transform import MapTransform
+from linbp.attack.parts.transform import MapTransform, Transform
 from linbp.attack.recipe.recipe import Recipe
 from linbp.attack.recipe.stage import Stage
 from linbp.errors import ModelError, RecipeError, RuleError
@@ -28,11 +28,14 @@ class PreparedStage:
         parts: the stage.
         surrogates: with its rules, reading the feature maps of its objective.
         fuse: how they are averaged.
+        asked: by transform, the surrogates with its rules that read what it asks about before the first step; empty
+            where it asks nothing.
     """
 
     parts: Stage
     surrogates: tuple[Surrogate, ...]
     fuse: Fuse
+    asked: tuple[tuple[Surrogate, ...], ...]
 
     @property
     def name(self) -> str:
@@ -127,10 +130,11 @@ def _prepare_stage(stage: Stage, ensemble: Ensemble, first: bool) -> PreparedSta
             f"{typed_name(stage.objective)} reads feature maps, and an ensemble's {fuse} have none.",
             "Average the losses instead (fuse='losses' in Python, --fuse losses).",
         )
-    ready = []
+    ready, asked = [], []
     for surrogate in surrogates:
         try:
             ready.append(_prepare_member(stage, surrogate, first))
+            asked.append([_reading(stage, transform, surrogate) for transform in stage.transforms])
         except (RecipeError, RuleError) as fault:
             if alone:
                 raise
@@ -139,7 +143,15 @@ def _prepare_stage(stage: Stage, ensemble: Ensemble, first: bool) -> PreparedSta
         raise RecipeError(
             "The recipe's rule would have no effect: every surrogate has its own.", "Give the rule in one place only."
         )
-    return PreparedStage(parts=stage, surrogates=tuple(ready), fuse=fuse)
+    by_transform = tuple(tuple(one for one in found if one is not None) for found in zip(*asked, strict=True))
+    return PreparedStage(parts=stage, surrogates=tuple(ready), fuse=fuse, asked=by_transform)
+
+
+def _reading(stage: Stage, transform: Transform, surrogate: Surrogate) -> Surrogate | None:
+    """A surrogate with a stage's rules, reading what a transform asks about before the first step."""
+    ruled = surrogate.with_rule(stage.rules) if stage.rules and not surrogate.rules else surrogate
+    paths = transform.feature_maps(ruled.structure)
+    return ruled.reading(paths) if paths else None
 
 
 def _prepare_member(stage: Stage, surrogate: Surrogate, first: bool) -> Surrogate:

@@ -100,14 +100,15 @@ class ATT:
     V is the variance of an image's weakened gradient at this place, V' that of the finished gradient at the same kind
     of place in the block before, nearer the output; f = 0.5 in the first, and where V' is 0. Where rows and columns of
     extremes cross, f counts as often. At the softmax's input of the last `truncated` blocks the gradient is 0. Factors:
-    `attention`, `projection` and `mlp`, at the places of `tgr`. Ming, Ren, Wang, Feng: Boosting the Transferability of
-    Adversarial Attack on Vision Transformer with Adaptive Token Tuning, NeurIPS 2024: for a ViT-B 0.45, 0.7, 0.65 and 2
-    of 12 blocks; PiT-B 0.25, 0.6, 0.65 and 4 of 13; CaiT-S24 0.3, 1, 0.6 and 21 of 25; Visformer-S 0.4, 0.8, 0.3 and
-    none. It costs one gradient. The method's PatchOut, whose shares follow a first gradient, is no part here; the
-    plain one is `patchout`.
+    `attention`, `projection` and `mlp`, at the places of `tgr`, but at the MLP's output before constants (LayerScale)
+    multiply it. One V is of query, key and value together where one layer makes all three; three layers have three.
+    Ming, Ren, Wang, Feng: Boosting the Transferability of Adversarial Attack on Vision Transformer with Adaptive Token
+    Tuning, NeurIPS 2024: for a ViT-B 0.45, 0.7, 0.65 and 2 of 12 blocks; PiT-B 0.25, 0.6, 0.65 and 4 of 13; CaiT-S24
+    0.3, 1, 0.6 and 21 of 25; Visformer-S 0.4, 0.8, 0.3 and none. It costs one gradient. The method's PatchOut is
+    `paced-patchout`.
 
     The authors' code finds extremes and spread in the first image of a batch, and places by the model's name;
-    TransferAttack's class stops with an error in the third step, and torchattack's keeps every patch.
+    TransferAttack's class stops with an error in the third step.
 
     Args:
         attention: factor at the softmax's input, above 0.
@@ -148,7 +149,11 @@ class ATT:
                 tensors[name] = WeakTokens(weakening, tokens_of_extremes)
             if block.mlp is not None:
                 weakening = Weakening(memory, ("mlp", 0), block.depth, float(self.mlp), 1)
-                edges[block.mlp.index] = WeakTokens(weakening, tokens_of_extremes_in_maps)
+                weak = WeakTokens(weakening, tokens_of_extremes_in_maps)
+                if block.mlp.unscaled is None:
+                    edges[block.mlp.index] = weak
+                else:
+                    tensors[block.mlp.unscaled] = weak
         return Plan(
             attentions=attentions,
             tensors=tensors,

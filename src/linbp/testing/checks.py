@@ -14,6 +14,7 @@ import torch
 from linbp.attack.budget import Budget
 from linbp.attack.config import AttackConfig
 from linbp.attack.context import Context, Goal
+from linbp.attack.feature_oracle import FeatureOracle
 from linbp.attack.first_use import kept_random_state, random_state, same_state
 from linbp.attack.gradients import StageGradients
 from linbp.attack.recipe.recipe import Recipe
@@ -206,11 +207,16 @@ def shapes(trial: Trial) -> None:
     """A transform keeps shape, dtype and device, in float32 as in float64, for images that are higher than wide."""
     if trial.part.kind != "transform":
         return
+    prepared, draws = trial.prepared(), Draws(0, ["a", "b"], 0)
+    own = _context(trial, trial.images[:2, :, :, :-3].to(prepared.ensemble.dtype) / 255)
+    stage = prepared.stages[-1]
+    asked = stage.asked[stage.parts.transforms.index(trial.part)]
+    bound = trial.part.bind(own, [FeatureOracle(surrogate=one, draws=draws) for one in asked])
     for dtype in (torch.float64, torch.float32):
         images = trial.images[:2, :, :, :-3].to(dtype) / 255
         context = _context(trial, images)
         for number in range(trial.part.copies):
-            found = trial.part.apply(images.clone(), context, Draws(0, ["a", "b"], 0), number)
+            found = bound.apply(images.clone(), context, draws, number)
             assert found.shape == images.shape, f"images of shape {tuple(images.shape)} become {tuple(found.shape)}"
             assert found.dtype == dtype, f"images in {dtype} become {found.dtype}"
 

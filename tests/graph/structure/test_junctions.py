@@ -279,3 +279,37 @@ def test_a_sum_of_arranged_values_is_none_and_one_with_an_activation_is() -> Non
     assert len(found) == 1
     _, found = junctions(lambda net, x: net.a(x + x * x.flip(3)))
     assert len(found) == 1
+
+
+SCALE = torch.rand(4, 1, 1, dtype=torch.float64) + 0.5
+SCALED: dict[str, tuple[Forward, str | None]] = {
+    "nothing": (lambda net, x: net.b(x), None),
+    "a product": (lambda net, x: net.b(x) * SCALE, "b"),
+    "two products, and a dropout": (lambda net, x: functional.dropout(0.5 * (SCALE * net.b(x)), 0.1, False), "b"),
+    "a quotient": (lambda net, x: net.b(x) / SCALE, "b"),
+    "a quotient the other way": (lambda net, x: SCALE / (2 + net.b(x).tanh()), None),
+    "a square": (lambda net, x: net.b(x) * net.b(x), None),
+    "a scale before another layer": (lambda net, x: net.c(net.b(x) * SCALE), None),
+    "a sum": (lambda net, x: (net.b(x) + net.c(net.b(x))) * SCALE, ""),
+}
+
+
+@pytest.mark.parametrize("form", SCALED)
+def test_constants_that_multiply_a_branch_are_told(form: str) -> None:
+    written, expected = SCALED[form]
+    surrogate, found = junctions(lambda net, x: net.d(x) + written(net, net.relu(net.a(x))))
+    unscaled = found[-1].unscaled
+    assert (None if unscaled is None else modules(surrogate, (unscaled,))[0]) == expected
+    assert found[-1].computed == found[-1].branch[: None if unscaled is None else found[-1].branch.index(unscaled) + 1]
+
+
+def test_constants_behind_what_something_else_reads_are_part_of_the_branch() -> None:
+    def forward(net: Network, x: torch.Tensor) -> torch.Tensor:
+        inner = net.relu(net.a(x))
+        result = x + inner * SCALE
+        return result + net.c(inner)
+
+    _, (first, second) = junctions(forward)
+    assert first.unscaled is None
+    assert not first.closed
+    assert second.unscaled is None

@@ -305,5 +305,18 @@ def leaky_linbp(*, start: Position = 0, leak: float = 0.1) -> Parts:
     return (LinBP(start=start, rebalance=None, leak=leak),)
 
 
+@named("sgm-dense")
+def sgm_dense(*, gamma: float = 0.5) -> Parts:
+    """SGM for a DenseNet: the gradient that enters a layer's new channels is multiplied, at every concatenation.
+
+    Wu et al., ICLR 2020, arXiv 2002.05990: 0.5 for DenseNets, where the rule's default is their 0.2 for ResNets. Takes
+    1 gradient a step.
+
+    Args:
+        gamma: in [0, 1); 1 would be the ordinary gradient.
+    """
+    return (SGM(gamma=gamma, skips="dense"),)
+
+
 for rule in (LinBP, SGM, ConBP, BPA, PNA, TGR, ATT, VDC):
     register("recipe", grammar_name(rule), rule)  # I-FGSM with the rule's gradient

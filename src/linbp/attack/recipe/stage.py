@@ -231,7 +231,8 @@ class Stage:
             members: number of surrogates.
         """
         every = self.estimator.gradients(self.own_steps(steps), members) * self.copies
-        return (every + self.objective.gradients_before(members)) * self.walks
+        before = sum(transform.gradients_before(members) for transform in self.transforms)
+        return (every + before + self.objective.gradients_before(members)) * self.walks
 
     @property
     def walks(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,7 +16,8 @@ __all__ = ["Memory", "Remembering", "remembered_gradient"]
 class Memory(threading.local):
     """What a rule keeps from place to place while one gradient of one batch is taken, thread by thread.
 
-    It is empty when the first backward pass begins, and emptied after the last.
+    It is empty when the first backward pass begins, and emptied after the last. The thread is the one that runs the
+    passes, which need not be the caller's: on a GPU it is one of PyTorch's own.
 
     Args:
         walks: how many backward passes the rule takes for one gradient. That of the last one is the gradient.
@@ -49,6 +50,41 @@ def remembered_gradient(
         gradients: at the outputs.
         memories: the rules'.
     """
+    if not memories:
+        return _walked(outputs, inputs, gradients, memories)
+    found: list[tuple[torch.Tensor, ...]] = []
+    with torch.enable_grad():
+        start = outputs[0].new_zeros(()).requires_grad_()
+        end = _InBackwardPass.apply(start, lambda: found.append(_walked(outputs, inputs, gradients, memories)))
+    torch.autograd.grad(end, start, allow_unused=True)
+    return found[0]
+
+
+class _InBackwardPass(torch.autograd.Function):
+    """Calls something in a backward pass, and so in the thread that runs those of a tensor's device.
+
+    Backward passes that are begun there run in the same thread, and before anything else that waits for it.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, start: torch.Tensor, call: Callable[[], None]) -> torch.Tensor:
+        ctx.call = call
+        return start.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *_: torch.Tensor) -> tuple[None, None]:
+        ctx.call()
+        return None, None
+
+
+def _walked(
+    outputs: Sequence[torch.Tensor],
+    inputs: Sequence[torch.Tensor],
+    gradients: Sequence[torch.Tensor],
+    memories: Sequence[Memory],
+) -> tuple[torch.Tensor, ...]:
+    """The same, in the thread that runs backward passes already."""
     walks = max((memory.walks for memory in memories), default=1)
     found: tuple[torch.Tensor, ...] = ()
     try:
@@ -105,6 +141,6 @@ class _Function(torch.autograd.Function):
         start, values = ctx.graph
         asked = [(value, given) for value, given in zip(values, gradients, strict=True) if given is not None]
         outputs, at_outputs = zip(*asked, strict=True)
-        (passed,) = remembered_gradient(outputs, [start], at_outputs, ctx.module.memories)
+        (passed,) = _walked(outputs, [start], at_outputs, ctx.module.memories)
         del ctx.graph  # frees what the passes kept
         return passed, None

@@ -92,12 +92,17 @@ class Plan:
         """How many backward passes it takes for one gradient."""
         return max((memory.walks for memory in self.memories), default=1)
 
-    def with_scales_in_branches(self) -> Plan:
-        """The same plan, with constants on the way into a branch folded into rules that offer `scaled`."""
+    def with_scales_in_branches(self, structure: Structure) -> Plan:
+        """The same plan, with constants on the way into a branch folded into rules that offer `scaled`.
+
+        Where a tensor of the branch is changed, they stay: what changes it may depend on how large a gradient is.
+        """
         branches, edges = dict(self.branches), dict(self.edges)
         for junction, edge in self.edges.items():
             branch: Any = branches.get(junction)
-            if isinstance(edge, Scale) and hasattr(branch, "scaled"):
+            if not isinstance(edge, Scale) or not hasattr(branch, "scaled"):
+                continue
+            if self.tensors.keys().isdisjoint(structure.junctions[junction].branch):
                 branches[junction] = branch.scaled(edge.factor)
                 del edges[junction]
         return replace(self, branches=branches, edges=edges)

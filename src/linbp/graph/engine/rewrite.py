@@ -50,7 +50,7 @@ def rewrite(
         RuleError: a node that is read or mixed lies inside a branch or an attention that a rule treats as a whole, or a
             branch or an attention that is to be treated so is not closed.
     """
-    read, plan = read or {}, plan.with_scales_in_branches()
+    read, plan = read or {}, plan.with_scales_in_branches(structure)
     named = read if mixture is None else {**read, mixture.path: mixture.node}
     _check_places(network, structure, plan)
     for index in plan.branches:
@@ -167,11 +167,11 @@ class _Rewriter:
 
         What a rule does at the tensor `end`, where a call's own nodes end, is left to the scope of the call.
         """
-        inside = {name: junction for junction in self._outermost(branches) for name in junction.branch}
+        inside = {name: junction for junction in self._outermost(branches) for name in self._called(junction)}
         for node in nodes:
             junction, attention = inside.get(node.name), self.attention_at.get(node.name)
             if junction is not None:
-                if node.name != junction.branch[-1]:
+                if node.name != self._called(junction)[-1]:
                     continue
                 self._call_branch(junction, scope, branches, nested)
             elif attention is not None:
@@ -247,8 +247,16 @@ class _Rewriter:
                 chosen.append(junction)
         return chosen
 
+    def _called(self, junction: Junction) -> tuple[str, ...]:
+        """The nodes of a branch that become a call; constants behind them do not where a rule acts before these.
+
+        So all walks through the branch see what the rule does at its output, be it scaled or not.
+        """
+        whole = junction.unscaled is None or junction.unscaled not in self.plan.tensors
+        return junction.branch if whole else junction.computed
+
     def _call_branch(self, junction: Junction, scope: Scope, branches: frozenset[int], nested: bool) -> None:
-        nodes = [self.nodes[name] for name in junction.branch]
+        nodes = [self.nodes[name] for name in self._called(junction)]
         inner = frozenset(index for index in branches if self.junctions[index].node in junction.branch)
         fork = self.nodes[junction.fork]
         own, others = scope.inner(nodes, [fork])
@@ -299,7 +307,7 @@ class _Rewriter:
             for node in nodes
             if node in self.operations
             or node in self.operands
-            or node in self.tensors
+            or (node in self.tensors and node is not nodes[-1])
             or node.name in self.attention_at
         }
         changed |= {self.nodes[name] for index in inner for name in self.junctions[index].branch}

@@ -121,9 +121,12 @@ def find_attentions(dominators: Dominators, innermost: Mapping[str, int]) -> tup
 
 
 def _projections(facts: Mapping[str, Any], by_name: Mapping[str, fx.Node], dominators: Dominators) -> tuple[str, ...]:
-    """Where query, key and value come from: going up from each, the farthest tensor of the right axes."""
+    """Where query, key and value come from: going up from each, the farthest tensor of the right axes.
+
+    Where one layer makes all three and two are changed on the way (rotated, normalised), it stands for them.
+    """
     tokens = {"query": facts["shape"][-2], "key": facts["shape"][-1], "value": facts["shape"][-1]}
-    names: list[str] = []
+    places: list[fx.Node] = []
     for role, count in tokens.items():
         node = by_name[facts[role]]
         chain = [node]
@@ -132,8 +135,9 @@ def _projections(facts: Mapping[str, Any], by_name: Mapping[str, fx.Node], domin
             chain.append(node)
         suited = [one for one in chain if _is_of_tokens(one, count, facts["groups"], dominators)]
         flat = [one for one in suited if len(_sizes(one)) == TOKEN_AXES]
-        names += [one.name for one in (flat or suited[:1])[-1:]]
-    return tuple(dict.fromkeys(names))
+        places += (flat or suited[:1])[-1:]
+    first = [one for one in places if not any(dominators.common(one, other) is other is not one for other in places)]
+    return tuple(dict.fromkeys(one.name for one in first))
 
 
 def _is_of_tokens(node: fx.Node, tokens: int, groups: int, dominators: Dominators) -> bool:

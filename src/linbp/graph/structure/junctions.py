@@ -10,9 +10,14 @@ from torch import fx
 
 from linbp.graph.structure.dominators import Dominators
 from linbp.graph.structure.module_paths import module_path
-from linbp.graph.structure.operations import ARRANGING, SUMS, TIMES
+from linbp.graph.structure.operations import ARRANGING, QUOTIENTS, SUMS, TIMES
 
 __all__ = ["Junction", "find_junctions", "innermost_junctions"]
+
+aten = torch.ops.aten
+
+KEEPING = {aten.dropout.default, aten.clone.default, aten.contiguous.default, aten.alias.default}
+"""Operations of one tensor that keep its values where they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +36,8 @@ class Junction:
         sites: numbers of the sites in the branch, those of junctions inside it included.
         closed: whether the branch takes nothing but the fork, which is one tensor and not the parts of one, and
             parameters, and gives nothing to anything but the sum.
+        unscaled: name of the branch's node whose value is only multiplied by constants (LayerScale) on its way to the
+            sum, and read by nothing else; None where there are no such constants.
     """
 
     index: int
@@ -42,11 +49,17 @@ class Junction:
     skip: tuple[str, ...]
     sites: tuple[int, ...]
     closed: bool
+    unscaled: str | None
 
     @property
     def skip_is_identity(self) -> bool:
         """Whether the fork's value itself is added."""
         return not self.skip
+
+    @property
+    def computed(self) -> tuple[str, ...]:
+        """The branch without the constants that multiply what it computes, if there are any."""
+        return self.branch if self.unscaled is None else self.branch[: self.branch.index(self.unscaled) + 1]
 
 
 def find_junctions(dominators: Dominators) -> tuple[Junction, ...]:
@@ -97,7 +110,32 @@ def _junction(node: fx.Node, dominators: Dominators, number: dict[fx.Node, int],
         skip=tuple(n.name for n in skip),
         sites=tuple(number[n] for n in branch if n in number),
         closed=isinstance(fork.meta.get("val"), torch.Tensor) and _closed(node, branch),
+        unscaled=_unscaled(branch, dominators),
     )
+
+
+def _unscaled(branch: Sequence[fx.Node], dominators: Dominators) -> str | None:
+    """The node whose value constants multiply, going up from the branch's end."""
+    found: str | None = None
+    times = False
+    for node in reversed(branch):
+        if sum(user in dominators.depth for user in node.users) > 1:
+            break
+        if times:
+            found = node.name
+        if not _keeps(node, dominators):
+            break
+        times = node.target in TIMES
+    return found
+
+
+def _keeps(node: fx.Node, dominators: Dominators) -> bool:
+    """Whether a node passes one tensor as it is, or multiplies it by constants."""
+    varying = [one for one in node.args if isinstance(one, fx.Node) and one in dominators.depth]
+    if node.target not in KEEPING | TIMES or len(varying) != 1:
+        return False
+    same = varying[0].meta["val"].shape[1:] == node.meta["val"].shape[1:]
+    return same and (node.target not in QUOTIENTS or varying[0] is node.args[0])
 
 
 def _computes(node: fx.Node, dominators: Dominators) -> bool:

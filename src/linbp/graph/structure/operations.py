@@ -20,6 +20,7 @@ __all__ = [
     "MAX_POOL",
     "NORMALISATIONS",
     "PRODUCTS",
+    "QUOTIENTS",
     "SOFTMAXES",
     "SUMS",
     "TIMES",
@@ -139,7 +140,10 @@ VIEWS = frozenset(
 )
 """Operations whose result may share memory with their first argument."""
 
-TIMES = frozenset({aten.mul.Tensor, aten.mul.Scalar, aten.div.Tensor, aten.div.Scalar})
+QUOTIENTS = frozenset({aten.div.Tensor, aten.div.Scalar})
+"""Quotients, element by element."""
+
+TIMES = QUOTIENTS | {aten.mul.Tensor, aten.mul.Scalar}
 """Products and quotients, element by element."""
 
 ARRANGING = VIEWS | {

@@ -8,6 +8,7 @@ from linbp.attack.parts.transform.diverse_inputs import DiverseInputs
 from linbp.attack.parts.transform.ilpd import IntermediateDecay
 from linbp.attack.parts.transform.noise import UniformNoise
 from linbp.attack.parts.transform.ops import OperatorSampling
+from linbp.attack.parts.transform.paced_patchout import PacedPatchOut
 from linbp.attack.parts.transform.patchout import PatchOut
 from linbp.attack.parts.transform.scale import ScaleInvariant
 from linbp.attack.parts.transform.shift_grid import ShiftGrid
@@ -23,6 +24,7 @@ __all__ = [
     "IntermediateDecay",
     "MapTransform",
     "OperatorSampling",
+    "PacedPatchOut",
     "PatchOut",
     "ScaleInvariant",
     "ShiftGrid",

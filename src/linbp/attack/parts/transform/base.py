@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
 
 from linbp.attack.context import Context
+from linbp.attack.parts.objective.base import Features
 from linbp.graph import Structure
 from linbp.randomness import Draws
 
@@ -36,6 +37,28 @@ class Transform:
     def copies(self) -> int:
         """How many changed copies each image has; their gradients are averaged. A parameter may take its place."""
         return 1
+
+    def feature_maps(self, structure: Structure) -> tuple[str, ...]:
+        """The module paths of the feature maps that it asks about before the first step.
+
+        Raises:
+            RuleError: there is no such feature map.
+        """
+        return ()
+
+    def gradients_before(self, members: int) -> int:
+        """How many forward and backward passes each image takes before the first step, with so many surrogates."""
+        return 0
+
+    def bind(self, context: Context, asked: Sequence[Features]) -> Transform:
+        """The transform of one batch: itself, where it has nothing to find out about the images.
+
+        Args:
+            context: the batch.
+            asked: what each surrogate answers about `feature_maps`; empty where there are none. What gradients they are
+                asked for are counted in `gradients_before`.
+        """
+        return self
 
     def apply(self, images: torch.Tensor, context: Context, draws: Draws, copy: int) -> torch.Tensor:
         """The changed images, of the same shape.

@@ -29,7 +29,7 @@ class DiversityEnsemble(Transform):
     al.: Improving the Transferability of Adversarial Examples with Resized-Diverse-Inputs, Diversity-Ensemble and
     Region Fitting, ECCV 2020, arXiv 2112.06011: largest sizes 340, 380, 420, 460, 500 for images of 299, nearest
     neighbour, with TI and momentum (`dem-mifgsm`). Each step takes one gradient for each scale, and one more forward
-    pass for the logits.
+    pass for the logits of each.
 
     With an objective on feature maps alone it is the mean of the copies' gradients: there are no logits to average.
     TransferAttack's code resizes bilinearly, always takes steps of length eps ("region fitting", which the authors'
