@@ -23,7 +23,7 @@ from linbp.attack.parts.estimator import (
     VarianceReducedEnsemble,
     VarianceTuning,
 )
-from linbp.attack.parts.objective import BFA, FIA, NAA, CrossEntropy, Objective, Observation
+from linbp.attack.parts.objective import BFA, FIA, NAA, CrossEntropy, Objective, Observation, RewardedCrossEntropy
 from linbp.attack.parts.start import RandomStart, Start
 from linbp.attack.parts.transform import (
     Admix,
@@ -33,6 +33,7 @@ from linbp.attack.parts.transform import (
     IntermediateDecay,
     MapTransform,
     OperatorSampling,
+    PacedPatchOut,
     PatchOut,
     ScaleInvariant,
     ShiftGrid,
@@ -89,6 +90,7 @@ __all__ = [
     "Objective",
     "Observation",
     "OperatorSampling",
+    "PacedPatchOut",
     "PatchOut",
     "PenalisedGradient",
     "Plain",
@@ -98,6 +100,7 @@ __all__ = [
     "RandomStart",
     "Recipe",
     "ReversePerturbation",
+    "RewardedCrossEntropy",
     "RunningMean",
     "ScaleInvariant",
     "SeveralTurns",

@@ -136,10 +136,8 @@ def test_patches_are_left_out_by_their_relevance(
 def test_a_longer_change_is_rewarded_image_by_image(surrogate: linbp.Surrogate, images: torch.Tensor) -> None:
     labels, net = torch.tensor([0, 1, 2]), transformer()
     adv = {}
-    for reward in (0, 3.0):
-        adv[reward] = linbp.craft(
-            surrogate, images, labels, f"ce(reward={reward})", eps=EPS, steps=STEPS, step_size=STEP
-        )
+    for reward, text in ((0, "ce"), (3.0, "rewarded-ce(reward=3)")):
+        adv[reward] = linbp.craft(surrogate, images, labels, text, eps=EPS, steps=STEPS, step_size=STEP)
         for row in range(COUNT):
             by_hand = attack(net, images[row].double() / 255, labels[row], lambda value, step: value, reward)
             assert torch.equal((adv[reward][row] * 255).round(), by_hand)
@@ -148,7 +146,7 @@ def test_a_longer_change_is_rewarded_image_by_image(surrogate: linbp.Surrogate, 
 
 def test_what_leads_to_no_patches_is_refused(surrogate: linbp.Surrogate, images: torch.Tensor) -> None:
     labels = torch.tensor([0, 1, 2])
-    for text in ("paced-patchout(scale=0.7, base=0.4)", "paced-patchout(patch=0)", "ce(reward=-1)"):
+    for text in ("paced-patchout(scale=0.7, base=0.4)", "paced-patchout(patch=0)", "rewarded-ce(reward=0)"):
         with pytest.raises(RecipeError):
             Recipe.parse(text)
     with pytest.raises(RecipeError, match="smaller patch"):

@@ -108,7 +108,7 @@ ROWS = [
     "shift-grid(shifts=2, reach=0.1) + di(scale=1.5) + running-mean",
     "patchout(patch=3, share=0.5) + mi",
     "paced-patchout(patch=3, at=blocks.0) + di(scale=1.5)",
-    "ce(reward=0.5) + mi",
+    "rewarded-ce(reward=0.5) + mi",
     "ilpd-mifgsm(at=stem)",
     "ilpd(sigma=0, share=0.5) + di(scale=1.5) + linbp(start=0)",
     "ilpd(at=blocks.0) + dem(scales=[1.3, 1.6]) + tap(at=blocks.1)",

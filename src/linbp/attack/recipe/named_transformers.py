@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from linbp.attack.parts.objective import CrossEntropy
+from linbp.attack.parts.objective import RewardedCrossEntropy
 from linbp.attack.parts.transform import PacedPatchOut, PatchOut
 from linbp.attack.parts.update import Momentum
 from linbp.attack.recipe.named import Parts, named
@@ -21,7 +21,7 @@ def pna_patchout(*, decay: float = 1.0, patch: int = 16, share: float = 130 / 19
         share: of the patches that count.
         reward: for each unit of the change's L2 norm.
     """
-    return (PNA(), PatchOut(patch=patch, share=share), CrossEntropy(reward=reward), Momentum(decay=decay))
+    return (PNA(), PatchOut(patch=patch, share=share), RewardedCrossEntropy(reward=reward), Momentum(decay=decay))
 
 
 @named("tgr-mifgsm")

@@ -10,6 +10,7 @@ from linbp.attack.parts.objective.ila_plus_plus import ILAPlusPlus
 from linbp.attack.parts.objective.logits import Logit, Margin
 from linbp.attack.parts.objective.naa import NAA
 from linbp.attack.parts.objective.nrdm import NRDM
+from linbp.attack.parts.objective.rewarded_cross_entropy import RewardedCrossEntropy
 from linbp.attack.parts.objective.tap import TAP
 
 __all__ = [
@@ -29,5 +30,6 @@ __all__ = [
     "Measure",
     "Objective",
     "Observation",
+    "RewardedCrossEntropy",
     "Score",
 ]
