@@ -143,7 +143,9 @@ def main() -> None:
         stages = prepare(surrogate, Recipe.parse(text)).stages
         contenders[f"one step of the loop, {text}"] = lambda stages=stages: one_step(stages, images, labels)
     for text in () if options.gradients else ("ifgsm", "noise", "mi + di"):
-        alone = (PreparedStage(parts=Recipe.parse(text).stages[0], surrogates=(Nothing(),), fuse="losses", asked=()),)  # type: ignore[arg-type]
+        parts = Recipe.parse(text).stages[0]
+        nobody = ((),) * len(parts.transforms)
+        alone = (PreparedStage(parts=parts, surrogates=(Nothing(),), fuse="losses", asked=nobody),)  # type: ignore[arg-type]
         contenders[f"the loop without a network, {text}"] = lambda alone=alone: one_step(alone, images, labels * 0)
     found = medians(contenders, options.rounds)
     unit = min(found["plain step, contiguous"], found["plain step, channels_last"])
