@@ -68,7 +68,14 @@ class ZooTrainer:
         with seeded(generator(settings.seed, name, 0, "zoo.weights"), torch.device("cpu")):
             network = build(settings.architecture, settings.width, settings.activation)
         if first_weights is not None:
-            fill(network, first_weights, "The network to start from")
+            try:
+                fill(network, first_weights, "The network to start from")
+            except ModelError as fault:
+                what = f"{settings.architecture} with width {settings.width:g}"
+                raise ModelError(
+                    f"The weights to start from are not those of {what}.",
+                    "Name a network of the same architecture, and give its --width.",
+                ) from fault
         # The conversion's types know no memory format alone.
         self.network: nn.Module = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
