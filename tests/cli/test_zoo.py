@@ -152,8 +152,8 @@ def test_a_training_goes_on_from_a_network_with_another_activation(linbp: Run, d
         ),
         (
             ("plain", "--batch-size", "9", "--from", "demo:cifar10/vgg19_bn"),
-            "The network to start from",
-            "trained with",
+            "The weights to start from are not those of plain",
+            "--width",
         ),
         (("plain", "--from", "demo:cifar10/plan"), "There is no demo:cifar10/plan.", "Did you mean 'plain'?"),
         (("plain", "--train-images", "0"), "--train-images is 0.", "at least 1"),

@@ -314,7 +314,7 @@ def test_a_training_that_starts_from_weights_and_with_another_activation(
     for other in (settings(activation="gelu", epochs=1, learning_rate=1e-9), settings(epochs=1, learning_rate=1e-9)):
         with pytest.raises(StoreError, match="other settings"):
             train(data, other, tmp_path / "plain")
-    with pytest.raises(ModelError, match="does not fit"):
+    with pytest.raises(ModelError, match=r"not those of plain with width 0\.2"):
         train(data, settings(width=0.2), tmp_path / "wide", first_weights=first)
 
 
