@@ -34,6 +34,7 @@ STUDIES = {
     "equal-cost-400-squeezenet1_1": ("squeezenet1_1 400",),
     "equal-cost-400-cifar10": ("cct2_3x2 400",),
     "equal-cost-fresh-cifar10": ("resnet18 100", "vit_c 100"),
+    "equal-cost-activation-cifar10": ("resnet18-gelu 100", "vit_c-relu 100"),
 }
 """The studies, and those of their tables that are recomputed with intervals here."""
 COMPARED = {
@@ -48,6 +49,7 @@ COMPARED = {
     "equal-cost-400-squeezenet1_1": "squeezenet1_1 400, di-mi",
     "equal-cost-400-cifar10": "vit_c 400",
     "equal-cost-fresh-cifar10": "vgg19_bn 100",
+    "equal-cost-activation-cifar10": "vit_c-gelu 100",
 }
 """A table of comparisons of each study that is recomputed with intervals and p."""
 
