@@ -141,6 +141,24 @@ def test_the_table_of_wide_networks_is_that_of_their_cards() -> None:
         assert accuracy == f"{right / 100:.2f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
+def test_twins_differ_in_their_activations_and_are_as_accurate_as_the_page_says() -> None:
+    page = (ROOT / "docs" / "equal-cost.md").read_text()
+    cards = {
+        path.stem: json.loads(path.read_text())
+        for path in (ROOT / "experiments" / "results" / "activation").glob("*.json")
+    }
+    assert len(cards) == 4
+    own = {"resnet18": "relu", "vit_c": "gelu"}
+    for name, card in cards.items():
+        network, _, activation = name.partition("-")
+        assert card["architecture"] == network
+        assert (card["settings"]["activation"] or own[network]) == activation
+        other = cards[f"{network}-{'gelu' if activation == 'relu' else 'relu'}"]
+        differing = {key for key, value in card["settings"].items() if value != other["settings"][key]}
+        assert differing == {"activation"}
+        assert f"{card['accuracy']['right'] / 100:.2f}%" in page
+
+
 @pytest.mark.parametrize("name", ["attacks", "gains", "blocks", "sites", "compounding", "ranks", "predictor"])
 def test_a_table_about_edgetpu_is_what_comes_out_of_the_lines(name: str) -> None:
     """In its CSV, or where it has none on the page."""
