@@ -67,6 +67,7 @@ OBJECTIVES = every(
     "fia(at=block, samples=2)",
     "naa(at=block, samples=2)",
     "bfa(at=block, samples=2)",
+    "rewarded-ce(reward=50)",
 )
 UPDATES = every("update", "sign", "fgsm", "mi", "ni", "damped-mi", "running-mean")
 VARIANCE = "vt(neighbours=1)"
@@ -195,19 +196,19 @@ def without(parts: Sum, place: int) -> Sum:
 def refused(parts: Sum) -> str | None:
     """Why a sum is refused, or None: a part that can have no effect in a single step, or two that exclude each other.
 
-    Variance tuning corrects by the step before; TAP's terms have no gradient at the clean image, where the first step's
-    only gradient is taken.
+    Variance tuning corrects by the step before; TAP's terms and the reward for long changes have no gradient at the
+    clean image, where the first step's only gradient is taken.
     """
     _, transform, objective, update, estimator = parts
-    tap = objective.startswith("tap(")
+    tap, rewarded = objective.startswith("tap("), objective.startswith("rewarded-ce")
     if tap and estimator.startswith("decowa("):
         return "decowa + tap: "
     if update != "fgsm":
         return None
     if estimator == VARIANCE:
         return "vt would have no effect in 1 step."
-    at_clean = estimator == "plain" and transform.partition("(")[0] in ("", "ti", "patchout")
-    return "tap would have no effect in 1 step." if tap and at_clean else None
+    at_clean = estimator == "plain" and transform.partition("(")[0] in ("", "ti", "patchout", "paced-patchout")
+    return f"{objective.partition('(')[0]} would have no effect in 1 step." if (tap or rewarded) and at_clean else None
 
 
 KINDS = (RULES, TRANSFORMS, OBJECTIVES, UPDATES, ESTIMATORS)

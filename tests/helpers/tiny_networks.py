@@ -68,6 +68,27 @@ def tiny_chain(size: int = SIZE, dtype: torch.dtype = torch.float64) -> linbp.Mo
     return linbp.Model(module.to(dtype), input_size=(3, size, size), mean=(0.4,) * 3, std=(0.3,) * 3, name="chain")
 
 
+class Dense(nn.Module):
+    """One layer whose new channels are concatenated with what it was made of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.layer = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 3, 3, padding=1)
+        self.head = nn.Linear(7 * SIZE * SIZE, CLASSES)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        stem = torch.relu(self.stem(images))
+        return self.head(torch.cat([stem, torch.relu(self.layer(stem))], 1).flatten(1))
+
+
+def tiny_dense() -> linbp.Model:
+    """A network with a dense layer and seeded weights, in float64."""
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        module = Dense().double()
+    return linbp.Model(module, input_size=(3, SIZE, SIZE), mean=(0.5,) * 3, std=(0.25,) * 3, name="dense")
+
+
 def images_and_labels(count: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """uint8 images, extremes included, and labels."""
     draw = torch.Generator().manual_seed(seed)

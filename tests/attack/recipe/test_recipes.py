@@ -6,7 +6,7 @@ import functools
 
 import pytest
 import torch
-from tiny_networks import CLASSES, images_and_labels, tiny, tiny_chain
+from tiny_networks import CLASSES, images_and_labels, tiny, tiny_chain, tiny_dense
 from tiny_transformer import tiny_transformer
 
 import linbp
@@ -92,6 +92,7 @@ ROWS = [
     "vdc + leaky-linbp(leak=0.5)",
     "vdc-mifgsm",
     "sgm(branches=mlp) + pna",
+    "sgm-dense + mi",
     "leaky-linbp",
     "leaky-linbp(start=1, leak=0.4) + di(scale=1.5) + mi",
     "ssa-mifgsm(copies=2)",
@@ -149,6 +150,12 @@ def transformer() -> linbp.Surrogate:
 
 
 @functools.cache
+def dense() -> linbp.Surrogate:
+    """The surrogate of SGM on concatenations."""
+    return linbp.Surrogate(tiny_dense())
+
+
+@functools.cache
 def turning() -> linbp.Surrogate:
     """The surrogate of the estimator that needs weights that take turns."""
     other = tiny()
@@ -159,7 +166,9 @@ def turning() -> linbp.Surrogate:
 
 
 def fitting(surrogate: linbp.Surrogate, recipe: Recipe) -> linbp.Surrogate:
-    """The surrogate, a transformer where the recipe's rules need one, or weights that take turns."""
+    """The surrogate, a transformer or a dense network where the recipe's rules need one, or weights that take turns."""
+    if any(getattr(rule, "skips", None) == "dense" for stage in recipe.stages for rule in stage.rules):
+        return dense()
     rules = {grammar_name(rule) for stage in recipe.stages for rule in stage.rules}
     if any(grammar_name(stage.estimator) == "turns" for stage in recipe.stages):
         return turning()

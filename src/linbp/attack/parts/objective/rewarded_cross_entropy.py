@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 
 from linbp.attack.context import Context
@@ -29,6 +31,8 @@ class RewardedCrossEntropy(CrossEntropy):
     """
 
     reward: float = 0.1
+
+    fewest_steps: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         number(self, "reward", least=0)
