@@ -67,7 +67,7 @@ OBJECTIVES = every(
     "fia(at=block, samples=2)",
     "naa(at=block, samples=2)",
     "bfa(at=block, samples=2)",
-    "rewarded-ce(reward=50)",
+    "rewarded-ce(reward=5)",
 )
 UPDATES = every("update", "sign", "fgsm", "mi", "ni", "damped-mi", "running-mean")
 VARIANCE = "vt(neighbours=1)"
@@ -208,7 +208,8 @@ def refused(parts: Sum) -> str | None:
     if estimator == VARIANCE:
         return "vt would have no effect in 1 step."
     at_clean = estimator == "plain" and transform.partition("(")[0] in ("", "ti", "patchout", "paced-patchout")
-    return f"{objective.partition('(')[0]} would have no effect in 1 step." if (tap or rewarded) and at_clean else None
+    idle = (tap and at_clean) or (rewarded and estimator in ("plain", TURNS))
+    return f"{objective.partition('(')[0]} would have no effect in 1 step." if idle else None
 
 
 KINDS = (RULES, TRANSFORMS, OBJECTIVES, UPDATES, ESTIMATORS)

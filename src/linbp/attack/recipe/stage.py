@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from linbp.attack.parts.estimator import Estimator, Plain
+from linbp.attack.parts.estimator import Estimator, Plain, SeveralTurns
 from linbp.attack.parts.objective import CrossEntropy, Objective
 from linbp.attack.parts.start import Start
 from linbp.attack.parts.transform import Transform
@@ -264,8 +264,10 @@ class Stage:
                 f"{name} would have no effect: {typed_name(self.update)} takes one step.", "Leave one of them out."
             )
         taken = self.own_steps(steps)
+        still = self.start is None and isinstance(self.estimator, Plain | SeveralTurns)
+        at_clean = self.starts_at_clean or (still and self.objective.before_transforms)
         for part in (self.update, self.estimator, self.objective):
-            if taken < part.fewest_steps and (part is not self.objective or self.starts_at_clean):
+            if taken < part.fewest_steps and (part is not self.objective or at_clean):
                 name = typed_name(part)
                 raise RecipeError(
                     f"{name} would have no effect in {taken} step.", f"Take more steps, or leave {name} out."

@@ -68,6 +68,7 @@ class Objective:
         takes_targets: whether it can lead to a target class.
         reads_logits: whether the logits matter, or feature maps only.
         fewest_steps: with fewer steps from the clean image its gradient is that of the cross-entropy.
+        before_transforms: whether that holds whatever the transforms do, because it measures the image before them.
     """
 
     needs_guide: ClassVar[bool] = False
@@ -76,6 +77,7 @@ class Objective:
     takes_targets: ClassVar[bool] = True
     reads_logits: ClassVar[bool] = True
     fewest_steps: ClassVar[int] = 1
+    before_transforms: ClassVar[bool] = False
 
     def feature_maps(self, structure: Structure) -> tuple[str, ...]:
         """The module paths of the feature maps that it reads on a network of this structure.

@@ -33,6 +33,7 @@ class RewardedCrossEntropy(CrossEntropy):
     reward: float = 0.1
 
     fewest_steps: ClassVar[int] = 2
+    before_transforms: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         number(self, "reward", least=0)
