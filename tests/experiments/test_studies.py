@@ -141,7 +141,7 @@ def test_the_table_of_wide_networks_is_that_of_their_cards() -> None:
         assert accuracy == f"{right / 100:.2f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
-def test_twins_differ_in_their_activations_and_are_as_accurate_as_the_page_says() -> None:
+def test_two_versions_of_a_network_differ_in_their_activations_and_are_as_accurate_as_the_page_says() -> None:
     page = (ROOT / "docs" / "equal-cost.md").read_text()
     cards = {
         path.stem: json.loads(path.read_text())

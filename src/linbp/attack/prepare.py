@@ -149,9 +149,11 @@ def _prepare_stage(stage: Stage, ensemble: Ensemble, first: bool) -> PreparedSta
 
 def _reading(stage: Stage, transform: Transform, surrogate: Surrogate) -> Surrogate | None:
     """A surrogate with a stage's rules, reading what a transform asks about before the first step."""
+    paths = transform.feature_maps(surrogate.structure)
+    if not paths:
+        return None
     ruled = surrogate.with_rule(stage.rules) if stage.rules and not surrogate.rules else surrogate
-    paths = transform.feature_maps(ruled.structure)
-    return ruled.reading(paths) if paths else None
+    return ruled.reading(paths)
 
 
 def _prepare_member(stage: Stage, surrogate: Surrogate, first: bool) -> Surrogate:

@@ -61,13 +61,19 @@ def load_trained(path: str | Path, name: str | None = None) -> Model:
         raise ModelError(f"{place.name} is no .safetensors file.", "linbp zoo train writes NAME.safetensors.")
     card = read_card(place)
     with preserved_random_state():
-        module = build(card["architecture"], card["width"], card.get("settings", {}).get("activation"))
+        module = build(card["architecture"], card["width"], _activation(card))
     fill(module, read_checkpoint(place), place.name)
     return _model(
         module,
         name or f"cifar10:{place.stem}",
         {"weights": f"linbp zoo, seed {card.get('seed')}", "file_sha256": card["file_sha256"]},
     )
+
+
+def _activation(card: dict[str, Any]) -> Any:
+    """What took the place of the network's own activations; cards of earlier versions do not say, and nothing did."""
+    settings = card.get("settings")
+    return settings.get("activation") if isinstance(settings, dict) else None
 
 
 def load_untrained(name: str) -> Model:

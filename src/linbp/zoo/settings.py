@@ -71,7 +71,8 @@ class Training:
     def __post_init__(self) -> None:
         find_architecture(self.architecture)
         for name, kind in (("optimizer", Optimizer), ("precision", Precision), ("activation", Activation)):
-            if getattr(self, name) not in (*get_args(kind), *([None] if name == "activation" else [])):
+            found = getattr(self, name)
+            if found not in get_args(kind) and (name, found) != ("activation", None):
                 words = " or ".join(get_args(kind))
                 raise RecipeError(f"There is no {name} {getattr(self, name)!r} here.", f"Use {words}.")
         check_range("width", self.width, above=0, most=16)
