@@ -25,6 +25,7 @@ def run(script: str, *arguments: str) -> list[str]:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout.splitlines()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_step_is_compared_with_plain_steps() -> None:
     head, *lines = run("step.py", *SMALL, "--rounds", "1")

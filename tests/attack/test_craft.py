@@ -154,7 +154,11 @@ def test_a_victim_without_gradients_is_no_surrogate() -> None:
     ("network", "recipes"),
     [
         ("squeezenet1_1", ("linbp(start=3) + di + mi", "pgd")),
-        ("efficientnet_lite0", ("linbp(start=0.5)", "linbp(start=0.5, rebalance=site) + sgm(gamma=0.5)")),
+        pytest.param(
+            "efficientnet_lite0",
+            ("linbp(start=0.5)", "linbp(start=0.5, rebalance=site) + sgm(gamma=0.5)"),
+            marks=pytest.mark.exhaustive,
+        ),
     ],
 )
 def test_float32_adversarial_images_of_real_images_hardly_depend_on_the_batch(

@@ -79,6 +79,7 @@ def test_a_run_in_a_bucket_is_that_of_a_folder_and_goes_on_where_it_was(server: 
     assert store.read("results.parquet") == expected
 
 
+@pytest.mark.exhaustive
 @pytest.mark.filterwarnings("ignore")
 def test_a_server_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     """In a process of its own, since a client keeps the address that it found first."""

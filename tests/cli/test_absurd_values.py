@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
+from exhaustive import marked
 from PIL import Image
 
 from linbp.cli.app import app, main
@@ -154,12 +155,10 @@ def test_every_command_has_a_valid_line() -> None:
     assert commands().keys() == VALID.keys()
 
 
-LONGEST = {"linearize", "craft", "zoo train"}
+LONGEST = {"linearize", "craft", "zoo train", "audit", "refine mba", "refine lgv", "bench"}
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.exhaustive) if name in LONGEST else name for name in VALID]
-)
+@pytest.mark.parametrize("name", marked(VALID, LONGEST))
 def test_absurd_values_work_or_give_two_lines(folder: Path, name: str) -> None:
     for number, parameter in enumerate(commands()[name].params):
         if getattr(parameter, "is_flag", False):

@@ -160,6 +160,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_the_tutorial(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for block in blocks("docs/tutorial.md", "sh"):
@@ -273,6 +274,7 @@ def test_the_page_on_victims(project: Path, served: list[str], monkeypatch: pyte
     assert torch.equal(cropped.logits(image), cropped.logits(rim))
 
 
+@pytest.mark.exhaustive
 @installed
 @pytest.mark.slow
 def test_the_page_on_benchmarks(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

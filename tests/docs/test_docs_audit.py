@@ -75,6 +75,7 @@ def test_the_page_on_audits(project: Path, capsys: pytest.CaptureFixture[str]) -
     assert linbp.audit.read_audit("runs/net").headline.worst.n > 0
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_the_page_on_substitutes(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -159,6 +160,7 @@ def test_the_action_fails_above_the_threshold_and_shows_its_summary(project: Pat
         assert (project / path).is_file()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_the_job_of_gitlab_writes_what_it_keeps(project: Path) -> None:
     job = read("gitlab.yml")["exposure"]

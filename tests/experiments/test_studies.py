@@ -14,6 +14,7 @@ import duckdb
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from exhaustive import marked
 from statsmodels.stats.proportion import proportion_confint
 
 import linbp
@@ -55,6 +56,8 @@ COMPARED = {
     "equal-cost-activation-cifar10": "vit_c-gelu 100",
 }
 """A table of comparisons of each study that is recomputed with intervals and p."""
+LARGEST = {"cifar10", "cifar10-wide", "equal-cost-cifar10", "equal-cost-400-cifar10", "equal-cost-activation-cifar10"}
+"""Those that take longest."""
 
 PILOTS = ("62ebd5f7ce015380", "bc9a5e01c02e759e")
 """Photographs at equal cost that are among the first 24 of their list, on which parameters were chosen."""
@@ -110,7 +113,7 @@ def test_a_table_is_what_comes_out_of_the_results(name: str, of: str) -> None:
     assert [filled(row) for row in again] == [filled(row) for row in rows]
 
 
-@pytest.mark.parametrize("name", COMPARED)
+@pytest.mark.parametrize("name", marked(COMPARED, LARGEST))
 def test_a_table_of_comparisons_is_what_comes_out_of_the_results(name: str) -> None:
     study = script("study")
     rows = [row for row in study.read_csv(f"{name}-differences") if row["table"] == COMPARED[name]]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from exhaustive import marked
 from golden_gradients import SIDES, gradients
 from golden_hashes import DTYPES, HASHES, NETWORKS, cases, crafted, crafted_with, name_of, processor
 from golden_recipes import PROTOCOLS
@@ -37,7 +38,7 @@ def expected(dtype: str) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", marked(NETWORKS, ["squeezenet"]))
 def test_images_are_those_that_were_recorded(network: str, dtype: str) -> None:
     wanted = expected(dtype)["images"]
     names = {name_of(*case): case for case in cases(network)}
@@ -48,9 +49,7 @@ def test_images_are_those_that_were_recorded(network: str, dtype: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(
-    "network", [pytest.param(name, marks=pytest.mark.exhaustive) if name == "resnet50" else name for name in SIDES]
-)
+@pytest.mark.parametrize("network", marked(SIDES, ["resnet50", "vgg19_bn"]))
 def test_gradients_at_every_position_are_those_that_were_recorded(network: str, dtype: str) -> None:
     start = f"{dtype} {network}: "
     if dtype == "float32":

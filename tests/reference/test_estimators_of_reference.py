@@ -90,6 +90,7 @@ def test_rap(monkeypatch: pytest.MonkeyPatch) -> None:
     check_steps(found, "rap_grad")
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_anda(monkeypatch: pytest.MonkeyPatch) -> None:
     found, bind = list[torch.Tensor](), RunningMean.bind

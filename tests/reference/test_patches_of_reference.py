@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from exhaustive import marked
 from later_attacks import clean, labels, levels, moved, numbers, relative_error, surrogate
 
 from linbp.attack import Budget, Context, Goal, Recipe, prepare
@@ -15,7 +16,7 @@ from linbp.randomness import Draws
 EPS, STEPS, STEP_SIZE = 8 / 255, 5, 2 / 255
 TOLERANCE = 1e-6
 
-pytestmark = [pytest.mark.slow, pytest.mark.parametrize("network", ["vit_tiny", "deit_tiny"])]
+pytestmark = [pytest.mark.slow, pytest.mark.parametrize("network", marked(["vit_tiny", "deit_tiny"], ["deit_tiny"]))]
 
 
 def bound(network: str, recipe: str) -> paced_patchout._Bound:

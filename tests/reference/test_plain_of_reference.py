@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from exhaustive import marked
 from later_attacks import clean, labels, network_of, numbers, relative_error, surrogate
 
 FILES = [
-    *(pytest.param(file, marks=pytest.mark.slow) for file in ("vit_tiny", "deit_tiny", "densenet121")),
+    *marked(("vit_tiny", "deit_tiny", "densenet121"), ("deit_tiny", "densenet121"), pytest.mark.slow),
     "resnet18_objectives",
     "resnet18_estimators",
     "resnet18_transforms",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from exhaustive import marked
 from later_attacks import clean, labels, levels, moved, numbers, relative_error, surrogate
 
 from linbp.attack import Recipe
@@ -26,6 +27,7 @@ RULES = {
 }
 PLACES = {"attention": "attentions", "qkv": "tensors", "mlp": "edges"}
 """Of TGR: their names in the file, and in its plan."""
+TRANSFORMERS = marked(["vit_tiny", "deit_tiny"], ["deit_tiny"])
 ATTACKS = ["plain", "pna", "tgr", "vdc", "sgm0.4"]
 
 
@@ -59,7 +61,7 @@ def check(network: str, name: str, found: torch.Tensor) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network", ["vit_tiny", "deit_tiny"])
+@pytest.mark.parametrize("network", TRANSFORMERS)
 @pytest.mark.parametrize("name", RULES)
 def test_gradients_of_vision_transformers(network: str, name: str) -> None:
     """DeiT is a ViT with other statistics of its input; what it shows is that nothing hangs on the first network."""
@@ -67,14 +69,14 @@ def test_gradients_of_vision_transformers(network: str, name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network", ["vit_tiny", "deit_tiny"])
+@pytest.mark.parametrize("network", TRANSFORMERS)
 @pytest.mark.parametrize("place", PLACES)
 def test_each_place_of_tgr_alone(network: str, place: str) -> None:
     check(network, f"tgr_{place}", gradient(network, OnePlace(place)))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network", ["vit_tiny", "deit_tiny"])
+@pytest.mark.parametrize("network", TRANSFORMERS)
 @pytest.mark.parametrize("name", ATTACKS)
 def test_images_of_vision_transformers(network: str, name: str) -> None:
     change = moved(network, f"{RULES[name]} + mi" if RULES[name] else "mi")
@@ -87,6 +89,7 @@ def test_sgm_on_the_concatenations_of_a_densenet() -> None:
     assert relative_error(found, numbers("densenet121")["grad_sgm0.5"]) < TOLERANCE
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "recipe"), [("plain", "mi"), ("sgm0.5", "sgm(gamma=0.5, skips=dense) + mi")])
 def test_images_of_a_densenet(name: str, recipe: str) -> None:

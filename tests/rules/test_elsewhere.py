@@ -106,6 +106,7 @@ def taken_by_ta_bench(path: str) -> bool:
     return first in ("Conv2d_3b_1x1", "Conv2d_4a_3x3")
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_the_sites_of_inception_v3_by_name() -> None:
     with torch.random.fork_rng():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from exhaustive import marked
 from torch import nn
 from torch.nn import functional
 
@@ -141,11 +142,7 @@ def test_the_position_of_the_paper_is_there() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=pytest.mark.slow) if name in LONG else name
-        for name in ARCHITECTURES
-        if name not in HUGE
-    ],
+    marked([name for name in ARCHITECTURES if name not in HUGE], LONG, pytest.mark.slow),
 )
 def test_capture_agrees_with_the_module(name: str) -> None:
     torch.manual_seed(0)

@@ -266,6 +266,7 @@ def test_the_stages_of_a_network(name: str, expected: tuple[str, ...]) -> None:
         assert len({value.shape[2] for value in values.values()}) == len(expected)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_the_stages_of_inception_are_those_that_ta_bench_lists() -> None:
     """Repository qizhangli/TA-Bench, configs/tap.py, its list for inception_v3."""

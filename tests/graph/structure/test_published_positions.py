@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from exhaustive import marked
 from known_networks import captured
 from torch import nn
 
@@ -41,13 +42,15 @@ KNOWN: dict[str, dict[str, tuple[str, int]]] = {
 RULES = {"linbp": LinBP, "conbp": ConBP, "bpa": BPA}
 
 
-LARGEST = {"ConvNeXt-B", "Swin-B", "DenseNet-121 of timm", "Inception v3 of timm", "DeiT3"}
+LARGEST = {
+    *("ConvNeXt-B", "Swin-B", "DenseNet-121 of timm", "Inception v3 of timm", "DeiT3"),
+    *("ResNet-50 for CIFAR-10", "ResNet-50 inside another module", "ViT of torchvision"),
+    *("Wide ResNet-50", "SE-ResNet-50", "ConvNeXt-S"),
+}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.exhaustive) if name in LARGEST else name for name in KNOWN]
-)
+@pytest.mark.parametrize("name", marked(KNOWN, LARGEST))
 def test_the_published_position_of_an_architecture(name: str) -> None:
     surrogate = captured(name)
     for rule, (path, index) in KNOWN[name].items():
@@ -65,7 +68,7 @@ OTHERS = ["ResNet-34", "Wide ResNet-50", "SE-ResNet-50", "VGG-16-BN", "ConvNeXt-
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("name", marked(OTHERS, LARGEST))
 def test_a_neighbour_of_a_known_architecture_is_not_taken_for_it(name: str) -> None:
     structure = captured(name).structure
     for rule in RULES:

@@ -76,6 +76,7 @@ def killed_at(stage: str, step: int, time: int = 1) -> Any:
     return tell
 
 
+@pytest.mark.exhaustive
 def test_ctrl_c_is_not_lost_while_threads_are_let_go(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,7 +91,7 @@ def test_ctrl_c_is_not_lost_while_threads_are_let_go(
             job(photos, tmp_path / f"stopped at {number}")
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.float64, marks=pytest.mark.exhaustive)])
 @pytest.mark.slow
 def test_a_job_killed_at_any_step_ends_with_the_same_bits(photos: Path, tmp_path: Path, dtype: torch.dtype) -> None:
     whole = job(photos, tmp_path / "whole", dtype)
