@@ -10,7 +10,8 @@ diverse inputs harm LinBP in few steps?).
 
     python experiments/imagenet/causes.py --out FOLDER --passes 2    # computes what is missing in FOLDER/causes.jsonl
 
-The lines are what `take_over/photographs.py` makes `results/causes.parquet` of; `docs/causes.md` says what came out.
+The lines are what a script in this repository's history made `results/causes.parquet` of
+(`git log --diff-filter=D -p -- experiments/take_over`); `docs/causes.md` says what came out.
 """
 
 from __future__ import annotations
