@@ -31,8 +31,9 @@ from linbp.randomness import Draws
 
 RESULTS = Path(__file__).parent / "results" / "directions.parquet"
 IMAGES = range(300, 600)
-"""Of the test images. Seen before, on the first 64: a leak turns the gradients of ResNet-18 and VGG-19-BN towards those of
-every victim, hardly turns CCT-2's, and turns ViT-C's a little away. That is what is expected here."""
+"""Of the test images. Seen before, on the first 64: a leak turns the gradients of ResNet-18 and VGG-19-BN towards those
+of every victim, hardly turns CCT-2's, and turns ViT-C's a little away. That is what is expected here.
+"""
 SURROGATES = {"resnet18": "ResNet-18", "vgg19_bn": "VGG-19-BN", "cct2_3x2": "CCT-2", "vit_c": "ViT-C"}
 OTHERS = ("resnet50", "wrn16_8", "mobilenet_v2", "plain")
 TRANSFORMS = {"": "alone", "sia(copies=5) + ": "SIA"}
