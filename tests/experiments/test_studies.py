@@ -165,6 +165,35 @@ def test_two_versions_of_a_network_differ_in_their_activations_and_are_as_accura
         assert f"{card['accuracy']['right'] / 100:.2f}%" in page
 
 
+def test_how_a_leak_turns_the_gradient_is_what_comes_out_of_the_cosines() -> None:
+    """The table is the page's; its means are counted again in SQL, without anything of linbp."""
+    directions = script("directions")
+    body = directions.table()
+    page = (ROOT / "docs" / "equal-cost.md").read_text()
+    assert script("pages").between(page, "directions", directions.markdown(directions.HEADS, body, left=2)) == page
+    file = ROOT / "experiments" / "results" / "directions.parquet"
+    found = duckdb.sql(f"""
+        select surrogate, transform, step, avg(plain), avg(leak), count(*) from (
+            select surrogate, transform, step, victim, 100 * avg(plain) plain, 100 * avg(leak) leak
+            from '{file}' where counted group by all
+        ) group by all
+    """).fetchall()
+    means = {(name, transform, step): (plain, leak, leak - plain) for name, transform, step, plain, leak, _ in found}
+    assert {count for *_, count in found} == {7}
+    names = {called: name for name, called in directions.SURROGATES.items()}
+    shown = {
+        (names[row[0]], row[1], step): [float(cell.split(" <")[0]) for cell in row[2 + 3 * place : 5 + 3 * place]]
+        for row in body
+        for place, step in enumerate(directions.STEPS)
+    }
+    assert shown.keys() == means.keys()
+    for key, figures in shown.items():
+        assert figures == pytest.approx(means[key], abs=0.051)
+        assert figures[2] == pytest.approx(means[key][2], abs=0.0051)
+    images = duckdb.sql(f"select count(distinct image), min(image), max(image), count(*) from '{file}'").fetchall()
+    assert images == [(300, 300, 599, 4 * 2 * 2 * 7 * 300)]
+
+
 @pytest.mark.parametrize("name", ["attacks", "gains", "blocks", "sites", "compounding", "ranks", "predictor"])
 def test_a_table_about_edgetpu_is_what_comes_out_of_the_lines(name: str) -> None:
     """In its CSV, or where it has none on the page."""
