@@ -63,15 +63,14 @@ def measured(folder: str) -> Iterator[dict[str, Any]]:
             images, momentum = clean, torch.zeros_like(clean)
             for step in range(max(STEPS) + 1):
                 found = [one.at(step, draws, images).gradient(images) for one in (plain, leak)[: 1 + (step in STEPS)]]
-                for victim in networks if step in STEPS else ():
+                for victim in sorted(networks.keys() - {name}) if step in STEPS else ():
                     wanted = networks[victim].gradient(images, labels)
                     cosines = [torch.cosine_similarity(one.flatten(1), wanted.flatten(1)).numpy() for one in found]
-                    if victim != name:
-                        about = {"surrogate": name, "transform": called, "step": step, "victim": victim}
-                        values = zip(IMAGES, right[name] & right[victim], *cosines, strict=True)
-                        yield from (
-                            about | dict(zip(("image", "counted", "plain", "leak"), v, strict=True)) for v in values
-                        )
+                    about = {"surrogate": name, "transform": called, "step": step, "victim": victim}
+                    values = zip(IMAGES, right[name] & right[victim], *cosines, strict=True)
+                    yield from (
+                        about | dict(zip(("image", "counted", "plain", "leak"), v, strict=True)) for v in values
+                    )
                 momentum = momentum + found[0] / found[0].abs().mean((1, 2, 3), keepdim=True)
                 images = context.budget.project(images + STEP * momentum.sign())
                 print(name, called, step, flush=True)
