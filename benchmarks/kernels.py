@@ -11,19 +11,20 @@ column `control`, a second network with all passes, shows how far from 0 such me
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 from unittest import mock
 
 import torch
 import torchvision
 from step import MEAN, STD
-from torch import fx
 
 import linbp
-from linbp.graph.kernels import PASSES
+from linbp.graph.kernels import ONEDNN, PASSES
 
 NETWORKS: dict[str, tuple[float | str, int]] = {
     "resnet50": ("layer3.1", 224),
@@ -35,6 +36,7 @@ NETWORKS: dict[str, tuple[float | str, int]] = {
 }
 """Where LinBP starts, and the side of the images in pixels, halved for the dearest network."""
 
+KINDS = PASSES, ONEDNN
 CHANNELS_LAST = "channels_last"
 
 
@@ -48,28 +50,30 @@ def load(network: str, side: int) -> linbp.Model:
     return linbp.Model(module.eval(), input_size=(3, side, side), mean=MEAN, std=STD, name=network)
 
 
-def passes_used(surrogate: linbp.Surrogate, rule: linbp.LinBP | None) -> set[str]:
+def passes_used(surrogate: linbp.Surrogate, rule: linbp.LinBP | None) -> list[str]:
     """The passes that change this network."""
-    used: set[str] = set()
+    used: list[str] = []
 
-    def noted(name: str, apply: Callable[[fx.GraphModule], int]) -> Callable[[fx.GraphModule], int]:
-        def run(network: fx.GraphModule) -> int:
-            count = apply(network)
-            if count:
-                used.add(name)
+    def noted(name: str, apply: Callable[..., int]) -> Callable[..., int]:
+        def run(*given: Any) -> int:
+            count = apply(*given)
+            used.extend([name] * bool(count))
             return count
 
         return run
 
-    with mock.patch.dict(PASSES, {name: noted(name, apply) for name, apply in PASSES.items()}):
+    with contextlib.ExitStack() as stack:
+        for kind in KINDS:
+            stack.enter_context(mock.patch.dict(kind, {name: noted(name, apply) for name, apply in kind.items()}))
         surrogate.with_rule(rule)
-    return used
+    return list(dict.fromkeys(used))
 
 
 def without(surrogate: linbp.Surrogate, rule: linbp.LinBP | None, name: str) -> linbp.Surrogate:
     """The network with all passes but one."""
-    with mock.patch.dict(PASSES):
-        del PASSES[name]
+    (kind,) = (kind for kind in KINDS if name in kind)
+    with mock.patch.dict(kind):
+        del kind[name]
         return surrogate.with_rule(rule)
 
 
@@ -99,7 +103,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     print(f"batch {options.batch}, 1 thread, torch {torch.__version__}, {options.rounds} rounds")
-    columns = (*PASSES, CHANNELS_LAST, "control")
+    columns = (*PASSES, *ONEDNN, CHANNELS_LAST, "control")
     print("| network, px | rule | ms | " + " | ".join(columns) + " |\n|---|---|---:|" + "---:|" * len(columns))
     for network in options.networks:
         start, side = NETWORKS[network]
@@ -113,7 +117,7 @@ def main() -> None:
         for text, rule in (("ordinary", None), (f"linbp(start={start})", linbp.LinBP(start=start))):
             variants = {"all": last.with_rule(rule), "control": last.with_rule(rule)}
             variants[CHANNELS_LAST] = contiguous.with_rule(rule)
-            variants |= {name: without(last, rule, name) for name in PASSES if name in passes_used(last, rule)}
+            variants |= {name: without(last, rule, name) for name in passes_used(last, rule)}
             milliseconds, longer = losses(variants, images, options.rounds)
             cells = " | ".join(f"{100 * longer[name]:+.1f}%" if name in longer else "" for name in columns)
             print(f"| {network}, {side} | {text} | {milliseconds:.0f} | {cells} |", flush=True)

@@ -14,7 +14,7 @@ import torch
 from torchvision.models.resnet import Bottleneck, ResNet
 
 import linbp
-from linbp.graph.kernels import PASSES
+from linbp.graph.kernels import ONEDNN, PASSES
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SMALL = ("--network", "resnet18", "--size", "64", "--batch", "2", "--start", "layer3.1")
@@ -60,14 +60,14 @@ def test_each_pass_over_a_finished_graph_is_measured_by_leaving_it_out() -> None
     small = ("--networks", "demo:squeezenet1_1", "mobilenet_v2", "--side", "64", "--batch", "2", "--rounds", "1")
     _, head, _, *rows = run("kernels.py", *small)
     names = [cell.strip() for cell in head.split("|")[4:-1]]
-    assert names == [*PASSES, "channels_last", "control"]
+    assert names == [*PASSES, *ONEDNN, "channels_last", "control"]
     assert len(rows) == 4
     for row in rows:
         milliseconds, *cells = (cell.strip() for cell in row.split("|")[3:-1])
         assert float(milliseconds) > 0
         found = {name: float(cell.rstrip("%")) for name, cell in zip(names, cells, strict=True) if cell}
         # neither network has a wide strided stem, a wide 3 x 3 convolution or a bottleneck's branch
-        assert found.keys() == {"overwrite", "channels_last", "control"}
+        assert found.keys() == {"overwrite", "pointwise", "channels_last", "control"}
         assert min(found.values()) > -100
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 
-def marked(cases: Iterable[str], longest: Collection[str], *more: Any) -> list[Any]:
+def marked(cases: Iterable[Any], longest: Collection[Any], *more: Any) -> list[Any]:
     """The cases for `parametrize`, the longest ones marked as exhaustive, and with further marks."""
     marks = [pytest.mark.exhaustive, *more]
     return [pytest.param(case, marks=marks) if case in longest else case for case in cases]

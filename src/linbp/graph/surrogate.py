@@ -140,8 +140,9 @@ class Surrogate(Gradients):
             self._mixture = Mixture(path, find_output(path, self.structure).node, share)
             self._front = up_to(self._ordinary, self._mixture.node)
         rewritten = rewrite(self._ordinary, self.structure, plan, read, self._mixture)
+        as_first = self.group_size == FIRST_GROUP or not self.in_groups
         self._with_rules: fx.GraphModule = accelerate(
-            rewritten, onednn=self.in_groups and self.group_size != FIRST_GROUP and not self.is_compiled
+            rewritten, None if as_first or self.is_compiled else self.group_size
         )
         network: nn.Module = Remembering(self._with_rules, plan.memories) if plan.memories else self._with_rules
         self._network = Compiled(network) if self.is_compiled and self._mixture is None else network

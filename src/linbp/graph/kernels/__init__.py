@@ -15,8 +15,9 @@ from linbp.graph.kernels.overwrite import overwrite
 from linbp.graph.kernels.patches import patches
 from linbp.graph.kernels.pointwise import pointwise
 from linbp.graph.kernels.stem import stem
+from linbp.graph.kernels.winograd import winograd
 
-__all__ = ["PASSES", "accelerate"]
+__all__ = ["ONEDNN", "PASSES", "accelerate"]
 
 PASSES: dict[str, Callable[[fx.GraphModule], int]] = {
     "overwrite": overwrite,
@@ -26,20 +27,29 @@ PASSES: dict[str, Callable[[fx.GraphModule], int]] = {
 }
 """In their order: which operations write over their inputs is read off the graph as it was."""
 
+ONEDNN: dict[str, Callable[[fx.GraphModule, int], int]] = {
+    "pointwise": lambda network, _: pointwise(network),
+    "winograd": winograd,
+}
+"""More, of a network that computes so many images at a time: oneDNN instead of torch, and fewer multiplications. They
+change the last bits."""
 
-def accelerate(network: fx.GraphModule, *, onednn: bool = False) -> fx.GraphModule:
+
+def accelerate(network: fx.GraphModule, images: int | None = None) -> fx.GraphModule:
     """The network after all passes, branches included; it is changed in place.
 
     Args:
         network: finished.
-        onednn: whether oneDNN computes 1 x 1 convolutions, which changes the last bits.
+        images: that it computes at a time, for the passes of `ONEDNN`; None: without these.
     """
     graphs = [module for module in network.modules() if isinstance(module, fx.GraphModule)]
     for apply in PASSES.values():
         for graph in graphs:
             apply(graph)
-    for graph in graphs if onednn else ():
-        pointwise(graph)
+    if images is not None:
+        for more in ONEDNN.values():
+            for graph in graphs:
+                more(graph, images)
     for graph in graphs:
         graph.graph.eliminate_dead_code()
         graph.recompile()
