@@ -17,17 +17,17 @@ import linbp
 from linbp.graph.kernels.groups import FIRST_GROUP, GROUP_SIZES
 from linbp.graph.kernels.winograd import Winograd, winograd
 
-SIDE = 17
+SIDE = 57
 """No multiple of four: the last rows of a convolution are filled up."""
 
 
 class Net(nn.Module):
-    """A residual block, whose second convolution has another width; both are wide enough for single images too."""
+    """A residual block, whose second convolution has another width; both are large enough for single images too."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem, self.first = nn.Conv2d(3, 488, 3, padding=1), nn.Conv2d(488, 472, 3, padding=1)
-        self.second, self.head = nn.Conv2d(472, 488, 3, padding=1), nn.Linear(488, 5)
+        self.stem, self.first = nn.Conv2d(3, 184, 3, padding=1), nn.Conv2d(184, 176, 3, padding=1)
+        self.second, self.head = nn.Conv2d(176, 184, 3, padding=1), nn.Linear(184, 5)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         value = torch.relu(self.stem(images))
@@ -96,8 +96,8 @@ def test_more_images_at_a_time_have_more_work() -> None:
     module = seeded(
         lambda: nn.Sequential(nn.Conv2d(3, 80, 1), nn.Conv2d(80, 80, 3), nn.Flatten(), nn.LazyLinear(3)), torch.float32
     )
-    module(random_images(1, 28, torch.float32))
-    captured = linbp.Surrogate(linbp.Model(module, input_size=(3, 28, 28)), cache=False)
+    module(random_images(1, 34, torch.float32))
+    captured = linbp.Surrogate(linbp.Model(module, input_size=(3, 34, 34)), cache=False)
     assert [count(captured.grouped(size)._with_rules) for size in (1, 4, 16)] == [0, 1, 1]
 
 
@@ -109,18 +109,20 @@ def test_groups_of_eight_have_the_bits_of_the_first_versions() -> None:
 @pytest.mark.parametrize(
     ("layer", "side", "used"),
     [
-        (nn.Conv2d(72, 72, 3, padding=1), 28, True),
-        (nn.Conv2d(72, 72, 3), 30, True),
-        (nn.Conv2d(72, 72, 3, padding=(2, 0)), 26, True),
-        (nn.Conv2d(64, 96, 3, padding=1), 28, True),
-        (nn.Conv2d(72, 72, 3, padding=1), 27, False),  # too few rows
+        (nn.Conv2d(72, 72, 3, padding=1), 35, True),
+        (nn.Conv2d(72, 72, 3), 37, True),
+        (nn.Conv2d(72, 72, 3, padding=(2, 0)), 33, True),
+        (nn.Conv2d(64, 96, 3, padding=1), 35, True),
+        (nn.Conv2d(72, 72, 3, padding=1), 34, False),  # too few rows
         (nn.Conv2d(71, 72, 3, padding=1), 40, False),  # too few channels
-        (nn.Conv2d(72, 72, 3, padding=3), 28, False),
-        (nn.Conv2d(72, 72, 3, stride=(1, 2), padding=1), 28, False),
-        (nn.Conv2d(72, 72, 3, dilation=2), 32, False),
-        (nn.Conv2d(144, 144, 3, groups=2, padding=1), 28, False),
-        (nn.Conv2d(72, 72, (1, 3)), 28, False),
-        (nn.Conv2d(72, 72, 5), 32, False),
+        (nn.Conv2d(256, 256, 3, padding=1), 14, True),
+        (nn.Conv2d(512, 512, 3, padding=1), 13, False),  # however many channels there are
+        (nn.Conv2d(72, 72, 3, padding=3), 36, False),
+        (nn.Conv2d(72, 72, 3, stride=(1, 2), padding=1), 36, False),
+        (nn.Conv2d(72, 72, 3, dilation=2), 40, False),
+        (nn.Conv2d(144, 144, 3, groups=2, padding=1), 36, False),
+        (nn.Conv2d(72, 72, (1, 3)), 36, False),
+        (nn.Conv2d(72, 72, 5), 40, False),
     ],
     ids=str,
 )

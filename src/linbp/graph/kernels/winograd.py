@@ -24,8 +24,11 @@ __all__ = ["Winograd", "winograd"]
 LEAST_CHANNELS = 36
 """Of (in x out) / (in + out): the multiplications that are saved, to the values that are combined for it."""
 
-LEAST_WORK = 4000
-"""Of these channels times the result's rows in all images: of few rows the kernels, twice as large, cost most."""
+LEAST_ROWS = 56
+"""Of the result, in all images: with fewer, the six kernels, twice as large as the one, cost most."""
+
+LEAST_WORK = 5000
+"""Of these channels times these rows."""
 
 ROWS = (
     (1 / 4, 0.0, 0.0),
@@ -141,5 +144,5 @@ def _gains(found: Convolution, result: Any, images: int) -> bool:
     ordinary = found.stride == found.dilation == (1, 1) and found.groups == 1 and max(found.padding) <= 2
     if not found.fast or kernel != [3, 3] or not ordinary or not isinstance(result, torch.Tensor):
         return False
-    channels = out * into / (out + into)
-    return channels >= LEAST_CHANNELS and channels * int(result.shape[2]) * images >= LEAST_WORK
+    channels, rows = out * into / (out + into), int(result.shape[2]) * images
+    return channels >= LEAST_CHANNELS and rows >= LEAST_ROWS and channels * rows >= LEAST_WORK
