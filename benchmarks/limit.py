@@ -33,7 +33,8 @@ import linbp
 aten = torch.ops.aten
 FORWARD, BACKWARD = aten.convolution.default, aten.convolution_backward.default
 BY_ONEDNN = aten.mkldnn_convolution.default
-"""What 1 x 1 convolutions are computed with, both ways, but in groups of eight."""
+"""What 1 x 1 convolutions are computed with, both ways, but in groups of eight, and the 1 x 3 ones of which 3 x 3 ones
+then consist."""
 SIZES = (512, 1024, 2048)
 """Sides of the matrices that the limit is looked for with."""
 KINDS = {
@@ -73,7 +74,7 @@ def kind_of(function: Any, arguments: Sequence[Any]) -> str:
         depthwise = "depthwise " if groups > 1 else ""
         return f"{depthwise}{kernel} convolutions, {'forward' if function is FORWARD else 'backward'}"
     if function is BY_ONEDNN:
-        return "1 x 1 convolutions by oneDNN, both ways"
+        return f"1 x {arguments[1].shape[-1]} convolutions by oneDNN, both ways"
     name = function.overloadpacket.__name__
     if function.overloadpacket in flop_registry:
         return "products of matrices"

@@ -24,8 +24,9 @@ __all__ = ["Winograd", "winograd"]
 LEAST_CHANNELS = 36
 """Of (in x out) / (in + out): the multiplications that are saved, to the values that are combined for it."""
 
-LEAST_ROWS = 56
-"""Of the result, in all images: with fewer, the six kernels, twice as large as the one, cost most."""
+LEAST_ROWS = 100
+"""Of the result, in all images: with fewer, the six kernels, twice as large as the one, cost time, or much memory for a
+hundredth of a step."""
 
 LEAST_WORK = 5000
 """Of these channels times these rows."""
