@@ -33,10 +33,12 @@ STUDIES = {
     "equal-cost-squeezenet1_1": ("squeezenet1_1 100",),
     "equal-cost-mobilenet_edgetpu": ("mobilenet_edgetpu 20",),
     "equal-cost-cifar10": ("vit_c 20", "resnet18 100"),
+    "equal-cost-250-cifar10": ("vgg19_bn 100",),
     "equal-cost-400-squeezenet1_1": ("squeezenet1_1 400",),
     "equal-cost-400-mobilenet_edgetpu": ("mobilenet_edgetpu 400",),
     "equal-cost-400-cifar10": ("cct2_3x2 400",),
     "equal-cost-fresh-cifar10": ("resnet18 100", "vit_c 100"),
+    "equal-cost-again-cifar10": ("cct2_3x2 100",),
     "equal-cost-activation-cifar10": ("resnet18-gelu 100", "vit_c-relu 100"),
 }
 """The studies, and those of their tables that are recomputed with intervals here."""
@@ -49,14 +51,19 @@ COMPARED = {
     "equal-cost-squeezenet1_1": "squeezenet1_1 20",
     "equal-cost-mobilenet_edgetpu": "mobilenet_edgetpu 100",
     "equal-cost-cifar10": "cct2_3x2 100, di-mi",
+    "equal-cost-250-cifar10": "resnet18 20",
     "equal-cost-400-squeezenet1_1": "squeezenet1_1 400, di-mi",
     "equal-cost-400-mobilenet_edgetpu": "mobilenet_edgetpu 400",
     "equal-cost-400-cifar10": "vit_c 400",
     "equal-cost-fresh-cifar10": "vgg19_bn 100",
+    "equal-cost-again-cifar10": "resnet18 100",
     "equal-cost-activation-cifar10": "vit_c-gelu 100",
 }
 """A table of comparisons of each study that is recomputed with intervals and p."""
-LARGEST = {"cifar10", "cifar10-wide", "equal-cost-cifar10", "equal-cost-400-cifar10", "equal-cost-activation-cifar10"}
+LARGEST = {
+    *("cifar10", "cifar10-wide", "equal-cost-cifar10"),
+    *("equal-cost-250-cifar10", "equal-cost-400-cifar10", "equal-cost-activation-cifar10"),
+}
 """Those that take longest."""
 
 PILOTS = ("62ebd5f7ce015380", "bc9a5e01c02e759e")
@@ -328,17 +335,30 @@ def test_what_gets_400_gradients_was_chosen_by_the_rule_on_the_page(
         assert {*measured[surrogate]} == chosen(of) | {"di-mi", "linbp-di-mi"}
 
 
+def images_of(name: str) -> set[str]:
+    file = ROOT / "experiments" / "results" / f"{name}.parquet"
+    return {*pq.read_table(file, columns=["image_id"])["image_id"].to_pylist()}
+
+
+def best_pairs(name: str) -> dict[str, set[str]]:
+    """With 100 gradients, by table: the first comparison of each."""
+    rows = [row for row in script("study").read_csv(f"{name}-differences") if row["table"].endswith(" 100")]
+    return {row["table"]: {row["recipe"], row["against"]} for row in reversed(rows)}
+
+
 def test_the_best_pairs_are_compared_again_on_images_that_they_were_not_chosen_on() -> None:
-    names = "equal-cost-cifar10", "equal-cost-fresh-cifar10"
-    pairs = []
-    for name in names:
-        rows = [row for row in script("study").read_csv(f"{name}-differences") if row["table"].endswith(" 100")]
-        pairs.append({row["table"]: {row["recipe"], row["against"]} for row in reversed(rows)})  # the first of each
-    assert pairs[0] == pairs[1]
-    files = (ROOT / "experiments" / "results" / f"{name}.parquet" for name in names)
-    first, again = ({*pq.read_table(file, columns=["image_id"])["image_id"].to_pylist()} for file in files)
-    assert len(again) == 300
-    assert not first & again
+    chosen, fresh = best_pairs("equal-cost-cifar10"), best_pairs("equal-cost-fresh-cifar10")
+    assert chosen == fresh
+    more, again = best_pairs("equal-cost-250-cifar10"), best_pairs("equal-cost-again-cifar10")
+    assert again == {table: pair for table, pair in more.items() if pair != chosen[table]}
+    first, larger = images_of("equal-cost-cifar10"), images_of("equal-cost-250-cifar10")
+    assert (len(first), len(larger)) == (100, 250)
+    assert first < larger
+    other = images_of("equal-cost-fresh-cifar10")
+    assert len(other) == 300
+    assert other == images_of("equal-cost-again-cifar10")
+    assert not first & other
+    assert len(larger & other) == 4
 
 
 @pytest.mark.parametrize(
