@@ -28,9 +28,6 @@ LEAST_ROWS = 100
 """Of the result, in all images: with fewer, the six kernels, twice as large as the one, cost time, or much memory for a
 hundredth of a step."""
 
-LEAST_WORK = 5000
-"""Of these channels times these rows."""
-
 ROWS = (
     (1 / 4, 0.0, 0.0),
     (-1 / 6, -1 / 6, -1 / 6),
@@ -145,5 +142,4 @@ def _gains(found: Convolution, result: Any, images: int) -> bool:
     ordinary = found.stride == found.dilation == (1, 1) and found.groups == 1 and max(found.padding) <= 2
     if not found.fast or kernel != [3, 3] or not ordinary or not isinstance(result, torch.Tensor):
         return False
-    channels, rows = out * into / (out + into), int(result.shape[2]) * images
-    return channels >= LEAST_CHANNELS and rows >= LEAST_ROWS and channels * rows >= LEAST_WORK
+    return out * into >= LEAST_CHANNELS * (out + into) and int(result.shape[2]) * images >= LEAST_ROWS
