@@ -76,7 +76,7 @@ def test_feature_maps_and_their_gradients_come_out_of_both_passes() -> None:
 def agree(found: torch.Tensor, wanted: torch.Tensor, off: float) -> bool:
     """Whether gradients do, but of one image, where a ReLU may flip in float32."""
     differences = sorted(float((one - other).norm() / other.norm()) for one, other in zip(found, wanted, strict=True))
-    return differences[-2] <= off and differences[-1] <= 1000 * off
+    return differences[-2] <= off and differences[-1] <= (1000 * off if found.dtype == torch.float32 else off)
 
 
 @pytest.mark.slow
