@@ -78,7 +78,7 @@ def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1)
 
 def victims(about: Mapping[str, Any]) -> list[str]:
     """A row for each attack, with its mean and every victim."""
-    rows = [row_of(row.get("study", about["study"]), **row["attack"]) for row in about["rows"]]
+    rows = [row_of(about["study"], **row["attack"]) for row in about["rows"]]
     names = [name for name in about["victims"] if any(row.get(name) for row in rows)]
     heads = [*about["heads"], "gradients", "mean", *(about["victims"][name] for name in names)]
     body = [
