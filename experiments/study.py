@@ -33,7 +33,7 @@ RESULTS = Path(__file__).parent / "results"
 TABLES = Path(__file__).parents[1] / "docs" / "tables"
 KEYS = ("table", "surrogate", "recipe", "eps", "steps")
 """Columns that say which attack a row is about; `table` is the table of the page that it belongs to. `images`, where
-there is such a column, says which of the study's images count, such as 24:300 (default: those that all attacks of the
+there is such a column, says which of the study's images count, such as 24:39 40:300 (default: those that all attacks of the
 table were made of), and `without` which networks do not count as victims."""
 AGAINST = ("against_surrogate", "against", "against_steps")
 """More of them in a table of comparisons: the other attack, at the same radius; without `against_steps` of as many
@@ -114,8 +114,9 @@ class Study:
             (one.surrogate, one.recipe, one.eps_text, str(one.steps)): number
             for number, one in enumerate(outcomes.attacks)
         }
-        first, colon, end = row.get("images", "").partition(":")
-        places = np.arange(len(outcomes.images))[slice(int(first), int(end)) if colon else slice(None)]
+        all_of_them = np.arange(len(outcomes.images))
+        ranges = [slice(*map(int, text.split(":"))) for text in row.get("images", "").split()] or [slice(None)]
+        places = np.concatenate([all_of_them[one] for one in ranges])
         for key in wanted:
             places = places[outcomes.column("adv_prediction", numbers[key], 0)[places] >= 0]
         without = row.get("without", "").split()
