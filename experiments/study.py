@@ -33,8 +33,8 @@ RESULTS = Path(__file__).parent / "results"
 TABLES = Path(__file__).parents[1] / "docs" / "tables"
 KEYS = ("table", "surrogate", "recipe", "eps", "steps")
 """Columns that say which attack a row is about; `table` is the table of the page that it belongs to. `images`, where
-there is such a column, says which of the study's images count, such as 24:39 40:300 (default: those that all attacks of the
-table were made of), and `without` which networks do not count as victims."""
+there is such a column, says which of the study's images count, such as 24:39 40:300 (default: those that all attacks
+of the table were made of), and `without` which networks do not count as victims."""
 AGAINST = ("against_surrogate", "against", "against_steps")
 """More of them in a table of comparisons: the other attack, at the same radius; without `against_steps` of as many
 steps."""
