@@ -22,7 +22,7 @@ FRESH = (
     "24:39 40:67 68:70 71:79 80:82 83:85 86:87 88:107 108:138 139:148 149:155 156:158 159:160 161:173 174:175 176:193 "
     "194:220 221:228 229:230 231:232 233:247 248:280 281:300"
 )
-"""Of all 300, those that neither a parameter nor a pair was chosen on."""
+"""Of all 300, those that are not among the first 24, on which parameters were chosen, nor among those of the pairs."""
 
 
 def attacks(study: Study) -> list[Row]:
