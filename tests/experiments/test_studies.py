@@ -39,6 +39,7 @@ STUDIES = {
     "equal-cost-400-cifar10": ("cct2_3x2 400",),
     "equal-cost-fresh-cifar10": ("resnet18 100", "vit_c 100"),
     "equal-cost-fresh-squeezenet1_1": ("squeezenet1_1 100",),
+    "equal-cost-fresh-mobilenet_edgetpu": ("mobilenet_edgetpu 100",),
     "equal-cost-again-cifar10": ("cct2_3x2 100",),
     "equal-cost-activation-cifar10": ("resnet18-gelu 100", "vit_c-relu 100"),
 }
@@ -58,6 +59,7 @@ COMPARED = {
     "equal-cost-400-cifar10": "vit_c 400",
     "equal-cost-fresh-cifar10": "vgg19_bn 100",
     "equal-cost-fresh-squeezenet1_1": "squeezenet1_1 100",
+    "equal-cost-fresh-mobilenet_edgetpu": "mobilenet_edgetpu 100",
     "equal-cost-again-cifar10": "resnet18 100",
     "equal-cost-activation-cifar10": "vit_c-gelu 100",
 }
@@ -368,7 +370,7 @@ def test_the_best_pairs_are_compared_again_on_images_that_they_were_not_chosen_o
     assert other == {*images_of("equal-cost-again-cifar10")}
     assert not first & other
     assert len(larger & other) == 4
-    for name in ("squeezenet1_1",):
+    for name in ("squeezenet1_1", "mobilenet_edgetpu"):
         again = f"equal-cost-fresh-{name}"
         assert best_pairs(f"equal-cost-{name}") == best_pairs(again)
         assert len({*images_of(again)} - {*not_counted(again)}) == 254
